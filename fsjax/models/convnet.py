@@ -1,0 +1,122 @@
+"""Plain convolutional networks: a general small one, and the two MNIST networks of the ICU paper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fsjax.models.encoder import Encoder
+from fsjax.models.layers import ConvBN
+from fsjax.models.pooling import check_poolable, max_pool_2x2
+
+
+class ConvNet(nn.Module):
+    """Stages of 3x3 convolutions, each with batch normalisation and ReLU.
+
+    He normal initialisation over fan-in, as in the L-GM recipe's Caffe files ("msra").
+
+    Attributes:
+      stages: for each stage the output channels of its convolutions.
+      pool_last: whether the last stage ends with the 2x2 max-pooling that ends all the others.
+      dtype: compute dtype; parameters are float32.
+      axis_name: see `fsjax.models.layers.batch_norm`.
+    """
+
+    stages: tuple[tuple[int, ...], ...]
+    pool_last: bool = True
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        """Maps `[batch, h, w, c]` to the maps after each stage and its pooling: "stage1", "stage2", ..."""
+        pooled = len(self.stages) - (not self.pool_last)
+        check_poolable(images.shape, pooled)
+        x, maps = images, {}
+        for number, widths in enumerate(self.stages, 1):
+            for index, width in enumerate(widths, 1):
+                x = ConvBN(
+                    width, dtype=self.dtype, axis_name=self.axis_name, name=f"stage{number}_conv{index}"
+                )(x, train=train)
+            if number <= pooled:
+                x = max_pool_2x2(x)
+            maps[f"stage{number}"] = x
+        return maps
+
+
+def cnn(
+    *,
+    stages: Sequence[Sequence[int]] = ((32, 32), (64, 64)),
+    pool: str = "gap",
+    hidden: Sequence[int] = (),
+    dim: int | None = None,
+    prelu: bool = False,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """A small convolutional network for small images; nobody's in particular.
+
+    Args:
+      stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
+      pool: "gap", "gmp" or "flatten".
+      hidden: widths of fully connected layers after the pooling.
+      dim: width of the last linear layer (None: no such layer).
+      prelu: whether a PReLU follows the embedding.
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    backbone = ConvNet(tuple(tuple(widths) for widths in stages), dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, pool, tuple(hidden), dim, prelu, dtype, axis_name)
+
+
+def mnist_2d(
+    *,
+    stages: Sequence[Sequence[int]] = ((32, 32), (64, 64)),
+    hidden: Sequence[int] = (256,),
+    dim: int = 2,
+    prelu: bool = False,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """The ICU paper's 2-D network for MNIST: 4 convolutions and 2 fully connected layers, batch-normalised.
+
+    The paper leaves widths and poolings open. Read here as conv 32, 32, pool, 64, 64, pool, FC 256, FC 2. The
+    2-D layer is linear; the paper's "additional PReLU layer", which it does not place, is read as a PReLU on
+    the embedding and is off unless `prelu` is set.
+
+    Args:
+      stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
+      hidden: widths of the fully connected layers before the last.
+      dim: width of the last, linear one.
+      prelu: whether a PReLU follows the embedding.
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    return cnn(
+        stages=stages, pool="flatten", hidden=hidden, dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name
+    )
+
+
+def mnist_100d(
+    *,
+    stages: Sequence[Sequence[int]] = ((32, 32), (64, 64), (128,)),
+    dim: int = 100,
+    prelu: bool = False,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """The ICU paper's 100-D network for MNIST: 5 convolutions and 1 fully connected layer, batch-normalised.
+
+    The paper leaves widths and poolings open. Read here as conv 32, 32, pool, 64, 64, pool, 128, pool,
+    FC 100: 28x28 images become 3x3x128 maps, flattened. The 100-D layer is linear.
+
+    Args:
+      stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
+      dim: width of the fully connected layer.
+      prelu: whether a PReLU follows the embedding.
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    return cnn(stages=stages, pool="flatten", dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name)

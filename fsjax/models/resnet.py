@@ -1,0 +1,128 @@
+"""ResNet-50 and ResNet-101 for ImageNet, as in torchvision."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fsjax.models.encoder import Encoder
+from fsjax.models.layers import ConvBN
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and (four times as wide) 1x1 convolutions, and a shortcut, summed before the last ReLU.
+
+    The stride is in the 3x3 convolution ("v1.5"); He et al. 2016 had it in the first 1x1.
+
+    Attributes:
+      features: channels of the 3x3 convolution; four times as many come out.
+      stride: of the 3x3 convolution and of the shortcut.
+      dtype: compute dtype.
+      axis_name: see `fsjax.models.layers.batch_norm`.
+    """
+
+    features: int
+    stride: int
+    dtype: Any
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[batch, h, w, c]` to `[batch, ceil(h / stride), ceil(w / stride), 4 * features]`."""
+        common = {"fan": "fan_out", "dtype": self.dtype, "axis_name": self.axis_name}
+        wide = 4 * self.features
+        y = ConvBN(self.features, kernel=1, name="conv1", **common)(x, train=train)
+        y = ConvBN(self.features, stride=self.stride, name="conv2", **common)(y, train=train)
+        y = ConvBN(wide, kernel=1, activation=None, name="conv3", **common)(y, train=train)
+        if self.stride != 1 or x.shape[-1] != wide:
+            x = ConvBN(wide, kernel=1, stride=self.stride, activation=None, name="shortcut", **common)(
+                x, train=train
+            )
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """A 7x7 stem with stride 2, 3x3 max-pooling with stride 2, and stages of bottleneck blocks.
+
+    He normal initialisation over fan-out, as in torchvision.
+
+    Attributes:
+      width: channels of the stem and of the first stage's 3x3 convolutions; doubles with every stage.
+      blocks: bottleneck blocks by stage.
+      dtype: compute dtype.
+      axis_name: see `fsjax.models.layers.batch_norm`.
+    """
+
+    width: int
+    blocks: tuple[int, ...]
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        """Maps `[batch, h, w, c]` to the maps after each stage: "stage1" at a quarter of the size, ..."""
+        common = {"dtype": self.dtype, "axis_name": self.axis_name}
+        x = ConvBN(self.width, kernel=7, stride=2, fan="fan_out", name="stem", **common)(images, train=train)
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        maps = {}
+        for stage, count in enumerate(self.blocks, 1):
+            for index in range(1, count + 1):
+                x = Bottleneck(
+                    features=self.width * 2 ** (stage - 1),
+                    stride=2 if stage > 1 and index == 1 else 1,
+                    name=f"stage{stage}_block{index}",
+                    **common,
+                )(x, train=train)
+            maps[f"stage{stage}"] = x
+        return maps
+
+
+def resnet50(
+    *,
+    width: int = 64,
+    blocks: Sequence[int] = (3, 4, 6, 3),
+    pool: str = "gap",
+    dim: int | None = None,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """ResNet-50, torchvision's; 2,048-d embedding.
+
+    25,557,032 parameters with a linear classifier of 1,000 classes.
+
+    Args:
+      width: channels of the stem; all others are multiples of it.
+      blocks: bottleneck blocks by stage.
+      pool: "gap", "gmp" or "flatten".
+      dim: width of a linear layer after the pooling (None: no such layer).
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    backbone = ResNet(width, tuple(blocks), dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+
+
+def resnet101(
+    *,
+    width: int = 64,
+    blocks: Sequence[int] = (3, 4, 23, 3),
+    pool: str = "gap",
+    dim: int | None = None,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """ResNet-101, torchvision's; 2,048-d embedding.
+
+    44,549,160 parameters with a linear classifier of 1,000 classes.
+
+    Args:
+      width: channels of the stem; all others are multiples of it.
+      blocks: bottleneck blocks by stage.
+      pool: "gap", "gmp" or "flatten".
+      dim: width of a linear layer after the pooling (None: no such layer).
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    return resnet50(width=width, blocks=blocks, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
