@@ -1,0 +1,87 @@
+"""Losses: each a linen module of classifier and loss over pure, unreduced functions of arrays.
+
+To add one: a file with a subclass of `LossModule`, and a line in `LOSSES`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fsjax.losses.base import LossModule, LossOutput
+from fsjax.losses.center import CenterLoss
+from fsjax.losses.class_balanced import ClassBalancedLoss
+from fsjax.losses.focal import FocalLoss
+from fsjax.losses.icu import IcuLoss
+from fsjax.losses.lgm import LgmLoss
+from fsjax.losses.lsoftmax import LSoftmaxLoss
+from fsjax.losses.mixup import MixupLoss, mixed
+from fsjax.losses.softmax import SoftmaxLoss
+
+__all__ = ["LOSSES", "LossModule", "LossOutput", "build_loss", "loss_options", "mixed"]
+
+LOSSES: dict[str, type[LossModule]] = {
+    "softmax": SoftmaxLoss,
+    "focal": FocalLoss,
+    "class_balanced": ClassBalancedLoss,
+    "mixup": MixupLoss,
+    "center": CenterLoss,
+    "lsoftmax": LSoftmaxLoss,
+    "lgm": LgmLoss,
+    "icu": IcuLoss,
+}
+
+
+def loss_options(name: str) -> dict[str, Any]:
+    """Options of a loss with their defaults; raises ValueError for an unknown name."""
+    if name not in LOSSES:
+        raise ValueError(_unknown("loss", name, LOSSES))
+    loss = LOSSES[name]
+    given_elsewhere = {field.name for field in dataclasses.fields(LossModule)} | set(loss.NEEDS)
+    fields = dataclasses.fields(loss)
+    return {field.name: field.default for field in fields if field.name not in given_elsewhere}
+
+
+def build_loss(
+    name: str,
+    *,
+    num_classes: int,
+    dim: int,
+    class_counts: Sequence[int] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> LossModule:
+    """Builds a loss by its name in `LOSSES`.
+
+    Args:
+      name: key of `LOSSES`.
+      num_classes: number of classes.
+      dim: width of the features.
+      class_counts: training examples of each class; used by the losses that need it, and ignored by others.
+      options: fields of the loss by name, see `loss_options`; those left out have its defaults.
+
+    Returns:
+      The module; its parameters are made by `init(rng, features, labels, step=0)`.
+
+    Raises:
+      ValueError: for an unknown name, option or value, with the valid ones, and where `class_counts` is
+      missing.
+    """
+    known, options = loss_options(name), dict(options or {})
+    for option in options:
+        if option not in known:
+            raise ValueError(_unknown(f"option of the loss {name!r}", option, known))
+    if "class_counts" in LOSSES[name].NEEDS:
+        if class_counts is None:
+            raise ValueError(
+                f"the loss {name!r} needs class_counts, the number of training examples of each class"
+            )
+        options["class_counts"] = tuple(int(count) for count in class_counts)
+    return LOSSES[name](num_classes=num_classes, dim=dim, **options)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"unknown {what}: {name!r}{suggestion}; known: {', '.join(sorted(known))}"

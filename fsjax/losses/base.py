@@ -1,0 +1,107 @@
+"""What every loss shares: its result, the checks of its fields, matrix products at full precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class LossOutput:
+    """What a loss returns; the total loss is `mean(per_example) + regularizer`.
+
+    Attributes:
+      per_example: `[batch]`, not reduced; float32, or float64 for float64 features.
+      regularizer: scalar, the terms that couple the examples of the batch; 0 where a loss has none.
+      metrics: scalars for the log by name; may be empty.
+    """
+
+    per_example: jax.Array
+    regularizer: jax.Array
+    metrics: dict[str, jax.Array]
+
+
+class LossModule(nn.Module):
+    """Base of all losses: a classifier and its loss in one linen module.
+
+    They are one module because the means of a Gaussian loss *are* the classifier. `__call__(features, labels,
+    *, step)` gives the training loss, `logits(features)` the scores of the loss's own decision rule.
+
+    Parameters trained by gradient are in the collection `"params"`; state that is updated by another rule is
+    in `"loss_state"`, and changes only where that collection is mutable. The whole global batch is expected:
+    no loss here knows of devices.
+
+    Attributes:
+      num_classes: number of classes K; labels are `0 .. K-1` (a label outside is not detected here).
+      dim: width D of the features.
+      NO_DECAY: names of the module's own parameters that weight decay must not touch.
+      NEEDS: facts of the data set that must be given as fields, for example `("class_counts",)`.
+    """
+
+    num_classes: int
+    dim: int
+
+    NO_DECAY: ClassVar[tuple[str, ...]] = ()
+    NEEDS: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self):
+        check_at_least("num_classes", self.num_classes, 1)
+        check_at_least("dim", self.dim, 1)
+        self.check_fields()
+        super().__post_init__()
+
+    def check_fields(self) -> None:
+        """Raises ValueError for a switch or number that the loss cannot use; called when it is built."""
+
+    def prepare(self, features: jax.Array) -> jax.Array:
+        """Returns the features in the dtype of the loss; raises ValueError unless they are `[batch, dim]`."""
+        if features.ndim != 2 or features.shape[-1] != self.dim:
+            raise ValueError(
+                f"{type(self).__name__} was built for features of shape [batch, {self.dim}], "
+                f"got {tuple(features.shape)}"
+            )
+        return as_loss_dtype(features)
+
+
+def as_loss_dtype(array: jax.Array) -> jax.Array:
+    """Casts to float32, except float64, which stays: a loss is never computed in half precision."""
+    array = jnp.asarray(array)
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Matrix product at the full precision of its operands.
+
+    Accelerators round float32 operands to TF32 or bfloat16 by default. That leaves three digits, too few for
+    distances, which are differences of such products.
+    """
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:
+    """Labels `[batch]` as rows of 0 and 1, as many as `like` has classes (its first axis), in its dtype.
+
+    Class rows are gathered and summed by products with this matrix rather than by indexing: the gradient of
+    indexing is a scatter-add, whose order of summation, and so the last bits, varies from run to run on GPUs.
+    """
+    return jax.nn.one_hot(labels, like.shape[0], dtype=like.dtype)
+
+
+def check_choice(field: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raises ValueError naming the valid choices unless `value` is one of them."""
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{field}={value!r} is not known; valid: {known}")
+
+
+def check_at_least(field: str, value: Any, minimum: float, *, below: float = float("inf")) -> None:
+    """Raises ValueError unless `value` is a number with `minimum <= value < below`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not minimum <= value < below:
+        wanted = f"at least {minimum:g}" + (f" and below {below:g}" if below < float("inf") else "")
+        raise ValueError(f"{field}={value!r}: must be a number, {wanted}")

@@ -1,0 +1,42 @@
+"""Mixup: cross-entropy of images that were mixed in pairs (Zhang et al. 2018)."""
+
+from __future__ import annotations
+
+import jax
+
+from fsjax.losses.base import check_at_least
+from fsjax.losses.softmax import SoftmaxLoss
+
+
+def mixed(loss_a: jax.Array, loss_b: jax.Array, lam: jax.Array) -> jax.Array:
+    """Mixes the losses of a mixed image under the labels of its two images: `lam*loss_a + (1-lam)*loss_b`.
+
+    Args:
+      loss_a: `[batch]` losses under the labels of the images that entered with weight `lam`.
+      loss_b: `[batch]` losses under the labels of the others.
+      lam: scalar or `[batch]` in [0, 1].
+
+    Returns:
+      `[batch]` losses, not reduced.
+    """
+    return lam * loss_a + (1 - lam) * loss_b
+
+
+class MixupLoss(SoftmaxLoss):
+    """Softmax cross-entropy for images mixed by the data pipeline.
+
+    The module itself is plain cross-entropy. Who trains with it draws `lam ~ Beta(mixup_alpha, mixup_alpha)`,
+    mixes the images `lam*a + (1-lam)*b`, calls the module once with the labels of a and once with those of b,
+    and combines the two with `mixed`.
+
+    Attributes:
+      mixup_alpha: parameter of the Beta distribution, positive; 1 is uniform, the paper's value for CIFAR.
+    """
+
+    mixup_alpha: float = 1.0
+
+    def check_fields(self) -> None:
+        """Raises ValueError unless `mixup_alpha` is positive."""
+        check_at_least("mixup_alpha", self.mixup_alpha, 0)
+        if self.mixup_alpha == 0:
+            raise ValueError("mixup_alpha=0 mixes nothing: use the loss 'softmax'")
