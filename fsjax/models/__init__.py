@@ -4,13 +4,13 @@ A network is an `Encoder`: images in, an `Encoded` with the embedding and the fe
 add one, write a function of keyword-only options that returns an `Encoder`, and add its line to `MODELS`.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
+from fsjax.errors import unknown
 from fsjax.models import convnet, resnet, resnet_cifar, vgg
 from fsjax.models.encoder import Encoded, Encoder
 from fsjax.models.pooling import POOLS
@@ -48,21 +48,17 @@ def build_model(
       options: the network's own options; what is left out keeps its default.
 
     Raises:
-      ValueError: for an unknown name, option, dtype or pooling; the message lists the known ones.
+      UserError: for an unknown name, option, dtype or pooling; the message lists the known ones.
     """
-    _check_known("model", name, MODELS)
-    _check_known("model dtype", dtype, DTYPES)
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    if dtype not in DTYPES:
+        raise unknown("model dtype", dtype, DTYPES)
     options = dict(options or {})
     known = [key for key in inspect.signature(MODELS[name]).parameters if key not in ("dtype", "axis_name")]
     for option in options:
-        _check_known(f"option of model {name!r}", option, known)
-    if "pool" in options:
-        _check_known("pool", options["pool"], POOLS)
+        if option not in known:
+            raise unknown(f"option of model {name!r}", option, known)
+    if "pool" in options and options["pool"] not in POOLS:
+        raise unknown("pool", options["pool"], POOLS)
     return MODELS[name](**options, dtype=DTYPES[dtype], axis_name=axis_name)
-
-
-def _check_known(kind: str, name: str, known: Mapping[str, Any] | list[str]) -> None:
-    if name not in list(known):
-        close = difflib.get_close_matches(str(name), list(known), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}")

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.errors import UserError
 from fsjax.models.layers import HE_NORMAL, PReLU, batch_norm
 from fsjax.models.pooling import POOLS
 
@@ -59,10 +60,10 @@ class Encoder(nn.Module):
           The embeddings and the maps they came from.
 
         Raises:
-          ValueError: for images of another rank, or too small for the backbone.
+          UserError: for images of another rank, or too small for the backbone.
         """
         if images.ndim != 4:
-            raise ValueError(
+            raise UserError(
                 f"images must be [batch, height, width, channels], but their shape is {images.shape}"
             )
         maps = self.backbone(images.astype(self.dtype), train=train)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from fsjax.errors import UserError
+
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:
     """Maximum over 2x2 windows at stride 2 without padding: an odd last row or column is dropped.
@@ -27,10 +29,10 @@ def max_pool_2x2(x: jax.Array) -> jax.Array:
 
 
 def check_poolable(shape: tuple[int, ...], times: int) -> None:
-    """Raises ValueError if images of this `[batch, h, w, c]` shape cannot be halved so many times."""
+    """Raises UserError if images of this `[batch, h, w, c]` shape cannot be halved so many times."""
     smallest = 2**times
     if min(shape[1:3]) < smallest:
-        raise ValueError(
+        raise UserError(
             f"images of {shape[1]}x{shape[2]} are too small for a network that halves them {times} times: "
             f"at least {smallest}x{smallest} is needed (enlarge the images, or take fewer stages)"
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from fsjax.errors import UserError
 from fsjax.models.convnet import ConvNet
 from fsjax.models.encoder import Encoder
 
@@ -33,10 +34,10 @@ def vgg13(
       axis_name: device axis for synchronised batch statistics.
 
     Raises:
-      ValueError: if `widths` and `convs` differ in length.
+      UserError: if `widths` and `convs` differ in length.
     """
     if len(widths) != len(convs):
-        raise ValueError(f"vgg13 takes a width and a number of convolutions a stage: {widths=}, {convs=}")
+        raise UserError(f"vgg13 takes a width and a number of convolutions a stage: {widths=}, {convs=}")
     stages = tuple((width,) * count for width, count in zip(widths, convs, strict=True))
     backbone = ConvNet(stages, pool_last=False, dtype=dtype, axis_name=axis_name)
     return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)

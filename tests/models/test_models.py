@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fsjax.errors import UserError
 from fsjax.models import MODELS, Encoded, build_model
 
 SIZES = {
@@ -215,20 +216,20 @@ def test_prelu_scales_the_negative_part_of_the_embedding(randomised):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vgg31", {}, r"unknown model 'vgg31'\. Did you mean 'vgg13'\? Known: cnn, mnist_2d, .*resnet101"),
-        ("vgg13", {"dtype": "float16"}, r"unknown model dtype 'float16'.*Known: float32, bfloat16"),
+        ("vgg31", {}, r"unknown model 'vgg31'; known: cnn, mnist_100d, .*resnet101.*Did you mean 'vgg13'\?"),
+        ("vgg13", {"dtype": "float16"}, r"unknown model dtype 'float16'; known: bfloat16, float32"),
         (
             "vgg13",
             {"options": {"width": 4}},
-            r"unknown option of model 'vgg13' 'width'.*Known: widths, convs, pool, dim$",
+            r"unknown option of model 'vgg13' 'width'.*known: convs, dim, pool, widths\.",
         ),
         ("cnn", {"options": {"dtype": "float32"}}, r"unknown option of model 'cnn' 'dtype'"),
-        ("cnn", {"options": {"pool": "gup"}}, r"unknown pool 'gup'.*Known: gap, gmp, flatten"),
+        ("cnn", {"options": {"pool": "gup"}}, r"unknown pool 'gup'; known: flatten, gap, gmp"),
         ("vgg13", {"options": {"widths": (4, 8)}}, r"vgg13 takes a width and a number.*widths=\(4, 8\)"),
     ],
 )
 def test_what_cannot_be_built_is_named(name, arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         build_model(name, **arguments)
 
 
@@ -241,5 +242,5 @@ def test_what_cannot_be_built_is_named(name, arguments, message):
     ],
 )
 def test_images_that_do_not_fit_are_refused(name, shape, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         build_model(name).init(jax.random.key(0), jnp.zeros(shape), train=False)
