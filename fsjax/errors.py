@@ -1,0 +1,25 @@
+"""The error of everything that a user can set right: its message names the thing, the value and the way out."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input or an unusable environment; `train.py` prints it without a traceback and exits with 2."""
+
+
+def unknown(what: str, value: object, known: Iterable[str]) -> UserError:
+    """An error for a name that is in no table: it lists the valid names and guesses the one meant.
+
+    Args:
+      what: the kind of thing, such as "loss".
+      value: the name as it was given.
+      known: the valid names.
+
+    Returns:
+      The error, to be raised by the caller.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(str(value), known, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    return UserError(f"unknown {what} {value!r}; known: {', '.join(known)}.{guess}")

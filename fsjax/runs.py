@@ -1,0 +1,145 @@
+"""A finished or running run, opened to look at and to use: `run = fsjax.restore("runs/icu")`."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from fsjax.data import DataInfo, normalize
+from fsjax.errors import UserError
+from fsjax.methods import build_method
+from fsjax.training import checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained network with all that is needed to use it, on the default device.
+
+    Attributes:
+      workdir: the run's folder.
+      config: its config.
+      info: its data: class names, image shape, normalisation.
+      step: the optimizer step of the restored checkpoint.
+      params: trained parameters, {"encoder": ..., "loss": ...}.
+      collections: batch statistics and the state of the loss.
+    """
+
+    workdir: Path
+    config: ConfigDict
+    info: DataInfo
+    step: int
+    params: Any = dataclasses.field(repr=False)
+    collections: Any = dataclasses.field(repr=False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+        return self.info.class_names
+
+    def embed(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+        """Embeddings of images.
+
+        Args:
+          images: uint8 `[n, h, w, c]` (or `[n, h, w]` grey), as the data set holds them: not normalised.
+          batch_size: how many go through the network at once; the result does not depend on it.
+
+        Returns:
+          float32 `[n, dim]`.
+
+        Raises:
+          UserError: if the images are not of the size, type or channels that the network was trained on.
+        """
+        return self._apply("embed", images, batch_size, (self.method.dim,))
+
+    def logits(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+        """Scores by the loss's own rule, float32 `[n, classes]`; images as for `embed`."""
+        return self._apply("logits", images, batch_size, (self.info.num_classes,))
+
+    def predict(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+        """Predicted labels, int64 `[n]`; `class_names[label]` is the name. Images as for `embed`."""
+        return self.logits(images, batch_size=batch_size).argmax(axis=-1)
+
+    @functools.cached_property
+    def method(self) -> Any:
+        """The run's method: the pure functions behind `embed` and `logits`."""
+        return build_method(self.config, self.info)
+
+    @functools.cached_property
+    def _functions(self) -> dict[str, Callable[..., jax.Array]]:
+        return {name: jax.jit(getattr(self.method, name)) for name in ("embed", "logits")}
+
+    def _apply(self, name: str, images: np.ndarray, batch_size: int, shape: tuple[int, ...]) -> np.ndarray:
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size} must be at least 1")
+        images = normalize(images, self.info)
+        outputs = [np.zeros((0, *shape), np.float32)]
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            # Padded to one size, so that the network is compiled once.
+            padded = np.pad(part, [(0, batch_size - len(part))] + [(0, 0)] * (part.ndim - 1))
+            output = self._functions[name](self.params, self.collections, jnp.asarray(padded))
+            outputs.append(np.asarray(output)[: len(part)])
+        return np.concatenate(outputs)
+
+
+def restore(workdir: str | Path, *, which: str = "best") -> Run:
+    """Open a run.
+
+    It needs neither the config file nor the data, and runs on the devices that are here, whatever devices
+    the run had. Nothing in a checkpoint is executed or unpickled.
+
+    Args:
+      workdir: the run's folder.
+      which: "best" (by validation accuracy; the latest where the run had no validation data) or "latest".
+
+    Returns:
+      The run.
+
+    Raises:
+      UserError: if there is no checkpoint in the folder, or none can be read.
+    """
+    folder = Path(workdir).expanduser().absolute()
+    if which not in ("best", "latest"):
+        raise UserError(f"which={which!r} must be 'best' or 'latest'")
+    directory = folder / "checkpoints" / which
+    steps = checkpoints.steps_in(directory)
+    if not steps and which == "best":
+        directory = folder / "checkpoints" / "latest"
+        steps = checkpoints.steps_in(directory)
+    if not steps:
+        raise UserError(f"no checkpoint in {directory}: is {folder} the workdir of a run, and has it saved one yet?")
+    error = None
+    for step in reversed(steps):
+        try:
+            return _restore_step(folder, directory, step)
+        except checkpoints.DamagedError as damaged:
+            checkpoints.logger.warning("%s", damaged)
+            error = error or damaged
+    raise error
+
+
+def _restore_step(folder: Path, directory: Path, step: int) -> Run:
+    config, info = _facts(folder, directory, step)
+    image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
+    variables = jax.eval_shape(build_method(config, info).init, jax.random.key(0), image)
+    params = variables.pop("params")
+    state = checkpoints.load(directory, step, {"params": params, "collections": variables})
+    return Run(folder, config, info, step, state["params"], state["collections"])
+
+
+def _facts(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, DataInfo]:
+    """Config and data description: from the run's files, or from the checkpoint where those are gone."""
+    files = folder / "config.json", folder / "data.json"
+    if all(file.is_file() for file in files):
+        config, info = (json.loads(file.read_text()) for file in files)
+    else:
+        facts = checkpoints.load_metadata(directory, step)
+        config, info = facts["config"], facts["data"]
+    return ConfigDict(config), DataInfo.from_json(info)

@@ -1,0 +1,111 @@
+"""The end of a run: the selected checkpoint, scored once on test data, and what is drawn of it."""
+
+import importlib.metadata
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fsjax import data
+from fsjax.evaluation.figures import feature_scatter
+from fsjax.training.checkpoints import DamagedError, load
+from fsjax.training.experiment import Experiment
+from fsjax.training.records import read_jsonl
+from fsjax.training.state import TrainState
+from fsjax.version import __version__
+
+logger = logging.getLogger("fsjax")
+
+
+def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str, Any]:
+    """Score the selected checkpoint on the test data, and describe the run.
+
+    Args:
+      experiment: the run's parts.
+      state: the (replicated) state after the last step.
+      folder: the run's folder.
+
+    Returns:
+      What `result.json` holds.
+    """
+    splits, parallel = experiment.splits, experiment.parallel
+    state, selected = _select(experiment, state, folder)
+    test = experiment.evaluate(state, splits.test) if splits.test is not None else None
+    lines = read_jsonl(folder / "metrics.jsonl")
+    validation = [x for x in lines if x["kind"] == "validation" and x["step"] == selected["step"]]
+    train = [x for x in lines if x["kind"] == "train"]
+    if experiment.config.figures.scatter:
+        _scatter(experiment, parallel.single(state), folder / "features.png")
+    return {
+        "name": experiment.config.name,
+        "loss": experiment.config.loss.name,
+        "seed": experiment.config.seed,
+        "test": test,
+        "validation": _figures(validation[-1]) if validation else None,
+        "selected": selected,
+        "training": {
+            "steps": experiment.steps,
+            "batch_size": experiment.config.train.batch_size,
+            "last": _figures(train[-1]) if train else None,
+            "seconds": sum(x["timing"]["seconds"] for x in lines if x["kind"] != "test"),
+            "parameters": _count(state.params, parallel),
+        },
+        "machine": {
+            "devices": f"{parallel.num_devices} x {jax.devices()[0].device_kind}",
+            "cores": os.cpu_count(),
+            "backend": parallel.backend,
+            **{name: importlib.metadata.version(name) for name in ("jax", "flax")},
+            "fsjax": __version__,
+        },
+    }
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result in a line."""
+    test = result["test"]
+    score = f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples" if test else "no test data"
+    return f"{score}; {result['selected']['why']} (step {result['selected']['step']})"
+
+
+def _select(experiment: Experiment, state: TrainState, folder: Path) -> tuple[TrainState, dict[str, Any]]:
+    single = experiment.parallel.single(state)
+    best = int(single.best.step)
+    if best < 0:
+        return state, {"step": experiment.steps, "why": "the last step, since there is no validation data"}
+    if best == experiment.steps:
+        return state, {"step": best, "why": "best validation accuracy"}
+    try:
+        chosen = load(folder / "checkpoints" / "best", best, single)
+    except DamagedError as error:
+        logger.warning("%s; the last step is scored in its place", error)
+        return state, {"step": experiment.steps, "why": "the last step, since the best checkpoint is damaged"}
+    return experiment.parallel.replicate(chosen), {"step": best, "why": "best validation accuracy"}
+
+
+def _scatter(experiment: Experiment, state: TrainState, path: Path) -> None:
+    """Draw the features of the training and test images, as Fig. 2 of the ICU paper does."""
+    splits, method = experiment.splits, experiment.method
+    embed = jax.jit(lambda images: method.embed(state.params, state.collections, images))
+    panels = {}
+    for title, examples in (("training", splits.train), ("test", splits.test)):
+        if examples is None:
+            continue
+        features, labels = [], []
+        for batch in data.eval_batches(examples, batch_size=experiment.config.eval.batch_size, info=splits.info):
+            real = batch["weight"] > 0
+            features.append(np.asarray(embed(batch["image"]))[real])
+            labels.append(batch["label"][real])
+        panels[title] = (np.concatenate(features), np.concatenate(labels))
+    feature_scatter(panels, path, class_names=splits.info.class_names)
+
+
+def _figures(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in line.items() if k not in ("kind", "timing")}
+
+
+def _count(params: Any, parallel: Any) -> int:
+    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(parallel.single(params)))

@@ -1,0 +1,100 @@
+"""The command line of `train.py`: `--config`, `--workdir`, and overrides such as `--config.loss.name=lgm`."""
+
+import contextlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from fsjax.errors import UserError, unknown
+
+
+def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
+    """Parse the command line, call `run(config, workdir)`, and print a `UserError` in a line.
+
+    Args:
+      run: what to do; `fsjax.training.run`.
+      default_config: the config file of a command line without `--config`.
+    """
+    config = config_flags.DEFINE_config_file(
+        "config", str(default_config), "A config file, with :VARIANT behind it where it has variants, such as :smoke."
+    )
+    workdir = flags.DEFINE_string(
+        "workdir", None, "The run's folder. The same command again continues the run in it. Default: runs/NAME."
+    )
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("fsjax").setLevel(logging.INFO)
+
+    def parse(argv: list[str]) -> list[str]:
+        with _user_errors():
+            check_overrides(argv, default_config)
+        return flags.FLAGS(argv)
+
+    def start(argv: list[str]) -> None:
+        with _user_errors():
+            if len(argv) > 1:
+                raise UserError(f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1")
+            run(config.value, workdir.value or f"runs/{config.value.name}")
+
+    app.run(start, flags_parser=parse)
+
+
+def check_overrides(argv: list[str], default_config: Path) -> None:
+    """Check the config file and the keys of the overrides before absl parses them.
+
+    Raises:
+      UserError: for a file, variant or key that is not there, naming those that are.
+    """
+    options = [arg.lstrip("-") for arg in argv[1:] if arg.startswith("-")]
+    files = [option.partition("=")[2] for option in options if option.startswith("config=")]
+    config = load_config(files[-1] if files else str(default_config))
+    for option in options:
+        key = option.partition("=")[0]
+        if key.startswith("config."):
+            _check_key(config, key)
+
+
+def load_config(file: str) -> Any:
+    """The config of `path/to/file.py` or `path/to/file.py:variant`.
+
+    Raises:
+      UserError: if there is no such file, or it has no such variant.
+    """
+    name, _, variant = file.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path(__file__).parents[2] / "configs"
+        known = [str(p) for p in sorted(folder.glob("*.py")) if not p.name.startswith(("_", "common"))]
+        raise unknown("config file", name, known)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        return module.get_config(variant) if variant else module.get_config()
+    except ValueError as error:
+        raise UserError(f"--config={file}: {error}") from error
+
+
+def _check_key(config: Any, key: str) -> None:
+    node, path = config, "config"
+    for part in key.split(".")[1:]:
+        part = part.partition("[")[0]
+        if not hasattr(node, "keys"):
+            raise UserError(f"--{key}: {path} is a value, {node!r}, and has no keys")
+        if part not in node:
+            raise unknown(f"config key --{path}.{part}: key in {path}", part, node.keys())
+        node, path = node[part], f"{path}.{part}"
+
+
+@contextlib.contextmanager
+def _user_errors():
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,153 @@
+"""A run from its config to its result: check, load, resume or start, train, select, score once."""
+
+import collections
+import contextlib
+import itertools
+import json
+import logging
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fsjax import data
+from fsjax.training import settings, workdir
+from fsjax.training.checkpoints import Checkpoints
+from fsjax.training.experiment import Experiment, build_experiment
+from fsjax.training.finish import finish, summary
+from fsjax.training.records import Progress, Records, write_json
+from fsjax.training.reporting import Reporter
+from fsjax.training.state import TrainState
+from fsjax.training.xla import set_cpu_flags
+from fsjax.version import __version__
+
+logger = logging.getLogger("fsjax")
+
+# More dispatches in flight gain nothing, and abort with a rendezvous timeout on many virtual CPU devices.
+_IN_FLIGHT = 2
+
+
+def run(config: Any, path: str | Path) -> dict[str, Any]:
+    """Train, select a checkpoint on validation data, and score it once on test data.
+
+    The same call again continues a run that was stopped, with the bits of one that never was.
+
+    Args:
+      config: an `ml_collections.ConfigDict` such as `configs/icu_digits.py` gives.
+      path: the run's folder; made if it is not there.
+
+    Returns:
+      What `result.json` holds: "test", "validation", "selected", "training" and where it ran.
+
+    Raises:
+      UserError: for what the user can set right: config, data, folder, divergence.
+    """
+    settings.check(config)
+    set_cpu_flags()
+    splits = data.load_splits(config.data, seed=config.seed)
+    experiment = build_experiment(config, splits)
+    main = jax.process_index() == 0
+    folder = workdir.prepare(path, config.to_dict(), write=main)
+    if main:
+        logger.info("%s", data.describe(splits))
+    with workdir.disk_errors(folder):
+        if (folder / "result.json").exists():
+            logger.info("the run in %s is complete: its result is given, nothing is trained", folder)
+            return json.loads((folder / "result.json").read_text())
+        if main:
+            write_json(folder / "data.json", splits.info.to_json())
+        state = _train(experiment, folder, main)
+        result = finish(experiment, state, folder)
+        if main:
+            write_json(folder / "result.json", result)
+            logger.info("%s", summary(result))
+    return result
+
+
+def _train(experiment: Experiment, folder: Path, main: bool) -> TrainState:
+    """Train to the last step and return the (replicated) state there."""
+    config, parallel, steps = experiment.config, experiment.parallel, experiment.steps
+    facts = {"config": config.to_dict(), "data": experiment.splits.info.to_json(), "fsjax": __version__}
+    with contextlib.ExitStack() as stack:
+        latest = stack.enter_context(Checkpoints(folder / "checkpoints" / "latest", keep=2, metadata=facts))
+        best = stack.enter_context(Checkpoints(folder / "checkpoints" / "best", keep=1, metadata=facts))
+        single = experiment.initial_state()
+        found = latest.load_latest(single)
+        start, single = found or (0, single)
+        if found:
+            logger.info("continuing from step %d of %d", start, steps)
+        best.drop_after(start)
+        state = parallel.replicate(single)
+        records = stack.enter_context(Records(folder, start_step=start, write=main))
+        show = main and config.train.progress
+        progress = stack.enter_context(Progress(start_step=start, steps=steps, show=show))
+        stopping = stack.enter_context(_stop_signals())
+        reporter = Reporter(experiment, records, progress, latest, start_step=start)
+
+        pending: collections.deque[jax.Array] = collections.deque()
+        ends = list(_dispatch_ends(start, config.train, steps))
+        lengths = (end - begin for begin, end in itertools.pairwise([start, *ends]))
+        for end, batch in zip(ends, experiment.train_batches(start, lengths), strict=True):
+            state, losses = experiment.train_step(state, batch)
+            pending.append(losses)
+            if len(pending) > _IN_FLIGHT:
+                jax.block_until_ready(pending.popleft())
+            progress.advance(end)
+            if _due(end, config.train.log_every, steps):
+                reporter.raise_if_diverged(state)
+                state = reporter.log(state, end)
+            if _due(end, config.train.eval_every, steps) and experiment.splits.validation is not None:
+                reporter.raise_if_diverged(state)
+                state, improved = reporter.validate(state, end)
+                if improved:
+                    best.save(end, parallel.single(state))
+            if _due(end, config.train.checkpoint_every, steps) or stopping:
+                reporter.raise_if_diverged(state)
+                latest.save(end, parallel.single(state))
+            if stopping and end < steps:
+                latest.wait()
+                progress.say(f"stopped at step {end} of {steps}; the same command continues the run")
+                raise SystemExit(128 + stopping[0])
+    return state
+
+
+def _dispatch_ends(start: int, train: Any, steps: int) -> Iterator[int]:
+    """Where the dispatches end: every `steps_per_dispatch` steps, and wherever something is due.
+
+    They depend on the step alone, so that a resumed run compiles and computes what an uninterrupted one does.
+    """
+    strides = [train.steps_per_dispatch, train.log_every, train.checkpoint_every]
+    strides += [train.eval_every] if train.eval_every else []
+    step = start
+    while step < steps:
+        step = min(steps, *((step // stride + 1) * stride for stride in strides))
+        yield step
+
+
+def _due(step: int, every: int, steps: int) -> bool:
+    return step == steps or (every > 0 and step % every == 0)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that SIGTERM or Ctrl-C put their number into, for the loop to save and stop at the next step.
+
+    A second one ends the process as it would have without this.
+    """
+    received: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {}
+    with contextlib.suppress(ValueError):  # not the main thread: the caller handles signals
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,49 @@
+"""Optimizers: optax, with the weight decay of the papers (L2 added to the gradient) and masks for it."""
+
+from typing import Any
+
+import jax
+import optax
+
+from fsjax.errors import unknown
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+DECAY_ON = ("all", "kernels")
+
+
+def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
+    """The optimizer that `config.optimizer` describes.
+
+    Args:
+      config: `name` (one of `OPTIMIZERS`), `momentum` and `nesterov` (sgd), `b1`, `b2`, `eps` (adam, adamw),
+        `weight_decay` (L2 added to the gradient for sgd and adam as in the papers, decoupled for adamw),
+        `decay_on` ("all" parameters, or "kernels" only: arrays of two or more dimensions), `clip_norm`
+        (largest global norm of the gradient, 0 for none).
+      schedule: step -> learning rate.
+      decay_mask: tree of bools, False for the parameters that no weight decay may touch.
+
+    Returns:
+      An optax transformation.
+
+    Raises:
+      UserError: for an unknown optimizer or mask.
+    """
+    if config.name not in OPTIMIZERS:
+        raise unknown("optimizer", config.name, OPTIMIZERS)
+    if config.decay_on not in DECAY_ON:
+        raise unknown("optimizer.decay_on", config.decay_on, DECAY_ON)
+
+    def mask(params: Any) -> Any:
+        if config.decay_on == "all":
+            return decay_mask
+        return jax.tree.map(lambda p, allowed: allowed and p.ndim > 1, params, decay_mask)
+
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    if config.name == "sgd":
+        momentum = optax.trace(config.momentum, config.nesterov) if config.momentum else optax.identity()
+        parts = [decay, momentum]
+    else:
+        adam = optax.scale_by_adam(config.b1, config.b2, config.eps)
+        parts = [decay, adam] if config.name == "adam" else [adam, decay]
+    clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    return optax.chain(*clip, *parts, optax.scale_by_learning_rate(schedule))

@@ -1,0 +1,120 @@
+"""What a run writes for people and programs: metrics.jsonl, TensorBoard event files, a progress line."""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+logger = logging.getLogger("fsjax")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the whole of the old file or the whole of the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)
+
+
+class Records:
+    """Metrics of a run, appended to `metrics.jsonl` and to TensorBoard's files as they come.
+
+    Each line of `metrics.jsonl` has "step", "kind" ("train", "validation" or "test") and the figures. What
+    depends on the machine and the hour stands under "timing": everything else is equal, to the last digit, in a
+    run that was stopped and continued.
+    """
+
+    def __init__(self, workdir: Path, *, start_step: int, write: bool) -> None:
+        """Open the files, and cut off what was logged after the step that the run continues from.
+
+        Args:
+          workdir: the run's folder.
+          start_step: steps taken so far.
+          write: False on all processes but one.
+        """
+        self._file = self._board = None
+        if not write:
+            return
+        path = workdir / "metrics.jsonl"
+        kept = [line for line in read_jsonl(path) if line["step"] <= start_step and line["kind"] != "test"]
+        temporary = path.with_name(".metrics.jsonl.tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        temporary.replace(path)
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(workdir), purge_step=start_step + 1 if start_step else None)
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+            self._board.close()
+
+    def add(self, step: int, kind: str, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        """Append one line of figures."""
+        if not self._file:
+            return
+        self._file.write(json.dumps({"step": step, "kind": kind, **figures, "timing": dict(timing)}) + "\n")
+        self._file.flush()
+        for name, value in {**figures, **timing}.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._board.flush()
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file of JSON lines; a line that a killed process left half-written is not one."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines(keepends=True):
+        try:
+            lines.append(json.loads(text) if text.endswith("\n") else None)
+        except json.JSONDecodeError:
+            lines.append(None)
+    return [line for line in lines if line is not None]
+
+
+class Progress:
+    """A progress bar on a terminal, a line a report elsewhere: loss, accuracy, images/s and time left."""
+
+    def __init__(self, *, start_step: int, steps: int, show: bool) -> None:
+        self._steps, self._show = steps, show
+        self._bar = None
+        if show and sys.stderr.isatty():
+            self._bar = tqdm(total=steps, initial=start_step, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, step: int) -> None:
+        """Move the bar to `step`."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def report(self, step: int, figures: Mapping[str, float], images_per_second: float, seconds_left: float) -> None:
+        """Show the figures of the last steps."""
+        text = f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  {images_per_second:,.0f} images/s"
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        elif self._show:
+            left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
+            logger.info("step %d/%d  %s  %s left", step, self._steps, text, left)
+
+    def say(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        if self._bar is not None:
+            tqdm.write(text, file=sys.stderr)
+        elif self._show:
+            logger.info("%s", text)

@@ -1,0 +1,55 @@
+"""Learning-rate schedules: a function of the step, with a linear warm-up in front."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from fsjax.errors import UserError, unknown
+
+SCHEDULES = ("constant", "step", "cosine", "linear")
+
+
+def build_schedule(config: Any, *, learning_rate: float, steps: int, steps_per_epoch: float) -> optax.Schedule:
+    """The schedule that `config.schedule` describes.
+
+    Args:
+      config: `name` (one of `SCHEDULES`), `unit` ("steps" or "epochs", of the other values), `warmup`
+        (length of the linear warm-up from 0), `boundaries` and `factor` (for "step": the rate is multiplied
+        by `factor` at every boundary), `final` (for "cosine" and "linear": the last rate as a share of the first).
+      learning_rate: rate after the warm-up.
+      steps: length of the run in steps.
+      steps_per_epoch: training examples over the batch size.
+
+    Returns:
+      step -> learning rate.
+
+    Raises:
+      UserError: for an unknown name or unit, or a warm-up longer than the run.
+    """
+    if config.name not in SCHEDULES:
+        raise unknown("schedule", config.name, SCHEDULES)
+    if config.unit not in ("steps", "epochs"):
+        raise unknown("schedule unit", config.unit, ("steps", "epochs"))
+    scale = steps_per_epoch if config.unit == "epochs" else 1.0
+    warmup = round(config.warmup * scale)
+    boundaries = [round(b * scale) for b in config.boundaries]
+    if sorted(set(boundaries)) != boundaries:
+        raise UserError(f"schedule.boundaries {tuple(config.boundaries)} must rise, and be a step apart")
+    if config.name in ("cosine", "linear") and warmup >= steps:
+        raise UserError(f"schedule.warmup of {warmup} steps leaves nothing of a run of {steps} steps")
+
+    if config.name == "constant":
+        main = optax.constant_schedule(learning_rate)
+    elif config.name == "step":
+        main = optax.piecewise_constant_schedule(learning_rate, {b: config.factor for b in boundaries})
+    elif config.name == "cosine":
+        main = optax.cosine_decay_schedule(learning_rate, steps - warmup, alpha=config.final)
+    else:
+        main = optax.linear_schedule(learning_rate, learning_rate * config.final, steps - warmup)
+    if not warmup:
+        return main
+    ramp = optax.linear_schedule(learning_rate / warmup, learning_rate, max(warmup - 1, 1))
+    # Boundaries count from the start of the run, as the papers count them; decays start after the warm-up.
+    offset = warmup if config.name in ("cosine", "linear") else 0
+    return lambda step: jnp.where(step < warmup, ramp(step), main(step - offset))

@@ -1,0 +1,95 @@
+"""The training step and the evaluation step of one device's shard; only `lax.pmean` and `lax.psum` know of others."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from fsjax.evaluation.metrics import classification_sums
+from fsjax.training.state import CAUSES, Health, TrainState
+
+Batch = Mapping[str, jax.Array]
+
+
+def make_train_step(
+    method: Any, optimizer: optax.GradientTransformation, *, axis_name: str | None
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """A function that takes several optimizer steps in one dispatch.
+
+    Args:
+      method: `objective(params, collections, batch, step=...)` gives the loss of a micro-batch.
+      optimizer: an optax transformation.
+      axis_name: the mapped axis that holds the devices, or None.
+
+    Returns:
+      `(state, batches) -> (state, losses)`; arrays of `batches` are `[steps, micro-batches, rows, ...]`:
+      `steps` optimizer steps, the gradient of each averaged over its micro-batches. `losses` is `[steps]`.
+      Every micro-batch sees the batch statistics that the one before it left, as in PyTorch.
+    """
+
+    def gradients(state: TrainState, micro_batches: Batch) -> tuple[Any, Any, dict[str, jax.Array]]:
+        def one(collections, batch):
+            value_and_grad = jax.value_and_grad(method.objective, has_aux=True)
+            (_, (collections, metrics)), grads = value_and_grad(
+                state.params, collections, batch, step=state.step
+            )
+            return collections, (grads, metrics | {"images_finite": jnp.all(jnp.isfinite(batch["image"]))})
+
+        collections, (grads, metrics) = lax.scan(one, state.collections, micro_batches)
+        grads, metrics = jax.tree.map(lambda x: jnp.mean(x, axis=0, dtype=jnp.float32), (grads, metrics))
+        if axis_name is not None:
+            # Statistics that are local to a device (no synchronised batch norm) are averaged as well, so
+            # that the state stays one and the same on all of them.
+            grads, metrics, collections = lax.pmean((grads, metrics, collections), axis_name)
+        return grads, collections, metrics
+
+    def step(state: TrainState, micro_batches: Batch) -> tuple[TrainState, jax.Array]:
+        grads, collections, metrics = gradients(state, micro_batches)
+        grad_norm = optax.global_norm(grads)
+        health = _watch(state, metrics, grad_norm)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        sums = {name: metrics[name] for name in state.meters if name not in ("count", "grad_norm")}
+        sums |= {"count": jnp.float32(1), "grad_norm": grad_norm}
+        state = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            collections=collections,
+            opt_state=opt_state,
+            meters=jax.tree.map(jnp.add, state.meters, sums),
+            health=health,
+        )
+        return state, metrics["loss"]
+
+    return lambda state, batches: lax.scan(step, state, batches)
+
+
+def make_eval_step(method: Any, *, axis_name: str | None) -> Callable[..., dict[str, jax.Array]]:
+    """A function `(params, collections, batch) -> sums` over the examples of a batch on all devices.
+
+    Arrays of `batch` are `[rows, ...]`; rows of weight 0 are padding and count nowhere. See
+    `fsjax.evaluation.metrics.classification_sums` for the sums.
+    """
+
+    def step(params: Any, collections: Any, batch: Batch) -> dict[str, jax.Array]:
+        logits = method.logits(params, collections, batch["image"])
+        sums = classification_sums(logits, batch["label"], batch["weight"])
+        return sums if axis_name is None else lax.psum(sums, axis_name)
+
+    return step
+
+
+def _watch(state: TrainState, metrics: Mapping[str, jax.Array], grad_norm: jax.Array) -> Health:
+    """The health after a step: the first step that is not finite is kept, with what was not."""
+    bad = {
+        "images": metrics["images_finite"] < 1,
+        "features": ~jnp.isfinite(metrics["feature_max"]),
+        "loss": ~jnp.isfinite(metrics["loss"]),
+        "gradients": ~jnp.isfinite(grad_norm),
+    }
+    causes = sum(bit * bad[name].astype(jnp.int32) for name, bit in CAUSES.items())
+    now = Health(state.step, causes, metrics["feature_max"], grad_norm)
+    first = (state.health.bad_step < 0) & (causes > 0)
+    return jax.tree.map(lambda new, old: jnp.where(first, new, old), now, state.health)

@@ -1,0 +1,71 @@
+"""Imports point downwards only (DESIGN §2), and the heavy or frozen ones stay where they belong."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# For each package: the fsjax packages that it may import.
+MAY_IMPORT = {
+    "errors": set(),
+    "version": set(),
+    "losses": {"errors"},
+    "models": {"errors"},
+    "data": {"errors"},
+    "methods": {"errors", "losses", "models"},
+    "evaluation": {"errors", "data", "methods"},
+    "training": {"errors", "version", "data", "methods", "evaluation"},
+    "runs": {"errors", "data", "methods", "training"},
+    "__init__": {"errors", "version", "runs"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of the modules that a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT / "fsjax").parts[0].removesuffix(".py")
+
+
+MODULES = sorted((ROOT / "fsjax").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    own = package_of(path)
+    assert own in MAY_IMPORT, f"a new room {own!r}: say in MAY_IMPORT what it may import"
+    parts = [name.split(".") for name in imports(path)]
+    used = {p[1] for p in parts if p[0] == "fsjax" and len(p) > 1}
+    rooms = {package_of(module) for module in MODULES}
+    assert (used & rooms) - {own} <= MAY_IMPORT[own]
+
+
+def test_heavy_packages_stay_in_their_rooms():
+    for path in MODULES:
+        used = {name.split(".")[0] for name in imports(path)}
+        where = str(path.relative_to(ROOT / "fsjax"))
+        if where.startswith("data/"):
+            assert not used & {"jax", "flax", "optax"}, f"{where}: data never imports jax"
+        else:
+            assert not used & {"tensorflow", "tensorflow_datasets"}, f"{where}: TensorFlow is for data only"
+        if where != "training/checkpoints.py":
+            assert "orbax" not in used, f"{where}: one module imports orbax"
+        assert not used & {"pickle", "dill", "cloudpickle"}, f"{where}: nothing is pickled"
+    for path in (ROOT / "configs").glob("*.py"):
+        used = {name.split(".")[0] for name in imports(path)}
+        assert used <= {"ml_collections", "configs"}, f"{path.name}: configs import ml_collections only"
+
+
+def test_every_package_is_reached_by_the_test():
+    assert {package_of(path) for path in MODULES} == set(MAY_IMPORT)
