@@ -1,0 +1,216 @@
+"""Batches for training and for evaluation, by tf.data."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fsjax.data import augment
+from fsjax.data.config import AugmentConfig, parse_augmentation
+from fsjax.data.decisions import check_shares, crop_key, draw
+from fsjax.data.errors import DataError
+from fsjax.data.examples import Examples, StreamExamples
+from fsjax.data.info import DataInfo, scaling
+from fsjax.data.tensorflow_runtime import import_tensorflow
+
+Batch = dict[str, np.ndarray]
+
+
+def train_batches(
+    examples: Examples,
+    *,
+    batch_size: int,
+    start_step: int,
+    num_steps: int,
+    seed: int,
+    augmentation: Mapping[str, Any],
+    info: DataInfo,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """The batches of steps `start_step`, ..., `start_step + num_steps - 1`.
+
+    The batch of step i is a function of (seed, i) alone. Every epoch is a permutation of the whole split; a batch
+    may begin in one epoch and end in the next.
+
+    Args:
+      examples: the training split.
+      batch_size: of the global batch.
+      start_step, num_steps: which steps.
+      seed: the run's.
+      augmentation: fields of `AugmentConfig`.
+      info: of the data, for the normalisation.
+      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` of each batch are given.
+
+    Returns:
+      An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` int32 `[rows]`, `index` int32
+      `[rows]` in the split; with mixup also `mixed_label` int32 `[rows]` and `mix` float32 `[rows]`, where an image is
+      `mix` of the labelled one and `1 - mix` of one with the mixed label, drawn among the global batch.
+
+    Raises:
+      DataError: at once for arguments that cannot be; while iterating, for an image that cannot be read.
+    """
+    chosen = parse_augmentation(augmentation)
+    check_shares("batch_size", batch_size, process_index, process_count)
+    if chosen.crop == "random_resized" and not isinstance(examples, StreamExamples):
+        raise DataError(
+            'augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"'
+        )
+
+    def decide(step: int) -> dict[str, np.ndarray]:
+        drawn = draw(
+            int(step), seed=seed, size=len(examples), batch_size=batch_size, augment=chosen,
+            process_index=process_index, process_count=process_count,
+        )  # fmt: skip
+        labels = examples.labels[drawn.index]
+        return {
+            "positions": drawn.positions, "index": drawn.index, "label": labels, "top": drawn.top, "left": drawn.left,
+            "flip": drawn.flip, "first": drawn.first, "second": drawn.second, "mix": drawn.mix,
+        }  # fmt: skip
+
+    def crop_of(position: int) -> tuple[int, int] | None:
+        return crop_key(seed, position) if chosen.crop == "random_resized" else None
+
+    finish = _finish_training(chosen, info)
+    drawn = len(decide(start_step)["index"])
+    return _batches(examples, range(start_step, start_step + num_steps), decide, drawn, crop_of, finish, info)
+
+
+def eval_batches(
+    examples: Examples, *, batch_size: int, info: DataInfo, process_index: int = 0, process_count: int = 1
+) -> Iterator[Batch]:
+    """All examples of a split once, in order; all processes get the same number of batches.
+
+    Args:
+      examples: any split.
+      batch_size: of the global batch.
+      info: of the data, for the normalisation.
+      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` of each batch are given.
+
+    Returns:
+      An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` int32 `[rows]`,
+      `weight` float32 `[rows]`: 1, or 0 for the rows that fill up the last batch (index -1, label 0, black image).
+
+    Raises:
+      DataError: at once for arguments that cannot be; while iterating, for an image that cannot be read.
+    """
+    check_shares("batch_size", batch_size, process_index, process_count)
+    rows = batch_size // process_count
+
+    def decide(step: int) -> dict[str, np.ndarray]:
+        positions = step * batch_size + process_index * rows + np.arange(rows)
+        real = positions < len(examples)
+        index = np.where(real, positions, -1).astype(np.int32)
+        labels = np.where(real, examples.labels[index], 0).astype(np.int32)
+        return {"positions": positions, "index": index, "label": labels, "weight": real.astype(np.float32)}
+
+    def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "image": augment.scale(images, *scaling(info)),
+            **{name: drawn[name] for name in ("label", "index", "weight")},
+        }
+
+    steps = range(-(-len(examples) // batch_size))
+    return _batches(examples, steps, decide, rows, lambda position: None, finish, info)
+
+
+def _finish_training(
+    chosen: AugmentConfig, info: DataInfo
+) -> Callable[[Any, dict[str, Any]], dict[str, Any]]:
+    """Augmentation, normalisation and mixing of drawn images, as TensorFlow operations."""
+    shift, factor = scaling(info)
+
+    def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
+        tf = import_tensorflow()
+        images = augment.crop_and_flip(
+            images, drawn["top"], drawn["left"], drawn["flip"], pad=chosen.pad, mirror=chosen.flip
+        )
+        images = augment.scale(images, shift, factor)
+        first, second = drawn["first"], drawn["second"]
+        batch = {"label": tf.gather(drawn["label"], first), "index": tf.gather(drawn["index"], first)}
+        if not chosen.mixup:
+            return {"image": images, **batch}
+        return {
+            "image": augment.mix(images, first, second, drawn["mix"]),
+            **batch,
+            "mixed_label": tf.gather(drawn["label"], second),
+            "mix": tf.fill(tf.shape(first), drawn["mix"]),
+        }
+
+    return finish
+
+
+def _batches(
+    examples: Examples,
+    steps: range,
+    decide: Callable[[int], dict[str, np.ndarray]],
+    drawn: int,
+    crop_of: Callable[[int], Any],
+    finish: Callable[[Any, dict[str, Any]], dict[str, Any]],
+    info: DataInfo,
+) -> Iterator[Batch]:
+    """The pipeline: decisions -> `drawn` images a step -> `finish`; in order, in parallel, ahead of the consumer."""
+    tf = import_tensorflow()
+    errors: list[DataError] = []
+    sample = decide(steps.start) if len(steps) else {}
+    names = list(sample)
+    specs = [tf.TensorSpec(value.shape, value.dtype) for value in sample.values()]
+
+    def with_decisions(step: Any) -> dict[str, Any]:
+        def values(number: np.ndarray) -> list[np.ndarray]:
+            decided = decide(int(number))
+            return [decided[name] for name in names]
+
+        tensors = tf.numpy_function(values, [step], [spec.dtype for spec in specs], stateful=False)
+        for tensor, spec in zip(tensors, specs, strict=True):
+            tensor.set_shape(spec.shape)
+        return dict(zip(names, tensors, strict=True))
+
+    def gather(index: np.ndarray) -> np.ndarray:
+        # Rows that only fill up a batch have index -1.
+        images = examples.gather(index)
+        images[index < 0] = 0
+        return images
+
+    def read(index: np.ndarray, position: np.ndarray) -> np.ndarray:
+        if index < 0:
+            return np.zeros(info.image_shape, np.uint8)
+        try:
+            return np.ascontiguousarray(examples.image(int(index), crop_of(int(position))))
+        except DataError as error:
+            errors.append(error)
+            raise
+
+    def shaped(images: Any, *batch: int) -> Any:
+        images.set_shape((*batch, *info.image_shape))
+        return images
+
+    decided = tf.data.Dataset.range(steps.start, steps.stop).map(
+        with_decisions, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    if isinstance(examples, StreamExamples):
+        images = decided.map(lambda d: (d["index"], d["positions"])).unbatch()
+        images = images.map(
+            lambda index, position: shaped(tf.numpy_function(read, [index, position], tf.uint8)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        pairs = tf.data.Dataset.zip((images.batch(drawn, drop_remainder=True), decided))
+    else:
+        pairs = decided.map(
+            lambda d: (shaped(tf.numpy_function(gather, [d["index"]], tf.uint8, stateful=False), drawn), d),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    batches = pairs.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.deterministic = True
+    return _iterate(batches.with_options(options), errors, tf.errors.OpError)
+
+
+def _iterate(batches: Any, errors: list[DataError], wrapper: type[Exception]) -> Iterator[Batch]:
+    try:
+        yield from batches.as_numpy_iterator()
+    except wrapper:
+        # TensorFlow wraps what Python raised in words of its own.
+        if errors:
+            raise errors[0] from None
+        raise

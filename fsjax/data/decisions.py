@@ -1,0 +1,107 @@
+"""What a training step draws, before any image is touched: which examples, where cropped, mirrored, mixed with whom."""
+
+import dataclasses
+
+import numpy as np
+
+from fsjax.data import random
+from fsjax.data.config import AugmentConfig
+from fsjax.data.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Decisions:
+    """The draws of one process for one step.
+
+    The images `drawn` are augmented, and row i of the batch is `mix · first[i] + (1 - mix) · second[i]` of them.
+
+    Attributes:
+      positions: int64 `[drawn]`, of each drawn image in the run: `step · batch_size + row`.
+      index: int32 `[drawn]`, of each drawn image in the training split.
+      top, left: int32 `[drawn]`, offset of the crop in the padded image.
+      flip: bool `[drawn]`.
+      first, second: int32 `[rows]`, into the drawn images.
+      mix: float32, one a step.
+    """
+
+    positions: np.ndarray
+    index: np.ndarray
+    top: np.ndarray
+    left: np.ndarray
+    flip: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    mix: np.float32
+
+
+def draw(
+    step: int,
+    *,
+    seed: int,
+    size: int,
+    batch_size: int,
+    augment: AugmentConfig,
+    process_index: int,
+    process_count: int,
+) -> Decisions:
+    """The draws of a step, a function of (seed, step) alone; a process draws its rows of the global batch.
+
+    Args:
+      step: from 0.
+      seed: the run's.
+      size: number of training examples; every epoch visits each of them once.
+      batch_size: of the global batch.
+      augment: what is drawn; the rest stays at its neutral value.
+      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` are drawn.
+    """
+    per_process = batch_size // process_count
+    rows = np.arange(process_index * per_process, (process_index + 1) * per_process)
+    first = np.arange(per_process, dtype=np.int32)
+    second, mix = first, np.float32(1)
+    base = random.key(seed)
+    if augment.mixup:
+        mix = mixing_weight(random.fold(base, random.MIX, step), augment.mixup)
+        partners = random.permutation(random.fold(base, random.PARTNER, step), batch_size)[rows]
+        if process_count == 1:
+            second = partners.astype(np.int32)
+        else:
+            # A partner may be another process's row: it is read here too.
+            rows = np.concatenate([rows, partners])
+            second = first + np.int32(per_process)
+
+    positions = step * batch_size + rows
+    index = np.empty(len(rows), np.int32)
+    for epoch in np.unique(positions // size):
+        here = positions // size == epoch
+        index[here] = random.epoch_order(seed, int(epoch), size)[positions[here] % size]
+
+    top = left = np.zeros(len(rows), np.int32)
+    if augment.crop == "pad" and augment.pad:
+        down, right = random.bits(random.fold(base, random.CROP), positions)
+        top, left = random.below(down, 2 * augment.pad + 1), random.below(right, 2 * augment.pad + 1)
+    flip = np.zeros(len(rows), bool)
+    if augment.flip:
+        flip = random.bits(random.fold(base, random.FLIP), positions)[0] >> np.uint32(31) == 1
+    return Decisions(positions, index, top, left, flip, first, second, mix)
+
+
+def crop_key(seed: int, position: int) -> random.Key:
+    """The key of the random resized crop at a position of the run."""
+    return random.fold(random.key(seed), random.CROP, int(position))
+
+
+def mixing_weight(key: random.Key, alpha: float) -> np.float32:
+    """One draw of Beta(alpha, alpha), by the inverse of its distribution function."""
+    from scipy.special import betaincinv
+
+    word = random.bits(key, np.zeros(1))[0]
+    # In the middle of its interval: neither 0 nor 1.
+    return np.float32(betaincinv(alpha, alpha, (float(word[0]) + 0.5) * 2.0**-32))
+
+
+def check_shares(name: str, batch_size: int, process_index: int, process_count: int) -> None:
+    """Raise a `DataError` unless the rows of a batch divide among the processes."""
+    if batch_size < 1 or batch_size % process_count:
+        raise DataError(f"{name}={batch_size} does not divide among {process_count} processes")
+    if not 0 <= process_index < process_count:
+        raise DataError(f"process {process_index} of {process_count}: it must be in 0..{process_count - 1}")

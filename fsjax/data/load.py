@@ -1,0 +1,191 @@
+"""From a config to the splits of a run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fsjax.data import random, subsets
+from fsjax.data.config import DataConfig, parse_config
+from fsjax.data.errors import DataError
+from fsjax.data.examples import (
+    ArrayExamples, Examples, StreamExamples, fit, load_arrays, read_item, share_kept, without_unreadable,
+)  # fmt: skip
+from fsjax.data.info import DataInfo
+from fsjax.data.sources import Part, Source, check_labels, load_source
+
+# "auto" keeps decoded images in memory up to this size.
+ARRAYS_BYTES = 2 * 10**9
+# Of a stream, so many training images (drawn with a fixed seed) give the mean and the standard deviation.
+STATISTICS_IMAGES = 10_000
+# Of every choice that must not depend on the run: test parts, statistics of a sample.
+FIXED_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The data of a run.
+
+    Attributes:
+      train, validation, test: the examples; None for a split that there is not.
+      info: facts about them.
+      notes: what a user should know of how they were read and chosen.
+    """
+
+    train: Examples
+    validation: Examples | None
+    test: Examples | None
+    info: DataInfo
+    notes: tuple[str, ...] = ()
+
+
+def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
+    """The splits that `config.data` describes.
+
+    In this order: the source is read and checked; a test part is taken out where it has none; the training split is
+    made long-tailed; it is limited; the validation part is taken out of what remains.
+
+    Args:
+      config: a mapping of the fields of `DataConfig`; what it leaves out keeps its default.
+      seed: the run's: of the long tail, the limit of the training split, and the validation part.
+
+    Raises:
+      UserError: naming what is wrong with the config or the data, and the way out.
+    """
+    parsed = parse_config(config)
+    source = load_source(parsed)
+    if len(source.class_names) < 2:
+        raise DataError(f"{source.name} has one class only; there is nothing to classify")
+    notes = list(source.notes)
+    parts = {}
+    for split in ("train", "validation", "test"):
+        part = getattr(source, split)
+        if part is not None:
+            if not len(part):
+                raise DataError(f"the {split} split of {source.name} holds no examples")
+            check_labels(part, len(source.class_names))
+            if parsed.on_error == "skip":
+                part, note = without_unreadable(part)
+                notes += [f"{split}: {note}"] if note else []
+            parts[split] = part
+    parts = _choose(parts, source, parsed, seed, notes)
+    return _splits(parts, source, parsed, notes)
+
+
+def _choose(
+    parts: dict[str, Part], source: Source, config: DataConfig, seed: int, notes: list[str]
+) -> dict[str, Part]:
+    """The parts of the run, out of those of the source; says in `notes` what was chosen."""
+    names = source.class_names
+    train, test, validation = parts["train"], parts.get("test"), parts.get("validation")
+    if test is None and config.test_fraction:
+        rest, taken = subsets.stratified(
+            train.labels, share=config.test_fraction, class_names=names, seed=FIXED_SEED, stream=random.TEST,
+            field="data.test_fraction",
+        )  # fmt: skip
+        notes.append(f"the test part is {config.test_fraction:g} of each class, the same for every seed")
+        train, test = train.take(rest), train.take(taken)
+    if config.longtail_ratio > 1:
+        train = train.take(
+            subsets.longtail(train.labels, ratio=config.longtail_ratio, class_names=names, seed=seed)
+        )
+        notes.append(f"long-tailed training split, ratio {config.longtail_ratio:g}, drawn with seed {seed}")
+    limits = (("train", train, config.limit.train, seed), ("test", test, config.limit.test, FIXED_SEED))
+    cut = {}
+    for split, part, limit, of_seed in limits:
+        if part is not None and limit and limit < len(part):
+            notes.append(f"limited: {limit} of {len(part)} {split} examples, classes as even as they allow")
+            part = part.take(subsets.limited(part.labels, limit=limit, num_classes=len(names), seed=of_seed))
+        cut[split] = part
+    train, test = cut["train"], cut["test"]
+    if config.validation:
+        if validation is not None:
+            raise DataError(
+                f"{source.name} has a validation part of its own; set data.validation=0 (it is {config.validation:g})"
+            )
+        rest, taken = subsets.stratified(
+            train.labels, share=config.validation, class_names=names, seed=seed, stream=random.VALIDATION,
+            field="data.validation",
+        )  # fmt: skip
+        notes.append(
+            f"the validation part is {config.validation:g} of each training class, drawn with seed {seed}"
+        )
+        train, validation = train.take(rest), train.take(taken)
+    chosen = {"train": train, "validation": validation, "test": test}
+    return {split: part for split, part in chosen.items() if part is not None}
+
+
+def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: list[str]) -> Splits:
+    train, share = parts["train"], share_kept(config.augment.crop)
+    shape = train.image_shape
+    if config.image_size or shape is None:
+        shape = fit(read_item(train, train.items[0]), config.image_size, share).shape
+    decoded = sum(map(len, parts.values())) * int(np.prod(shape))
+    memory = config.memory
+    if memory == "auto":
+        small = decoded <= ARRAYS_BYTES and config.augment.crop != "random_resized"
+        memory = "arrays" if small else "stream"
+
+    examples: dict[str, Examples] = {}
+    for split, part in parts.items():
+        if memory == "arrays":
+            examples[split] = load_arrays(part, config.image_size, share)
+            if examples[split].images.shape[1:] != shape:
+                raise DataError(
+                    f"{split} images are {examples[split].images.shape[1:]}, training images {shape}; set data.image_size"
+                )
+        else:
+            examples[split] = StreamExamples(part, config.image_size, share, shape)
+    notes.append(
+        f"{decoded / 1e6:,.1f} MB of decoded images "
+        + ("in memory" if memory == "arrays" else "read and decoded as needed")
+    )
+    mean, std = _normalization(config.normalization, examples["train"], notes)
+    info = DataInfo(
+        name=source.name,
+        class_names=source.class_names,
+        image_shape=tuple(int(n) for n in shape),
+        counts={split: len(part) for split, part in parts.items()},
+        class_counts=tuple(np.bincount(train.labels, minlength=len(source.class_names)).tolist()),
+        mean=mean,
+        std=std,
+    )
+    return Splits(
+        examples["train"], examples.get("validation"), examples.get("test"), info, notes=tuple(notes)
+    )
+
+
+def _normalization(
+    name: str, train: Examples, notes: list[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation by channel, of images in 0..1."""
+    channels = (train.images.shape if isinstance(train, ArrayExamples) else train.image_shape)[-1]
+    if name == "half":
+        return (128 / 255,) * channels, (128 / 255,) * channels
+    if name == "none":
+        return (0.0,) * channels, (1.0,) * channels
+    # A histogram a channel: exact, and without a float copy of the images.
+    counts = np.zeros((channels, 256), np.int64)
+    if isinstance(train, ArrayExamples):
+        for start in range(0, len(train), 1000):
+            _count_values(counts, train.images[start : start + 1000])
+    else:
+        order = random.permutation(random.fold(random.key(FIXED_SEED), random.STATISTICS), len(train))
+        sample = order[:STATISTICS_IMAGES]
+        if len(sample) < len(train):
+            notes.append(f"mean and deviation are those of {len(sample):,} training images, drawn at random")
+        for position in sample:
+            _count_values(counts, train.image(position))
+    values = np.arange(256) / 255
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    variance = counts @ np.square(values) / total - np.square(mean)
+    # A constant channel has no deviation to divide by; one grey level stands for it.
+    std = np.sqrt(np.maximum(variance, (1 / 255) ** 2))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _count_values(counts: np.ndarray, images: np.ndarray) -> None:
+    for channel, row in enumerate(counts):
+        row += np.bincount(images[..., channel].ravel(), minlength=256)

@@ -1,0 +1,115 @@
+"""Image files and image arrays: decoding, conversion of channels, resizing and cropping, by pillow."""
+
+import io
+import math
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fsjax.data import random
+
+# Evaluation images of networks trained with random resized crops: the centre 87.5 % of the shorter side
+# (224 of 256), as in He et al. 2016.
+CENTRE = 0.875
+_ATTEMPTS = 10
+
+
+def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
+    """An image file as uint8 `[height, width, channels]`.
+
+    The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; 16-bit grey values
+    are divided by 257; grey becomes three equal channels, and colour becomes luma (ITU-R 601) where one channel
+    is asked for. Of an animation, the first frame.
+
+    Args:
+      source: the file's content, or its path.
+      channels: 1 or 3.
+
+    Raises:
+      Exception: whatever pillow raises for a broken file, or for one so large that it may be an attack.
+    """
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I") or image.mode == "F":
+            image = _to_8_bits(image)
+        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[..., None] if channels == 1 else pixels
+
+
+def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 `[height, width, 1 or 3]` with 1 or 3 channels: grey is repeated, colour becomes luma."""
+    if image.shape[-1] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=-1)
+    return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+
+
+def centre_crop(image: np.ndarray, size: int, share: float) -> np.ndarray:
+    """The centred square of `share` of the shorter side, resized to `size` (bilinear, antialiased).
+
+    Args:
+      image: uint8 `[height, width, channels]`.
+      size: of the result, uint8 `[size, size, channels]`.
+      share: in (0, 1].
+    """
+    height, width = image.shape[:2]
+    side = share * min(height, width)
+    return _resize(image, size, ((height - side) / 2, (width - side) / 2, side, side))
+
+
+def random_resized_crop(image: np.ndarray, size: int, key: random.Key) -> np.ndarray:
+    """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al. 2015).
+
+    As in torchvision: area uniform, ratio uniform in its logarithm, ten attempts to fit it in, else the centre.
+
+    Args:
+      image: uint8 `[height, width, channels]`.
+      size: of the result, uint8 `[size, size, channels]`.
+      key: of the draws.
+    """
+    return _resize(image, size, random_box(*image.shape[:2], key))
+
+
+def random_box(height: int, width: int, key: random.Key) -> tuple[int, int, int, int]:
+    """`(top, left, height, width)` of a random resized crop."""
+    first, second = random.bits(key, np.arange(2 * _ATTEMPTS))
+    for attempt in range(_ATTEMPTS):
+        area, log_ratio = (float(u) for u in random.uniform(first[2 * attempt : 2 * attempt + 2]))
+        area = height * width * (0.08 + 0.92 * area)
+        ratio = math.exp(math.log(3 / 4) + log_ratio * math.log((4 / 3) / (3 / 4)))
+        box_height, box_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            rows = second[2 * attempt : 2 * attempt + 1]
+            columns = second[2 * attempt + 1 : 2 * attempt + 2]
+            top = int(random.below(rows, height - box_height + 1)[0])
+            left = int(random.below(columns, width - box_width + 1)[0])
+            return top, left, box_height, box_width
+    box_height, box_width = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    top, left, height, width = box
+    grey = image.shape[-1] == 1
+    picture = Image.fromarray(image[..., 0] if grey else image)
+    picture = picture.resize(
+        (size, size), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height)
+    )
+    pixels = np.asarray(picture)
+    return pixels[..., None] if grey else pixels
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Grey values of 16 bits (pillow's modes "I", "I;16") or floats, as 8 bits."""
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        scaled = values
+    else:
+        scaled = values / 257 if values.max(initial=0) > 255 or image.mode != "I" else values
+    return Image.fromarray(np.clip(np.round(scaled), 0, 255).astype(np.uint8))

@@ -1,0 +1,20 @@
+"""Where data come from: one file a kind of source, and one line here."""
+
+from collections.abc import Callable
+
+from fsjax.data.config import DataConfig
+from fsjax.data.sources import digits, fake, folder, tfds_source
+from fsjax.data.sources.part import Part, Source, check_labels
+
+__all__ = ["SOURCES", "Part", "Source", "check_labels", "load_source"]
+
+SOURCES: dict[str, Callable[[DataConfig], Source]] = {
+    "digits": digits.load,
+    "fake": fake.load,
+    "folder": folder.load,
+}
+
+
+def load_source(config: DataConfig) -> Source:
+    """The source of `config.name`: one of `SOURCES`, else the TFDS data set of that name."""
+    return SOURCES.get(config.name, tfds_source.load)(config)

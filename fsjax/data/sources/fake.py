@@ -1,0 +1,39 @@
+"""Noise of any shape and number of classes, to try a config out where its data cannot be had."""
+
+import numpy as np
+
+from fsjax.data import random
+from fsjax.data.config import DataConfig
+from fsjax.data.errors import DataError
+from fsjax.data.sources.part import Part, Source
+
+
+def load(config: DataConfig) -> Source:
+    """Images of independent uniform bytes; example i has label `i % num_classes`. The same on every call."""
+    fake = config.fake
+    if min(fake.height, fake.width, fake.channels, fake.train) < 1 or fake.test < 0 or fake.num_classes < 2:
+        raise DataError(f"data.fake={fake} needs sizes of at least 1 and at least 2 classes")
+    shape = (fake.height, fake.width, config.channels or fake.channels)
+    return Source(
+        name="fake",
+        class_names=tuple(f"class_{i}" for i in range(fake.num_classes)),
+        train=_part(0, fake.train, shape, fake.num_classes),
+        test=_part(1, fake.test, shape, fake.num_classes) if fake.test else None,
+        notes=("noise, not pictures: accuracy means nothing here",),
+    )
+
+
+def _part(split: int, count: int, shape: tuple[int, int, int], num_classes: int) -> Part:
+    def read(item: int) -> np.ndarray:
+        words = -(-int(np.prod(shape)) // 4)
+        drawn, _ = random.bits(random.fold(random.key(0), random.FAKE, split, int(item)), np.arange(words))
+        # Little-endian bytes of the words, on every machine.
+        return drawn.astype("<u4").view(np.uint8)[: int(np.prod(shape))].reshape(shape)
+
+    return Part(
+        labels=(np.arange(count) % num_classes).astype(np.int32),
+        read=read,
+        locate=lambda item: f"example {item} of fake",
+        items=np.arange(count),
+        image_shape=shape,
+    )

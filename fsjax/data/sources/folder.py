@@ -1,0 +1,96 @@
+"""A folder of class folders of image files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fsjax.data.config import DataConfig
+from fsjax.data.errors import DataError
+from fsjax.data.pictures import decode
+from fsjax.data.sources.part import Part, Source
+
+SUFFIXES = frozenset(
+    ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
+)  # fmt: skip
+_TEST_NAMES = ("test", "val", "validation")
+
+
+def load(config: DataConfig) -> Source:
+    """The images under `config.path`; classes are the names of the folders, in alphabetical order.
+
+    Either `path/train/CLASS/...` with `path/test/CLASS/...` (or `val`, `validation`; with both `test` and `val`, the
+    latter is the validation split), or `path/CLASS/...`. Images may lie deeper inside a class folder. Hidden files
+    are passed over; so are files that are no images by their suffix, but `describe` counts them.
+
+    Raises:
+      DataError: for a missing root, fewer than two classes, class folders without images, and parts with different
+        classes.
+    """
+    if not config.path:
+        raise DataError('data.name="folder" needs data.path, the folder that holds the class folders')
+    root = Path(config.path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.path={config.path} is no folder")
+    roots = {"train": root}
+    if (root / config.train_split).is_dir():
+        names = list(dict.fromkeys((config.test_split, *_TEST_NAMES))) if config.test_split else []
+        others = [root / name for name in names if name and (root / name).is_dir()]
+        roots = {"train": root / config.train_split}
+        roots |= dict(zip(("test", "validation"), others, strict=False))
+
+    class_names = _class_names(roots["train"])
+    for part in roots.values():
+        _check_same_classes(class_names, _class_names(part), roots["train"], part)
+    parts, notes = {}, []
+    for name, part in roots.items():
+        parts[name], passed_over = _part(part, class_names, config.channels or 3)
+        if passed_over:
+            notes.append(f"{part}: passed over {passed_over} files that are no images by their suffix")
+    return Source(name=root.name, class_names=class_names, notes=(f"folder {root}", *notes), **parts)
+
+
+def _class_names(root: Path) -> tuple[str, ...]:
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(names) < 2:
+        found = f"only {names[0]!r}" if names else "none"
+        raise DataError(f"{root} must hold a folder for each of at least two classes; it holds {found}")
+    return tuple(names)
+
+
+def _check_same_classes(expected: tuple[str, ...], found: tuple[str, ...], train: Path, part: Path) -> None:
+    if expected == found:
+        return
+    only = {train: sorted(set(expected) - set(found)), part: sorted(set(found) - set(expected))}
+    words = "; ".join(
+        f"{len(names)} only in {where}: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}"
+        for where, names in only.items()
+        if names
+    )
+    raise DataError(f"{train} and {part} must hold the same classes: {words}")
+
+
+def _part(root: Path, class_names: tuple[str, ...], channels: int) -> tuple[Part, int]:
+    """The images below one root, and how many files are none."""
+    paths, labels, passed_over = [], [], 0
+    for label, name in enumerate(class_names):
+        files = [
+            path
+            for path in sorted((root / name).rglob("*"))
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        ]
+        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        if not images:
+            raise DataError(
+                f"class folder {root / name} holds no image ({', '.join(sorted(SUFFIXES))}): "
+                "put images there, or remove it"
+            )
+        passed_over += len(files) - len(images)
+        paths += map(str, images)
+        labels += [label] * len(images)
+    part = Part(
+        labels=np.array(labels, np.int32),
+        read=lambda item: decode(paths[item], channels),
+        locate=lambda item: paths[item],
+        items=np.arange(len(paths)),
+    )
+    return part, passed_over

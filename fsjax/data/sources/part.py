@@ -1,0 +1,75 @@
+"""What a source gives: named classes, and parts whose images are read one at a time."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from fsjax.data.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One split of a source, its labels known, its images not read yet.
+
+    Attributes:
+      labels: int32 `[n]`.
+      read: item of the source -> uint8 image `[height, width, channels]`; may be called from several threads.
+      locate: item -> where it is from, in words, for messages.
+      items: int64 `[n]`, what `read` is called with.
+      image_shape: (height, width, channels) where all images of the source are known to have it.
+    """
+
+    labels: np.ndarray
+    read: Callable[[int], np.ndarray]
+    locate: Callable[[int], str]
+    items: np.ndarray
+    image_shape: tuple[int, int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: np.ndarray) -> "Part":
+        """The part with only the examples at these positions."""
+        return dataclasses.replace(self, labels=self.labels[positions], items=self.items[positions])
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set before a config's choices.
+
+    Attributes:
+      name: of the data set.
+      class_names: by label.
+      train, validation, test: its parts; None for those that it does not have.
+      notes: what a user should know of how it was read.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Part
+    validation: Part | None = None
+    test: Part | None = None
+    notes: tuple[str, ...] = ()
+
+
+def array_part(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
+    """A part of images in memory, uint8 `[n, height, width, channels]`."""
+    return Part(
+        labels=labels.astype(np.int32),
+        read=images.__getitem__,
+        locate=lambda item: f"example {item} of {where}",
+        items=np.arange(len(images)),
+        image_shape=images.shape[1:],
+    )
+
+
+def check_labels(part: Part, num_classes: int) -> None:
+    """Raise a `DataError` that names the first examples whose label is no class."""
+    bad = np.flatnonzero((part.labels < 0) | (part.labels >= num_classes))
+    if len(bad):
+        named = "; ".join(f"{part.locate(part.items[i])}: label {part.labels[i]}" for i in bad[:10])
+        raise DataError(
+            f"{len(bad)} labels outside 0..{num_classes - 1}, the {num_classes} classes: {named}. "
+            "Choose a split whose examples are labelled, or correct the labels"
+        )
