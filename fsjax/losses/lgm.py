@@ -103,7 +103,7 @@ class LgmLoss(LossModule):
     def alpha_at(self, step: jax.Array) -> jax.Array:
         """Returns the margin at `step`."""
         if self.alpha_double_every == 0:
-            return jnp.asarray(self.alpha, jnp.float32)
+            return jnp.asarray(self.alpha, float)
         # 2^60 times any alpha worth the name is beyond alpha_max; without the bound the power overflows.
         doublings = jnp.minimum(step // self.alpha_double_every, 60)
         return jnp.minimum(self.alpha * 2.0**doublings, self.alpha_max)

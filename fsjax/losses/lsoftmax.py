@@ -101,7 +101,7 @@ class LSoftmaxLoss(LossModule):
 
     def beta_at(self, step: jax.Array) -> jax.Array:
         """Returns the weight of the plain logit at `step`."""
-        decay = (1 + self.beta_gamma * jnp.asarray(step, jnp.float32)) ** -self.beta_power
+        decay = (1 + self.beta_gamma * jnp.asarray(step, float)) ** -self.beta_power
         return jnp.maximum(self.beta_min, self.beta * decay)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:

@@ -1,0 +1,167 @@
+"""What holds for every loss: the contract of shapes and dtypes, stability, and the messages of bad input."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fsjax.losses import LOSSES, LossOutput, build_loss, gaussian, loss_options
+
+NUM_CLASSES, DIM = 6, 5
+VARIANTS = {
+    **{name: (name, {}) for name in LOSSES},
+    "icu scaled sum": ("icu", {"reg_reduction": "sum", "margin_mode": "scaled_logdet"}),
+    "icu isotropic": (
+        "icu",
+        {"covariance": "isotropic", "variance_param": "inv_std", "margin_mode": "per_dim"},
+    ),
+    "icu official_code": ("icu", {"mode": "official_code", "variance_param": "inv_std"}),
+    "lgm identity": ("lgm", {"covariance": "identity", "logdet_in_logits": False}),
+    "lsoftmax full margin": ("lsoftmax", {"beta": 0.0}),
+    "class_balanced focal_sigmoid": ("class_balanced", {"base": "focal_sigmoid"}),
+}
+
+
+def build(name, options):
+    counts = [50, 40, 30, 20, 10, 1]
+    return build_loss(name, num_classes=NUM_CLASSES, dim=DIM, class_counts=counts, options=options)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def compiled(request, jit):
+    """Variables of a loss, and a function of its results and their gradients."""
+    module = build(*VARIANTS[request.param])
+    init = jit(partial(module.init, step=0))
+    variables = init(jax.random.key(0), jnp.ones((1, DIM)), jnp.zeros(1, int))
+
+    def total(params, features, labels):
+        output, state = module.apply(
+            {**variables, "params": params}, features, labels, step=jnp.int32(7), mutable=["loss_state"]
+        )
+        return jnp.mean(output.per_example) + output.regularizer, (output, state)
+
+    def everything(params, features, labels):
+        grad = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
+        (value, (output, state)), gradients = grad(params, features, labels)
+        logits = module.apply({**variables, "params": params}, features, method="logits")
+        return {"total": value, "output": output, "state": state, "gradients": gradients, "logits": logits}
+
+    return variables, jit(everything)
+
+
+def extremes(params):
+    """Parameters as they are, and with the spreads at their clips, far beyond them, and of both kinds."""
+    yield params
+    for name in {"log_var", "inv_std"} & set(params):
+        clip = gaussian.LOG_VAR_LIMIT if name == "log_var" else np.exp(gaussian.LOG_VAR_LIMIT / 2)
+        signs = np.resize([-1.0, 1.0], params[name].shape).astype("f")
+        for values in (clip * signs, 1e6 * np.abs(signs), -1e6 * np.abs(signs)):
+            yield params | {name: values}
+
+
+# Half precision is tried with a batch of one: every shape and dtype more is one compilation more.
+@pytest.mark.parametrize(("dtype", "labels"), [("float32", [3, 3, 0, 3]), ("bfloat16", [3])])
+def test_everything_is_finite_and_as_the_contract_says(compiled, dtype, labels):
+    """Features up to thousands, most classes absent, a batch of one, variances at and beyond the clips."""
+    variables, everything = compiled
+    batch = len(labels)
+    directions = np.random.default_rng(0).normal(size=(batch, DIM))
+    for scale in (0.0, 1.0, 1e3):
+        features = jnp.asarray(scale * directions, dtype)
+        for params in extremes(variables["params"]):
+            results = everything(params, features, jnp.asarray(labels))
+            output, logits = results["output"], results["logits"]
+            assert isinstance(output, LossOutput)
+            assert output.per_example.shape == (batch,) and output.per_example.dtype == jnp.float32
+            assert all(value.shape == () for value in (output.regularizer, *output.metrics.values()))
+            assert logits.shape == (batch, NUM_CLASSES) and logits.dtype == jnp.float32
+            for leaf in jax.tree.leaves(results):
+                assert np.all(np.isfinite(np.asarray(leaf, np.float32)))
+
+
+def test_only_classes_of_the_batch_change_their_state(compiled):
+    variables, everything = compiled
+    state = everything(variables["params"], jnp.ones((4, DIM)), jnp.array([0, 0, 1, 1]))["state"]
+    before, after = jax.tree.leaves(variables.get("loss_state", {})), jax.tree.leaves(state)
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old[2:], new[2:])
+        assert np.all(old[:2] != new[:2])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_parameters_without_decay_exist(name):
+    known = set()
+    for variant, options in VARIANTS.values():
+        if variant == name:
+            module = build(name, options)
+            shapes = jax.eval_shape(
+                module.init, jax.random.key(0), jnp.ones((1, DIM)), jnp.zeros(1, int), step=0
+            )
+            known |= set(shapes["params"])
+    assert set(LOSSES[name].NO_DECAY) <= known
+    assert ("log_var" in known) == ("log_var" in LOSSES[name].NO_DECAY)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("icuu", {}, ["'icuu'", "did you mean 'icu'", "lsoftmax"]),
+        ("icu", {"alhpa": 1}, ["'alhpa'", "did you mean 'alpha'", "margin_mode"]),
+        ("icu", {"margin_mode": "foo"}, ["margin_mode", "'foo'", "logdet_plus", "scaled_logdet", "per_dim"]),
+        ("icu", {"mode": "offical"}, ["mode", "official_code"]),
+        ("icu", {"covariance": "full"}, ["covariance", "'diag'", "'isotropic'"]),
+        ("icu", {"variance_param": "std"}, ["variance_param", "'log_var'", "'inv_std'"]),
+        ("icu", {"reg_reduction": "none"}, ["reg_reduction", "'mean'", "'sum'"]),
+        ("icu", {"alpha": -1}, ["alpha=-1", "at least 0"]),
+        ("icu", {"gamma": "0.1"}, ["gamma='0.1'", "number"]),
+        ("icu", {"mode": "official_code", "covariance": "isotropic"}, ["official_code", "covariance='diag'"]),
+        ("icu", {"mean_init_std": -1.0}, ["mean_init_std"]),
+        ("lgm", {"covariance": "isotropic"}, ["covariance", "'identity'"]),
+        ("lgm", {"logdet_in_logits": "yes"}, ["logdet_in_logits", "True"]),
+        ("lsoftmax", {"m": 0}, ["m=0"]),
+        ("lsoftmax", {"m": 2.5}, ["m=2.5", "integer"]),
+        ("mixup", {"mixup_alpha": 0}, ["mixup_alpha", "softmax"]),
+        ("center", {"rate": float("nan")}, ["rate=nan"]),
+        ("focal", {"gamma": -2.0}, ["gamma=-2.0"]),
+        ("class_balanced", {"beta": 1.0}, ["beta=1.0", "below 1"]),
+        ("class_balanced", {"base": "hinge"}, ["base", "focal_sigmoid"]),
+        ("class_balanced", {"class_counts": [1]}, ["'class_counts'", "beta"]),
+    ],
+)
+def test_bad_values_are_named_with_the_valid_ones(name, options, words):
+    with pytest.raises(ValueError) as error:
+        build(name, options)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_class_counts_are_checked():
+    with pytest.raises(ValueError, match="needs class_counts"):
+        build_loss("class_balanced", num_classes=3, dim=2)
+    with pytest.raises(ValueError, match=r"below 1 for the classes \[1\]"):
+        build_loss("class_balanced", num_classes=3, dim=2, class_counts=np.array([3, 0, 1]))
+    with pytest.raises(ValueError, match="2 entries for 3 classes"):
+        build_loss("class_balanced", num_classes=3, dim=2, class_counts=[3, 1])
+
+
+def test_features_of_another_width_are_named():
+    module = build("icu", {})
+    with pytest.raises(ValueError, match=r"\[batch, 5\], got \(2, 4\)"):
+        module.init(jax.random.key(0), jnp.ones((2, 4)), jnp.zeros(2, int), step=0)
+
+
+def test_options_are_listed_with_their_defaults():
+    assert loss_options("center") == {"lam": 0.003, "rate": 0.5}
+    assert loss_options("softmax") == {}
+    assert "class_counts" not in loss_options("class_balanced")
+
+
+def test_options_reach_the_module(jit):
+    module = build("icu", {"alpha": 0.25, "mean_init_std": 2.0})
+    assert module.alpha == 0.25
+    wide = build_loss("icu", num_classes=500, dim=20, options={"mean_init_std": 2.0})
+    init = jit(partial(wide.init, step=0))
+    variables = init(jax.random.key(0), jnp.ones((1, 20)), jnp.zeros(1, int))
+    np.testing.assert_allclose(np.std(variables["params"]["means"]), 2.0, rtol=0.05)
