@@ -1,4 +1,4 @@
-"""Augmentation and normalisation of whole batches, as TensorFlow operations that apply decisions drawn before."""
+"""Augmentation and normalisation of whole batches, in TensorFlow: decisions drawn before are applied."""
 
 from typing import Any
 

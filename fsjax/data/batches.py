@@ -30,8 +30,8 @@ def train_batches(
 ) -> Iterator[Batch]:
     """The batches of steps `start_step`, ..., `start_step + num_steps - 1`.
 
-    The batch of step i is a function of (seed, i) alone. Every epoch is a permutation of the whole split; a batch
-    may begin in one epoch and end in the next.
+    The batch of step i is a function of (seed, i) alone. Every epoch is a permutation of the whole split; a
+    batch may begin in one epoch and end in the next.
 
     Args:
       examples: the training split.
@@ -40,12 +40,12 @@ def train_batches(
       seed: the run's.
       augmentation: fields of `AugmentConfig`.
       info: of the data, for the normalisation.
-      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` of each batch are given.
+      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` are this process's.
 
     Returns:
-      An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` int32 `[rows]`, `index` int32
-      `[rows]` in the split; with mixup also `mixed_label` int32 `[rows]` and `mix` float32 `[rows]`, where an image is
-      `mix` of the labelled one and `1 - mix` of one with the mixed label, drawn among the global batch.
+      An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` (position in
+      the split) int32 `[rows]`. With mixup also `mixed_label` int32 `[rows]` and `mix` float32 `[rows]`: an
+      image is `mix` of the labelled one and `1 - mix` of one with the mixed label, from the global batch.
 
     Raises:
       DataError: at once for arguments that cannot be; while iterating, for an image that cannot be read.
@@ -63,10 +63,7 @@ def train_batches(
             process_index=process_index, process_count=process_count,
         )  # fmt: skip
         labels = examples.labels[drawn.index]
-        return {
-            "positions": drawn.positions, "index": drawn.index, "label": labels, "top": drawn.top, "left": drawn.left,
-            "flip": drawn.flip, "first": drawn.first, "second": drawn.second, "mix": drawn.mix,
-        }  # fmt: skip
+        return {**vars(drawn), "label": labels}
 
     def crop_of(position: int) -> tuple[int, int] | None:
         return crop_key(seed, position) if chosen.crop == "random_resized" else None
@@ -85,11 +82,12 @@ def eval_batches(
       examples: any split.
       batch_size: of the global batch.
       info: of the data, for the normalisation.
-      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` of each batch are given.
+      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` are this process's.
 
     Returns:
-      An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` int32 `[rows]`,
-      `weight` float32 `[rows]`: 1, or 0 for the rows that fill up the last batch (index -1, label 0, black image).
+      An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` int32
+      `[rows]`, `weight` float32 `[rows]`: 1, or 0 for the rows that fill up the last batch, which have a black
+      image, label 0 and index -1.
 
     Raises:
       DataError: at once for arguments that cannot be; while iterating, for an image that cannot be read.
@@ -149,7 +147,7 @@ def _batches(
     finish: Callable[[Any, dict[str, Any]], dict[str, Any]],
     info: DataInfo,
 ) -> Iterator[Batch]:
-    """The pipeline: decisions -> `drawn` images a step -> `finish`; in order, in parallel, ahead of the consumer."""
+    """The pipeline: decisions, the `drawn` images of each step, `finish`; in parallel and in order."""
     tf = import_tensorflow()
     errors: list[DataError] = []
     sample = decide(steps.start) if len(steps) else {}

@@ -18,8 +18,8 @@ class AugmentConfig:
     """How training images are varied.
 
     Attributes:
-      crop: "pad" (black border of `pad` pixels, then a random crop of the old size), "random_resized" (a random
-        8-100 % of the area at aspect ratio 3/4-4/3, resized to `image_size`) or "none".
+      crop: "pad" (black border of `pad` pixels, then a random crop of the old size), "random_resized" (a
+        random 8-100 % of the area at aspect ratio 3/4-4/3, resized to `image_size`) or "none".
       pad: width in pixels of the border of crop "pad".
       flip: mirror left-right with probability 1/2.
       mixup: alpha of mixup's Beta(alpha, alpha) (Zhang et al. 2018); 0 is off.
@@ -33,7 +33,7 @@ class AugmentConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LimitConfig:
-    """Numbers of examples to which splits are cut for a quick run, classes as even as they allow; 0 is all."""
+    """Examples to which splits are cut for a quick run, classes as even as they allow; 0 is all."""
 
     train: int = 0
     test: int = 0
@@ -56,23 +56,23 @@ class DataConfig:
     """What `config.data` may hold; README and `describe` use the same words.
 
     Attributes:
-      name: "digits" (scikit-learn's, no download), "folder", "fake" (noise, to try things out), or the name of a
-        TFDS data set, such as "cifar100".
-      path: of "folder" the root; of a TFDS data set its data_dir or a prepared folder (`.../cifar100/3.0.2`); empty
-        is TFDS's own place, `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+      name: "digits" (scikit-learn's, no download), "folder", "fake" (noise, to try things out), or the name
+        of a TFDS data set, such as "cifar100".
+      path: of "folder" the root; of a TFDS data set its data_dir or a prepared folder (`.../cifar100/3.0.2`);
+        empty is TFDS's own place, `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
       image_key, label_key: the features of a TFDS data set that are used.
-      train_split, test_split: the TFDS splits (any TFDS expression, such as "train[:50%]"), or the subfolders of a
-        folder. An empty test_split takes the test part from the training split.
-      test_fraction: that part, as a share of each class, where the source has no test part of its own. The choice
-        does not depend on the run's seed, so that test accuracies compare.
-      validation: share of the training split, of each class, that is held out to select checkpoints, by the run's
-        seed; 0 is none.
+      train_split, test_split: the TFDS splits (any TFDS expression, such as "train[:50%]"), or the subfolders
+        of a folder. An empty test_split takes the test part from the training split.
+      test_fraction: that part, as a share of each class, where the source has no test part of its own. The
+        choice does not depend on the run's seed, so that test accuracies compare.
+      validation: share of the training split, of each class, that is held out to select checkpoints, by the
+        run's seed; 0 is none.
       longtail_ratio: largest over smallest class size of the long-tailed training subset; 0 is off.
       image_size: side of the square images to which all are resized and cropped; 0 leaves images as they are.
       channels: 1 or 3; 0 leaves them as they are (folders: 3).
       augment: see `AugmentConfig`.
-      normalization: "dataset" (mean 0 and variance 1 a channel over the training split), "half" ((x-128)/128) or
-        "none" (x/255).
+      normalization: "dataset" (mean 0 and variance 1 a channel over the training split), "half" ((x-128)/128)
+        or "none" (x/255).
       memory: "arrays" (decoded once, kept in memory), "stream" (read and decoded as needed), or "auto".
       on_error: for unreadable images, "raise" or "skip"; skipping reads every image once before training.
       limit: see `LimitConfig`.
@@ -128,8 +128,8 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
     if parsed.augment.crop == "random_resized":
         if parsed.memory == "arrays":
             raise DataError(
-                'data.augment.crop="random_resized" crops the full images; with data.memory="arrays" they are kept '
-                'at image_size: use memory="stream" or "auto", or crop="pad"'
+                'data.augment.crop="random_resized" crops full images; with data.memory="arrays" they are '
+                'kept at image_size: use memory="stream" or "auto", or crop="pad"'
             )
         if not parsed.image_size:
             raise DataError('data.augment.crop="random_resized" needs data.image_size, such as 224')
@@ -150,7 +150,8 @@ def check_augmentation(augment: AugmentConfig) -> None:
         raise DataError(f"data.augment.pad={augment.pad} must not be negative")
     if augment.pad and augment.crop != "pad":
         raise DataError(
-            f'data.augment.pad={augment.pad} has no effect with crop="{augment.crop}": set crop="pad", or pad=0'
+            f'data.augment.pad={augment.pad} has no effect with crop="{augment.crop}": '
+            'set crop="pad", or pad=0'
         )
     if augment.mixup < 0:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What a training step draws, before any image is touched: which examples, where cropped, mirrored, mixed with whom."""
+"""What a training step draws before it touches an image: examples, crops, flips, partners for mixing."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from fsjax.data.errors import DataError
 class Decisions:
     """The draws of one process for one step.
 
-    The images `drawn` are augmented, and row i of the batch is `mix · first[i] + (1 - mix) · second[i]` of them.
+    The drawn images are augmented; row i of the batch is `mix` of `first[i]` and `1 - mix` of `second[i]`.
 
     Attributes:
       positions: int64 `[drawn]`, of each drawn image in the run: `step · batch_size + row`.

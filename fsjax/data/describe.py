@@ -52,7 +52,7 @@ def _oddities(splits: Splits) -> list[str]:
 
 
 def _shared(train: Examples, other: Examples) -> int:
-    """How many images of a split are also in the training split; only for those in memory, where it is cheap."""
+    """How many images of a split are also in the training split; only in memory, where it is cheap."""
     if not isinstance(train, ArrayExamples) or not isinstance(other, ArrayExamples):
         return 0
     known = {_digest(image) for image in train.images}

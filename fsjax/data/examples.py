@@ -96,7 +96,7 @@ def read_item(part: Part, item: int) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:
-        # Pillow and the codecs behind it raise almost anything for a broken file; a decompression bomb comes here too.
+        # Pillow and its codecs raise almost anything for a broken file; a decompression bomb comes here too.
         raise DataError(
             f"{part.locate(item)} cannot be read as an image: {error or type(error).__name__}"
         ) from error
@@ -159,13 +159,13 @@ def raise_unreadable(part: Part, failed: dict[int, DataError]) -> None:
         named = "\n  ".join(str(error) for error in list(failed.values())[:_NAMED])
         more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         raise DataError(
-            f'{len(failed)} of {len(part)} images cannot be read; mend or remove them, or set data.on_error="skip":'
-            f"\n  {named}{more}"
+            f"{len(failed)} of {len(part)} images cannot be read; mend or remove them, or set "
+            f'data.on_error="skip":\n  {named}{more}'
         )
 
 
 def without_unreadable(part: Part) -> tuple[Part, str]:
-    """The part without the images that cannot be read, and a note that counts and names them ("" for none)."""
+    """The part without the images that cannot be read, and a note that names them ("" for none)."""
     failed = failures(lambda position: read_item(part, part.items[position]), len(part))
     if not failed:
         return part, ""

@@ -58,8 +58,8 @@ def normalize(images: np.ndarray, info: DataInfo) -> np.ndarray:
     """Images as the network of a run wants them.
 
     Args:
-      images: uint8 `[n, height, width, channels]`, or `[n, height, width]` for grey ones, of `info.image_shape`'s
-        size. Grey images become three equal channels where the network takes colour.
+      images: uint8 `[n, height, width, channels]`, or `[n, height, width]` for grey ones, of
+        `info.image_shape`'s size. Grey images become three equal channels where the network takes colour.
       info: of the run's data.
 
     Returns:
@@ -80,7 +80,8 @@ def normalize(images: np.ndarray, info: DataInfo) -> np.ndarray:
         images = images[..., None]
     if images.ndim != 4:
         raise DataError(
-            f"images of shape {images.shape}: give a batch [n, {height}, {width}, {channels}]; one image is image[None]"
+            f"images of shape {images.shape}: give a batch [n, {height}, {width}, {channels}]; "
+            "a single image is image[None]"
         )
     if images.shape[-1] == 1 and channels == 3:
         images = np.repeat(images, 3, axis=-1)

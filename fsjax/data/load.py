@@ -10,8 +10,16 @@ from fsjax.data import random, subsets
 from fsjax.data.config import DataConfig, parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.examples import (
-    ArrayExamples, Examples, StreamExamples, fit, load_arrays, read_item, share_kept, without_unreadable,
-)  # fmt: skip
+    ArrayExamples,
+    Examples,
+    StreamExamples,
+    fit,
+    load_arrays,
+    read_item,
+    share_kept,
+    size_error,
+    without_unreadable,
+)
 from fsjax.data.info import DataInfo
 from fsjax.data.sources import Part, Source, check_labels, load_source
 
@@ -43,7 +51,8 @@ class Splits:
 def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
     """The splits that `config.data` describes.
 
-    In this order: the source is read and checked; a test part is taken out where it has none; the training split is
+    In this order: the source is read and checked; a test part is taken out where it has none; the training
+      split is
     made long-tailed; it is limited; the validation part is taken out of what remains.
 
     Args:
@@ -102,7 +111,8 @@ def _choose(
     if config.validation:
         if validation is not None:
             raise DataError(
-                f"{source.name} has a validation part of its own; set data.validation=0 (it is {config.validation:g})"
+                f"{source.name} has a validation part of its own; data.validation={config.validation:g} "
+                "would take another one: set it to 0"
             )
         rest, taken = subsets.stratified(
             train.labels, share=config.validation, class_names=names, seed=seed, stream=random.VALIDATION,
@@ -132,9 +142,8 @@ def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: l
         if memory == "arrays":
             examples[split] = load_arrays(part, config.image_size, share)
             if examples[split].images.shape[1:] != shape:
-                raise DataError(
-                    f"{split} images are {examples[split].images.shape[1:]}, training images {shape}; set data.image_size"
-                )
+                first = part.locate(part.items[0])
+                raise size_error(first, examples[split].images.shape[1:], "training images", shape)
         else:
             examples[split] = StreamExamples(part, config.image_size, share, shape)
     notes.append(

@@ -18,9 +18,9 @@ _ATTEMPTS = 10
 def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
     """An image file as uint8 `[height, width, channels]`.
 
-    The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; 16-bit grey values
-    are divided by 257; grey becomes three equal channels, and colour becomes luma (ITU-R 601) where one channel
-    is asked for. Of an animation, the first frame.
+    The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; 16-bit grey
+    values are divided by 257; grey becomes three equal channels, and colour becomes luma (ITU-R 601) where
+    one channel is asked for. Of an animation, the first frame.
 
     Args:
       source: the file's content, or its path.
@@ -31,13 +31,14 @@ def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         image.load()
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I") or image.mode == "F":
             image = _to_8_bits(image)
         if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        mode = "L" if channels == 1 else "RGB"
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels[..., None] if channels == 1 else pixels
 
 
@@ -64,9 +65,11 @@ def centre_crop(image: np.ndarray, size: int, share: float) -> np.ndarray:
 
 
 def random_resized_crop(image: np.ndarray, size: int, key: random.Key) -> np.ndarray:
-    """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al. 2015).
+    """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al.
+    2015).
 
-    As in torchvision: area uniform, ratio uniform in its logarithm, ten attempts to fit it in, else the centre.
+    As in torchvision: area uniform, ratio uniform in its logarithm, ten attempts to fit it in, else the
+      centre.
 
     Args:
       image: uint8 `[height, width, channels]`.

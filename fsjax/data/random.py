@@ -1,7 +1,7 @@
 """Random numbers that are a function of a key and a counter, the same in NumPy as they would be inside a jit.
 
-Every random decision about data (order, crops, flips, mixing) is drawn from here, so that the data of step i depend
-on (seed, i) alone, on any number of processes, and another backend can draw the very same decisions.
+Every random decision about data (order, crops, flips, mixing) is drawn from here, so that the data of step i
+depend on (seed, i) alone, on any number of processes, and another backend can draw the very same decisions.
 `fold(key(seed), n)` equals the data of `jax.random.fold_in(jax.random.key(seed), n)`.
 """
 
@@ -13,7 +13,8 @@ Key = tuple[int, int]
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
-# Streams: what a draw is for, folded into the seed. The numbers are part of the data of a run: never reuse one.
+# Streams: what a draw is for, folded into the seed. The numbers are part of the data of a run: never reuse
+# one.
 ORDER, CROP, FLIP, MIX, PARTNER, VALIDATION, LONGTAIL, LIMIT, TEST, STATISTICS, FAKE = range(11)
 
 

@@ -1,7 +1,7 @@
 """Which examples of a split are used: long-tailed, stratified and limited subsets, as index arrays.
 
-All work on the labels alone, draw without replacement, and return sorted positions, so that the order of the data
-on disk is kept.
+All work on the labels alone, draw without replacement, and return sorted positions, so that the order of the
+data on disk is kept.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from fsjax.data.errors import DataError
 
 
 def longtail_counts(largest: int, *, num_classes: int, ratio: float) -> list[int]:
-    """Examples a class of a long-tailed set: `int(largest · (1/ratio)^(i/(C-1)))` (METHODS §0, long-tail CIFAR)."""
+    """Examples a class of a long-tailed set: `int(largest · (1/ratio)^(i/(C-1)))` (METHODS §0)."""
     return [int(largest * (1 / ratio) ** (i / (num_classes - 1))) for i in range(num_classes)]
 
 
@@ -31,8 +31,8 @@ def longtail(labels: np.ndarray, *, ratio: float, class_names: Sequence[str], se
     if counts[-1] == 0:
         empty = counts.index(0)
         raise DataError(
-            f"data.longtail_ratio={ratio:g} leaves class {class_names[empty]!r} without examples: the classes share "
-            f"at most {largest} each; use a ratio of at most {largest}"
+            f"data.longtail_ratio={ratio:g} leaves class {class_names[empty]!r} without examples: the "
+            f"smallest class has {largest}, which allows a ratio of at most {largest}"
         )
     kept = [
         _draw(m, n, random.LONGTAIL, c, seed) for c, (m, n) in enumerate(zip(members, counts, strict=True))
@@ -63,8 +63,8 @@ def stratified(
         count = int(share * len(members) + 0.5) if len(members) > 1 else 0
         if count and count == len(members):
             raise DataError(
-                f"{field}={share:g} is too large: class {class_names[c]!r} has {len(members)} examples, of which "
-                "none would be left for training"
+                f"{field}={share:g} is too large: class {class_names[c]!r} has {len(members)} examples, and "
+                "none of them would be left for training"
             )
         taken.append(_draw(members, count, stream, c, seed))
     part = np.sort(np.concatenate(taken))

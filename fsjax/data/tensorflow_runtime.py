@@ -1,4 +1,4 @@
-"""TensorFlow, which only reads data here: imported when first needed, quiet, and kept off the accelerators."""
+"""TensorFlow, which only reads data here: imported when first needed, quiet, off the accelerators."""
 
 import contextlib
 import functools
@@ -14,7 +14,8 @@ def import_tensorflow() -> ModuleType:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf
 
-    # It would take all of a GPU's memory. A program that has used TensorFlow before has decided on this itself.
+    # It would take all of a GPU's memory. A program that has used TensorFlow before has decided on this
+    # itself.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
     return tf

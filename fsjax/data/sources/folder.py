@@ -18,13 +18,14 @@ _TEST_NAMES = ("test", "val", "validation")
 def load(config: DataConfig) -> Source:
     """The images under `config.path`; classes are the names of the folders, in alphabetical order.
 
-    Either `path/train/CLASS/...` with `path/test/CLASS/...` (or `val`, `validation`; with both `test` and `val`, the
-    latter is the validation split), or `path/CLASS/...`. Images may lie deeper inside a class folder. Hidden files
-    are passed over; so are files that are no images by their suffix, but `describe` counts them.
+    Either `path/train/CLASS/...` with `path/test/CLASS/...` (or `val`, `validation`; with both `test` and
+    `val`, the latter is the validation split), or `path/CLASS/...`. Images may lie deeper inside a class
+    folder. Hidden files are passed over; so are files that are no images by their suffix, but `describe`
+    counts them.
 
     Raises:
-      DataError: for a missing root, fewer than two classes, class folders without images, and parts with different
-        classes.
+      DataError: for a missing root, fewer than two classes, class folders without images, and parts with
+        different classes.
     """
     if not config.path:
         raise DataError('data.name="folder" needs data.path, the folder that holds the class folders')

@@ -1,13 +1,17 @@
 """Random access to TFRecord files, without TensorFlow.
 
-A record is its length (8 bytes, little-endian), a checksum of the length (4), the content, and a checksum of the
-content (4). One pass finds where each record lies; from then on any record is one read.
+A record is its length (8 bytes, little-endian), a checksum of the length (4), the content, and a checksum of
+the content (4). One pass finds where each record lies; from then on any record is one read.
 """
 
+import contextlib
+import hashlib
+import json
+import os
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -15,6 +19,8 @@ from fsjax.data.errors import DataError
 
 _HEADER, _FOOTER = 12, 4
 _CHUNK = 1 << 20
+# Scans of more than this are kept: reading all of ImageNet takes minutes.
+CACHED_BYTES = 10**9
 
 
 class RecordFiles:
@@ -43,47 +49,81 @@ class RecordFiles:
 
 
 def scan(
-    instructions: Iterable[tuple[str, int, int]], extract: Callable[[bytes], Any]
-) -> tuple[RecordFiles, list[Any]]:
-    """Reads the named records once, in order.
+    instructions: list[tuple[str, int, int]], extract: Callable[[bytes], int], *, what: str
+) -> tuple[RecordFiles, np.ndarray]:
+    """Finds the named records, and an integer in each of them.
+
+    Scans of large files are kept in the user's cache folder (`XDG_CACHE_HOME`) until the files change.
 
     Args:
       instructions: `(file, skip, take)`: which records of which files.
-      extract: a record's content -> what is to be kept of it.
+      extract: a record's content -> the integer.
+      what: what the integer is, to tell one kept scan from another.
 
     Returns:
-      The records, and what was kept of each.
+      The records, and int64 `[n]` what was extracted from each.
 
     Raises:
-      DataError: for a file that is missing, cut off, or holds fewer records than it should.
+      DataError: for a file that is missing, cut off, damaged, or holds fewer records than it should.
     """
-    files, where, kept = [], [], []
-    for file, skip, take in instructions:
-        files.append(str(file))
-        last = skip + take
-        try:
-            with open(file, "rb", buffering=_CHUNK) as stream:
-                for number in range(last):
-                    header = stream.read(_HEADER)
-                    if len(header) < _HEADER:
-                        raise DataError(
-                            f"{file} is cut off: it holds {number} records, of {last} that are needed"
-                        )
-                    (length,) = struct.unpack_from("<Q", header)
-                    if number < skip:
-                        stream.seek(length + _FOOTER, 1)
-                        continue
-                    where.append((len(files) - 1, stream.tell(), length))
-                    content = stream.read(length + _FOOTER)
-                    if len(content) < length + _FOOTER:
-                        raise DataError(f"{file} is cut off: it ends inside record {number}")
-                    kept.append(extract(content[:length]))
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
-    return RecordFiles(files, np.array(where, np.int64).reshape(-1, 3)), kept
+    files = [str(file) for file, _, _ in instructions]
+    try:
+        stats = [(stat.st_size, stat.st_mtime_ns) for stat in map(os.stat, files)]
+        if sum(size for size, _ in stats) < CACHED_BYTES:
+            where, values = _read(instructions, extract)
+        else:
+            key = json.dumps([[str(f), s, t] for f, s, t in instructions] + stats + [what])
+            where, values = _cached(key, lambda: _read(instructions, extract))
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or 'a record file'} cannot be read: {error.strerror or error}"
+        ) from error
+    return RecordFiles(files, where), values
 
 
-def fingerprint(files: Iterable[str]) -> list[tuple[str, int, int]]:
-    """Path, size and time of change of each file: whether a scan of it still holds."""
-    stats = [(str(file), Path(file).stat()) for file in files]
-    return [(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+def _read(
+    instructions: list[tuple[str, int, int]], extract: Callable[[bytes], int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of the records, by one pass over the files."""
+    where, values = [], []
+    for number, (file, skip, take) in enumerate(instructions):
+        with open(file, "rb", buffering=_CHUNK) as stream:
+            for record, length in _lengths(stream, skip + take, file):
+                if record < skip:
+                    stream.seek(length + _FOOTER, os.SEEK_CUR)
+                    continue
+                where.append((number, stream.tell(), length))
+                content = stream.read(length + _FOOTER)
+                if len(content) < length + _FOOTER:
+                    raise DataError(f"{file} is cut off: it ends inside record {record}")
+                try:
+                    values.append(extract(content[:length]))
+                except Exception as error:
+                    # The parser's errors share no class; which record it was is what helps.
+                    raise DataError(f"{file}: record {record} is damaged: {error}") from error
+    return np.array(where, np.int64).reshape(-1, 3), np.array(values, np.int64)
+
+
+def _lengths(stream: IO[bytes], count: int, file: str) -> Iterator[tuple[int, int]]:
+    """Number and length of each of the first `count` records; the caller moves the stream past each."""
+    for record in range(count):
+        header = stream.read(_HEADER)
+        if len(header) < _HEADER:
+            raise DataError(f"{file} is cut off: it holds {record} records, of {count} that are needed")
+        yield record, struct.unpack_from("<Q", header)[0]
+
+
+def _cached(key: str, compute: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """What `compute` returns, kept under the key where the user's cache folder can be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fsjax"
+    path = folder / f"records-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    if path.exists():
+        with np.load(path) as kept:
+            return kept["where"], kept["values"]
+    where, values = compute()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(partial, where=where, values=values)
+        partial.replace(path)
+    return where, values

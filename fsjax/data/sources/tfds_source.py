@@ -1,7 +1,8 @@
 """TFDS data sets: by name, prepared on first use, or from a folder that TFDS prepared.
 
-Their records are read here directly, by number: a stream then has the same exact shuffle as data in memory, resumes
-at any step at no cost, and each process reads its own rows only. (TFDS's reader shuffles through a buffer.)
+Their records are read here directly, by number: a stream then has the same exact shuffle as data in memory,
+resumes at any step at no cost, and each process reads its own rows only. (TFDS's reader shuffles through a
+buffer.)
 """
 
 import difflib
@@ -19,6 +20,7 @@ from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
 from fsjax.data.sources import records
 from fsjax.data.sources.part import Part, Source
+from fsjax.data.tensorflow_runtime import import_tensorflow
 
 _CONNECT_SECONDS = 10
 
@@ -27,8 +29,8 @@ def load(config: DataConfig) -> Source:
     """The TFDS data set `config.name`, downloaded and prepared if it is not there yet.
 
     Raises:
-      DataError: for an unknown name, split or feature, a data set that is neither there nor can be downloaded, and
-        features that are no image and no class label.
+      DataError: for an unknown name, split or feature, a data set that is neither there nor can be
+        downloaded, and features that are no image and no class label.
     """
     builder = _builder(config)
     label_feature = _features(builder, config)
@@ -74,8 +76,8 @@ def _builder(config: DataConfig) -> Any:
             else "TFDS lists its own with tfds.list_builders()"
         )
         raise DataError(
-            f"data.name={config.name!r} is neither digits, folder nor fake, nor a data set that TFDS knows, nor "
-            f"prepared in {place}. {guess}"
+            f"data.name={config.name!r} is neither digits, folder nor fake, nor a data set that TFDS knows, "
+            f"nor prepared in {place}. {guess}"
         ) from error
     except (ValueError, RuntimeError) as error:
         raise DataError(f"TFDS refuses data.name={config.name!r}: {error}") from error
@@ -87,34 +89,39 @@ def _builder(config: DataConfig) -> Any:
 def _prepare(builder: Any, name: str, place: str) -> None:
     """Download and prepare a data set, unless its servers cannot be reached.
 
-    TFDS tries each address ten times with growing pauses, for many minutes; so whether any server answers is asked
-    before, once.
+    TFDS tries each address ten times with growing pauses, for many minutes; so whether any server answers is
+    asked before, once.
     """
     missing = f"data set {name!r} is not prepared in {place}, and "
     way_out = (
-        "With a network it is downloaded there on first use; otherwise prepare it on another machine, copy it, and set "
-        "TFDS_DATA_DIR or data.path to the folder that holds it"
+        "With a network it is downloaded there on first use; otherwise prepare it on another machine, "
+        "copy it, and set TFDS_DATA_DIR or data.path to the folder that holds it"
     )
-    hosts = {urlsplit(url).hostname for url in builder.url_infos}
-    hosts = {host for host in hosts if host and not _proxied(host)}
-    if hosts and not any(_answers(host) for host in sorted(hosts)[:3]):
-        raise DataError(
-            f"{missing}its download cannot start: no connection to {', '.join(sorted(hosts)[:3])}. {way_out}"
-        )
+    import_tensorflow()
+    hosts = () if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else _hosts(builder)
+    if hosts and not any(_answers(*host) for host in hosts):
+        names = ", ".join(name for name, _ in hosts)
+        raise DataError(f"{missing}its download cannot start: no connection to {names}. {way_out}")
     try:
         builder.download_and_prepare()
     except Exception as error:
-        # TFDS raises all kinds here: a failed download, a full disk, files to be fetched by hand after registration.
+        # TFDS raises all kinds here: a failed download, a full disk, files to be fetched by hand after
+        # registration.
         raise DataError(f"{missing}preparing it failed: {error}\n{way_out}") from error
 
 
-def _proxied(host: str) -> bool:
-    return bool(getproxies()) and not proxy_bypass(host)
+def _hosts(builder: Any) -> list[tuple[str, int]]:
+    """Name and port of up to three servers that a data set is downloaded from, without a proxy between."""
+    urls = [urlsplit(url) for url in builder.url_infos]
+    hosts = {
+        (url.hostname, url.port or (80 if url.scheme == "http" else 443)) for url in urls if url.hostname
+    }
+    return sorted(host for host in hosts if not getproxies() or proxy_bypass(host[0]))[:3]
 
 
-def _answers(host: str) -> bool:
+def _answers(host: str, port: int) -> bool:
     try:
-        with socket.create_connection((host, 443), timeout=_CONNECT_SECONDS):
+        with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
             return True
     except OSError:
         return False
@@ -160,10 +167,10 @@ def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
         return decode(feature.bytes_list.value[0], channels)
 
     where = [(i.filename, i.skip, i.take) for i in instructions]
-    files, labels = records.scan(where, label_of)
+    files, labels = records.scan(where, label_of, what=config.label_key)
     shape = builder.info.features[config.image_key].shape
     return Part(
-        labels=np.array(labels, np.int64).clip(-1, np.iinfo(np.int32).max).astype(np.int32),
+        labels=labels.clip(-(2**31), 2**31 - 1).astype(np.int32),
         read=read,
         locate=lambda item: f"example {item} of {builder.name}, split {split!r}",
         items=np.arange(len(labels)),
