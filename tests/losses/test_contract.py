@@ -12,10 +12,14 @@ from fsjax.losses import LOSSES, LossOutput, build_loss, gaussian, loss_options
 NUM_CLASSES, DIM = 6, 5
 VARIANTS = {
     **{name: (name, {}) for name in LOSSES},
-    "icu scaled sum": ("icu", {"reg_reduction": "sum", "margin_mode": "scaled_logdet"}),
     "icu isotropic": (
         "icu",
-        {"covariance": "isotropic", "variance_param": "inv_std", "margin_mode": "per_dim"},
+        {
+            "covariance": "isotropic",
+            "variance_param": "inv_std",
+            "margin_mode": "per_dim",
+            "reg_reduction": "sum",
+        },
     ),
     "icu official_code": ("icu", {"mode": "official_code", "variance_param": "inv_std"}),
     "lgm identity": ("lgm", {"covariance": "identity", "logdet_in_logits": False}),
