@@ -97,11 +97,12 @@ def _prepare(builder: Any, name: str, place: str) -> None:
         "With a network it is downloaded there on first use; otherwise prepare it on another machine, "
         "copy it, and set TFDS_DATA_DIR or data.path to the folder that holds it"
     )
-    import_tensorflow()
     hosts = () if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else _hosts(builder)
     if hosts and not any(_answers(*host) for host in hosts):
         names = ", ".join(name for name, _ in hosts)
         raise DataError(f"{missing}its download cannot start: no connection to {names}. {way_out}")
+    # TFDS writes with TensorFlow: imported here so that it takes no GPU.
+    import_tensorflow()
     try:
         builder.download_and_prepare()
     except Exception as error:
