@@ -40,7 +40,7 @@ def train_batches(
       seed: the run's.
       augmentation: fields of `AugmentConfig`.
       info: of the data, for the normalisation.
-      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` are this one's.
+      process_index, process_count: rows `[index · b/count, (index + 1) · b/count)` are given.
 
     Returns:
       An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` (position in
@@ -82,7 +82,7 @@ def eval_batches(
       examples: any split.
       batch_size: of the global batch.
       info: of the data, for the normalisation.
-      process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` are this one's.
+      process_index, process_count: rows `[index · b/count, (index + 1) · b/count)` are given.
 
     Returns:
       An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` int32

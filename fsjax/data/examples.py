@@ -44,13 +44,13 @@ class StreamExamples:
       part: where they are read from.
       image_size: side to which they are resized; 0 leaves them as they are.
       share: of the shorter side that the centre crop keeps.
-      image_shape: what `image` gives.
+      reference: the shape that all images must have.
     """
 
     part: Part
     image_size: int
     share: float
-    image_shape: tuple[int, int, int]
+    reference: "Reference"
 
     def __len__(self) -> int:
         return len(self.part)
@@ -61,7 +61,7 @@ class StreamExamples:
         return self.part.labels
 
     def image(self, position: int, crop_key: random.Key | None = None) -> np.ndarray:
-        """One image, uint8 `image_shape`: its centre crop, or the random resized crop of a key.
+        """One image, uint8 of the reference's shape: its centre crop, or the random resized crop of a key.
 
         Raises:
           DataError: for an image that cannot be read, or is of another size than the others.
@@ -71,12 +71,43 @@ class StreamExamples:
         if crop_key is not None:
             return random_resized_crop(image, self.image_size, crop_key)
         image = fit(image, self.image_size, self.share)
-        if image.shape != self.image_shape:
-            raise size_error(self.part.locate(item), image.shape, "the others", self.image_shape)
+        self.reference.check(image, self.part, item)
         return image
 
 
 Examples = ArrayExamples | StreamExamples
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The shape that all images must have, and the image that has it, in words."""
+
+    shape: tuple[int, int, int]
+    name: str
+
+    def check(self, image: np.ndarray, part: Part, item: int) -> None:
+        """Raise a `DataError` that names both images if this one has another size."""
+        if image.shape != self.shape:
+            (height, width), (other_height, other_width) = self.shape[:2], image.shape[:2]
+            raise DataError(
+                f"images differ in size: {self.name} is {height}×{width}, {part.locate(item)} "
+                f"{other_height}×{other_width} (height × width); set data.image_size to bring all to one size"
+            )
+
+
+def find_reference(part: Part, image_size: int) -> Reference:
+    """The reference of a data set: `image_size`, what its source says, or the first image that can be read."""
+    if image_size:
+        return Reference((image_size, image_size, part.channels), "data.image_size")
+    if part.image_shape is not None:
+        return Reference(part.image_shape, "the source's images")
+    failed = {}
+    for position, item in enumerate(part.items):
+        try:
+            return Reference(read_item(part, item).shape, part.locate(item))
+        except DataError as error:
+            failed[position] = error
+    raise unreadable(part, failed)
 
 
 def share_kept(crop: str) -> float:
@@ -102,37 +133,28 @@ def read_item(part: Part, item: int) -> np.ndarray:
         ) from error
 
 
-def size_error(first: str, first_shape: tuple, second: str, second_shape: tuple) -> DataError:
-    """For two images of different shapes where all must be alike."""
-    return DataError(
-        f"images differ in size: {first} is {first_shape[0]}×{first_shape[1]}, {second} "
-        f"{second_shape[0]}×{second_shape[1]} (height × width); set data.image_size to bring all to one size"
-    )
-
-
-def load_arrays(part: Part, image_size: int, share: float) -> ArrayExamples:
+def load_arrays(part: Part, image_size: int, share: float, reference: Reference) -> ArrayExamples:
     """Reads and decodes a whole part, in threads.
 
     Raises:
       DataError: naming up to ten images that cannot be read, or two of different sizes.
     """
-    first = fit(read_item(part, part.items[0]), image_size, share)
-    images = np.empty((len(part), *first.shape), np.uint8)
-    odd: dict[int, tuple] = {}
+    images = np.empty((len(part), *reference.shape), np.uint8)
+    others: dict[int, np.ndarray] = {}
 
     def load(position: int) -> None:
         image = fit(read_item(part, part.items[position]), image_size, share)
-        if image.shape == first.shape:
+        if image.shape == reference.shape:
             images[position] = image
         else:
-            odd[position] = image.shape
+            others[position] = image
 
-    raise_unreadable(part, failures(load, len(part)))
-    if odd:
-        position = min(odd)
-        raise size_error(
-            part.locate(part.items[0]), first.shape, part.locate(part.items[position]), odd[position]
-        )
+    failed = failures(load, len(part))
+    if failed:
+        raise unreadable(part, failed)
+    if others:
+        position = min(others)
+        reference.check(others[position], part, part.items[position])
     return ArrayExamples(images=images, labels=part.labels)
 
 
@@ -153,15 +175,14 @@ def failures(work: Callable[[int], None], count: int) -> dict[int, DataError]:
     return {position: error for part in parts for position, error in part.items()}
 
 
-def raise_unreadable(part: Part, failed: dict[int, DataError]) -> None:
-    """Raise one `DataError` that names the unreadable images, if there are any."""
-    if failed:
-        named = "\n  ".join(str(error) for error in list(failed.values())[:_NAMED])
-        more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-        raise DataError(
-            f"{len(failed)} of {len(part)} images cannot be read; mend or remove them, or set "
-            f'data.on_error="skip":\n  {named}{more}'
-        )
+def unreadable(part: Part, failed: dict[int, DataError]) -> DataError:
+    """One error that counts the unreadable images of a part, and names the first of them."""
+    named = "\n  ".join(str(error) for error in list(failed.values())[:_NAMED])
+    more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    return DataError(
+        f"{len(failed)} of {len(part)} images cannot be read; mend or remove them, or set "
+        f'data.on_error="skip":\n  {named}{more}'
+    )
 
 
 def without_unreadable(part: Part) -> tuple[Part, str]:
@@ -170,7 +191,7 @@ def without_unreadable(part: Part) -> tuple[Part, str]:
     if not failed:
         return part, ""
     if len(failed) == len(part):
-        raise_unreadable(part, failed)
+        raise unreadable(part, failed)
     named = ", ".join(part.locate(part.items[position]) for position in list(failed)[:_NAMED])
     more = ", …" if len(failed) > _NAMED else ""
     kept = np.setdiff1d(np.arange(len(part)), list(failed))

@@ -13,11 +13,9 @@ from fsjax.data.examples import (
     ArrayExamples,
     Examples,
     StreamExamples,
-    fit,
+    find_reference,
     load_arrays,
-    read_item,
     share_kept,
-    size_error,
     without_unreadable,
 )
 from fsjax.data.info import DataInfo
@@ -128,9 +126,8 @@ def _choose(
 
 def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: list[str]) -> Splits:
     train, share = parts["train"], share_kept(config.augment.crop)
-    shape = train.image_shape
-    if config.image_size or shape is None:
-        shape = fit(read_item(train, train.items[0]), config.image_size, share).shape
+    reference = find_reference(train, config.image_size)
+    shape = reference.shape
     decoded = sum(map(len, parts.values())) * int(np.prod(shape))
     memory = config.memory
     if memory == "auto":
@@ -140,12 +137,9 @@ def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: l
     examples: dict[str, Examples] = {}
     for split, part in parts.items():
         if memory == "arrays":
-            examples[split] = load_arrays(part, config.image_size, share)
-            if examples[split].images.shape[1:] != shape:
-                first = part.locate(part.items[0])
-                raise size_error(first, examples[split].images.shape[1:], "training images", shape)
+            examples[split] = load_arrays(part, config.image_size, share, reference)
         else:
-            examples[split] = StreamExamples(part, config.image_size, share, shape)
+            examples[split] = StreamExamples(part, config.image_size, share, reference)
     notes.append(
         f"{decoded / 1e6:,.1f} MB of decoded images "
         + ("in memory" if memory == "arrays" else "read and decoded as needed")
@@ -169,7 +163,7 @@ def _normalization(
     name: str, train: Examples, notes: list[str]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation by channel, of images in 0..1."""
-    channels = (train.images.shape if isinstance(train, ArrayExamples) else train.image_shape)[-1]
+    channels = (train.images.shape if isinstance(train, ArrayExamples) else train.reference.shape)[-1]
     if name == "half":
         return (128 / 255,) * channels, (128 / 255,) * channels
     if name == "none":

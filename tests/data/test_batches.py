@@ -1,6 +1,5 @@
 """Training and evaluation batches, against a NumPy loop over the decisions."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -14,7 +13,13 @@ EVERYTHING = {"crop": "pad", "pad": 2, "flip": True, "mixup": 0.7}
 
 
 def batches_of(examples, info, **options):
-    options = {"batch_size": 8, "start_step": 0, "num_steps": 5, "seed": 3, "augmentation": EVERYTHING} | options
+    options = {
+        "batch_size": 8,
+        "start_step": 0,
+        "num_steps": 5,
+        "seed": 3,
+        "augmentation": EVERYTHING,
+    } | options
     return list(train_batches(examples, info=info, **options))
 
 
@@ -61,7 +66,9 @@ def test_batches_apply_the_decisions(array_examples, augmentation):
         np.testing.assert_array_equal(batch["index"], d.index)
         assert set(batch) == {"image", "label", "index"} | ({"mixed_label", "mix"} if parsed.mixup else set())
         types = {name: value.dtype for name, value in batch.items()}
-        assert all(kind == (np.float32 if name in ("image", "mix") else np.int32) for name, kind in types.items())
+        assert all(
+            kind == (np.float32 if name in ("image", "mix") else np.int32) for name, kind in types.items()
+        )
 
 
 def test_decisions_cover_what_they_may_be():
@@ -74,7 +81,12 @@ def test_decisions_cover_what_they_may_be():
         counts = np.bincount(np.concatenate(offsets), minlength=5)
         assert len(counts) == 5 and (np.abs(counts / 2000 - 0.2) < 0.04).all()
     assert abs(np.mean([d.flip for d in drawn]) - 0.5) < 0.05
-    assert abs(np.corrcoef(np.concatenate([d.top for d in drawn]), np.concatenate([d.left for d in drawn]))[0, 1]) < 0.1
+    assert (
+        abs(
+            np.corrcoef(np.concatenate([d.top for d in drawn]), np.concatenate([d.left for d in drawn]))[0, 1]
+        )
+        < 0.1
+    )
     for d in drawn:
         assert sorted(d.second) == list(range(100))
     assert len({tuple(d.second) for d in drawn}) == 20
@@ -108,7 +120,9 @@ def test_a_split_smaller_than_a_batch(array_examples):
 
 @pytest.mark.parametrize("memory", ["arrays", "stream"])
 def test_starting_at_a_step_gives_the_batches_of_a_run_from_zero(memory):
-    splits = load_splits({"name": "fake", "memory": memory, "fake": {"height": 8, "width": 8, "train": 30}}, seed=0)
+    splits = load_splits(
+        {"name": "fake", "memory": memory, "fake": {"height": 8, "width": 8, "train": 30}}, seed=0
+    )
     whole = batches_of(splits.train, splits.info, num_steps=12)
     for start in (1, 5, 11):
         rest = batches_of(splits.train, splits.info, start_step=start, num_steps=12 - start)
@@ -172,7 +186,9 @@ def test_random_resized_crops_are_streamed_and_evaluated_on_the_centre():
     augmentation = config["augment"]
     first = batches_of(splits.train, splits.info, augmentation=augmentation, num_steps=6)
     assert first[0]["image"].shape == (8, 8, 8, 3)
-    assert_same(first[2:], batches_of(splits.train, splits.info, augmentation=augmentation, start_step=2, num_steps=4))
+    assert_same(
+        first[2:], batches_of(splits.train, splits.info, augmentation=augmentation, start_step=2, num_steps=4)
+    )
     crops = [image for b in first for image, i in zip(b["image"], b["index"], strict=True) if i == 0]
     assert len(crops) == 4 and all((crops[0] != crop).any() for crop in crops[1:])
     (batch,) = eval_batches(splits.test, batch_size=4, info=splits.info)
@@ -198,12 +214,12 @@ def test_bad_arguments_are_refused_at_once(array_examples, options, message):
         )  # fmt: skip
 
 
-def test_data_never_imports_jax_and_loads_without_tensorflow():
+def test_data_never_imports_jax_and_loads_without_tensorflow(python):
     code = (
         "import sys; from fsjax import data; data.load_splits({'name': 'digits'}, seed=0); "
         "assert 'jax' not in sys.modules and 'tensorflow' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python("-c", code)
 
 
 def test_tensorflow_takes_no_gpu(array_examples):

@@ -35,5 +35,6 @@ def _part(split: int, count: int, shape: tuple[int, int, int], num_classes: int)
         read=read,
         locate=lambda item: f"example {item} of fake",
         items=np.arange(count),
+        channels=shape[-1],
         image_shape=shape,
     )

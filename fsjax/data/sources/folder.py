@@ -93,5 +93,6 @@ def _part(root: Path, class_names: tuple[str, ...], channels: int) -> tuple[Part
         read=lambda item: decode(paths[item], channels),
         locate=lambda item: paths[item],
         items=np.arange(len(paths)),
+        channels=channels,
     )
     return part, passed_over

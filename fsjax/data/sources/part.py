@@ -17,6 +17,7 @@ class Part:
       read: item of the source -> uint8 image `[height, width, channels]`; may be called from several threads.
       locate: item -> where it is from, in words, for messages.
       items: int64 `[n]`, what `read` is called with.
+      channels: of all images.
       image_shape: (height, width, channels) where all images of the source are known to have it.
     """
 
@@ -24,6 +25,7 @@ class Part:
     read: Callable[[int], np.ndarray]
     locate: Callable[[int], str]
     items: np.ndarray
+    channels: int
     image_shape: tuple[int, int, int] | None = None
 
     def __len__(self) -> int:
@@ -60,6 +62,7 @@ def array_part(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
         read=images.__getitem__,
         locate=lambda item: f"example {item} of {where}",
         items=np.arange(len(images)),
+        channels=images.shape[-1],
         image_shape=images.shape[1:],
     )
 

@@ -175,5 +175,6 @@ def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
         read=read,
         locate=lambda item: f"example {item} of {builder.name}, split {split!r}",
         items=np.arange(len(labels)),
+        channels=channels,
         image_shape=(*shape[:2], channels) if None not in shape[:2] else None,
     )
