@@ -23,12 +23,26 @@ def base() -> ConfigDict:
 
     config.loss = losses()
 
-    config.data = ConfigDict()
-    config.data.name = ""  # "digits", "folder", "fake", or a name of tensorflow_datasets
+    config.data = ConfigDict()  # see `fsjax.data.config.DataConfig`
+    config.data.name = ""  # "digits", "folder", "fake" (noise), or a name of tensorflow_datasets
     config.data.path = ""  # TFDS data_dir or prepared folder; root of "folder"
+    config.data.image_key = "image"
+    config.data.label_key = "label"
+    config.data.train_split = "train"
+    config.data.test_split = "test"
+    config.data.test_fraction = 0.2  # of sources without a test part
     config.data.validation = 0.0  # share of the training split that selects the checkpoint; 0: the last is taken
+    config.data.longtail_ratio = 0.0  # largest over smallest class of the training split; 0: off
+    config.data.image_size = 0  # side to resize to; 0: as they are
+    config.data.channels = 0  # 1 or 3; 0: as they are
     config.data.augment = ConfigDict({"crop": "none", "pad": 0, "flip": False, "mixup": 0.0})
     config.data.normalization = "dataset"  # "dataset" (its own mean and deviation), "half" ((x-128)/128) or "none"
+    config.data.memory = "auto"  # "arrays" (decoded once), "stream" (decoded as needed) or "auto"
+    config.data.on_error = "raise"  # unreadable images: "raise" or "skip"
+    config.data.limit = ConfigDict({"train": 0, "test": 0})  # cut to so many examples; 0: all
+    config.data.fake = ConfigDict(
+        {"height": 32, "width": 32, "channels": 3, "num_classes": 10, "train": 100, "test": 50}
+    )
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # "sgd", "adam" (both with L2 decay) or "adamw"
@@ -62,7 +76,9 @@ def base() -> ConfigDict:
     config.train.progress = True
 
     config.eval = ConfigDict({"batch_size": 512})
-    config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
+    config.parallel = ConfigDict(
+        {"backend": "auto", "num_devices": 0}
+    )  # "shard_map" (auto) or "pmap"; 0: all
     config.figures = ConfigDict({"scatter": False})  # features.png, for 2-D features
     return config
 
@@ -75,7 +91,7 @@ def losses() -> ConfigDict:
     # 0.1 would drown the cross-entropy.
     loss.icu = ConfigDict(
         {"alpha": 1e-4, "gamma": 1e-3, "lambda_mu": 0.1, "lambda_sigma": 0.1, "margin_mode": "logdet_plus",
-         "covariance": "diag", "param": "log_var", "reg_reduction": "mean", "mode": "paper"}
+         "covariance": "diag", "variance_param": "log_var", "reg_reduction": "mean", "mode": "paper"}
     )  # fmt: skip
     # Wan et al. 2018, their CIFAR-100 settings: identity covariance, alpha 0.1 doubling to 0.3.
     loss.lgm = ConfigDict({"alpha": 0.1, "lam": 0.1, "covariance": "identity", "logdet_in_logits": False})
@@ -102,13 +118,26 @@ def choose(arg: str, variants: tuple[str, ...]) -> list[str]:
     return parts
 
 
-def shrink(config: ml_collections.ConfigDict, *, steps: int = 4, batch_size: int = 8) -> None:
-    """Make a config its `:smoke` variant in place: a few steps of a few images, to see that it runs."""
+def shrink(config: ConfigDict, *, image_shape: tuple[int, int, int] | None = None, num_classes: int = 10) -> None:
+    """Make a config its `:smoke` variant in place: four steps, to see that it runs.
+
+    Args:
+      config: what to shrink.
+      image_shape: if given, random images of this shape stand for the data, so that nothing is downloaded.
+      num_classes: of the random images.
+    """
     config.name += "_smoke"
     config.train.epochs = 0.0
-    config.train.steps = steps
-    config.train.batch_size = batch_size
+    config.train.steps = 4
+    config.train.batch_size = 8
     config.train.log_every = 2
     config.train.eval_every = 2
     config.train.checkpoint_every = 2
-    config.eval.batch_size = 2 * batch_size
+    config.eval.batch_size = 16
+    if image_shape is None:
+        return
+    height, width, channels = image_shape
+    config.data.name = "fake"
+    config.data.test_split = "test"
+    images = {"train": 4 * num_classes, "test": num_classes + 5}
+    config.data.fake.update(height=height, width=width, channels=channels, num_classes=num_classes, **images)

@@ -29,7 +29,6 @@ def get_config(arg: str = ""):
 
     config.train.epochs = 40.0
     config.train.batch_size = 64
-    config.train.steps_per_dispatch = 10
     config.train.log_every = 50
     config.train.eval_every = 100
     config.train.checkpoint_every = 200

@@ -6,10 +6,10 @@ To add one: a file with a subclass of `LossModule`, and a line in `LOSSES`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fsjax.errors import UserError, unknown
 from fsjax.losses.base import LossModule, LossOutput
 from fsjax.losses.center import CenterLoss
 from fsjax.losses.class_balanced import ClassBalancedLoss
@@ -37,7 +37,7 @@ LOSSES: dict[str, type[LossModule]] = {
 def loss_options(name: str) -> dict[str, Any]:
     """Options of a loss with their defaults; raises ValueError for an unknown name."""
     if name not in LOSSES:
-        raise ValueError(_unknown("loss", name, LOSSES))
+        raise unknown("loss", name, LOSSES)
     loss = LOSSES[name]
     given_elsewhere = {field.name for field in dataclasses.fields(LossModule)} | set(loss.NEEDS)
     fields = dataclasses.fields(loss)
@@ -65,23 +65,17 @@ def build_loss(
       The module; its parameters are made by `init(rng, features, labels, step=0)`.
 
     Raises:
-      ValueError: for an unknown name, option or value, with the valid ones, and where `class_counts` is
+      UserError: for an unknown name, option or value, with the valid ones, and where `class_counts` is
       missing.
     """
     known, options = loss_options(name), dict(options or {})
     for option in options:
         if option not in known:
-            raise ValueError(_unknown(f"option of the loss {name!r}", option, known))
+            raise unknown(f"option of the loss {name!r}:", option, known)
     if "class_counts" in LOSSES[name].NEEDS:
         if class_counts is None:
-            raise ValueError(
+            raise UserError(
                 f"the loss {name!r} needs class_counts, the number of training examples of each class"
             )
         options["class_counts"] = tuple(int(count) for count in class_counts)
     return LOSSES[name](num_classes=num_classes, dim=dim, **options)
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"unknown {what}: {name!r}{suggestion}; known: {', '.join(sorted(known))}"

@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.errors import UserError
+
 
 @flax.struct.dataclass
 class LossOutput:
@@ -56,12 +58,12 @@ class LossModule(nn.Module):
         super().__post_init__()
 
     def check_fields(self) -> None:
-        """Raises ValueError for a switch or number that the loss cannot use; called when it is built."""
+        """Raises UserError for a switch or number that the loss cannot use; called when it is built."""
 
     def prepare(self, features: jax.Array) -> jax.Array:
         """Returns the features in the dtype of the loss; raises ValueError unless they are `[batch, dim]`."""
         if features.ndim != 2 or features.shape[-1] != self.dim:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} was built for features of shape [batch, {self.dim}], "
                 f"got {tuple(features.shape)}"
             )
@@ -93,15 +95,15 @@ def one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def check_choice(field: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raises ValueError naming the valid choices unless `value` is one of them."""
+    """Raises UserError naming the valid choices unless `value` is one of them."""
     if value not in choices:
         known = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{field}={value!r} is not known; valid: {known}")
+        raise UserError(f"{field}={value!r} is not known; valid: {known}")
 
 
 def check_at_least(field: str, value: Any, minimum: float, *, below: float = float("inf")) -> None:
-    """Raises ValueError unless `value` is a number with `minimum <= value < below`."""
+    """Raises UserError unless `value` is a number with `minimum <= value < below`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not minimum <= value < below:
         wanted = f"at least {minimum:g}" + (f" and below {below:g}" if below < float("inf") else "")
-        raise ValueError(f"{field}={value!r}: must be a number, {wanted}")
+        raise UserError(f"{field}={value!r}: must be a number, {wanted}")

@@ -57,7 +57,7 @@ class CenterLoss(LinearLoss):
     rate: float = 0.5
 
     def check_fields(self) -> None:
-        """Raises ValueError for a number out of range."""
+        """Raises UserError for a number out of range."""
         check_at_least("lam", self.lam, 0)
         check_at_least("rate", self.rate, 0)
 

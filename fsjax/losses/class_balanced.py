@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fsjax.errors import UserError
 from fsjax.losses.base import LossOutput, check_at_least, check_choice, matmul, one_hot
 from fsjax.losses.focal import focal_loss, sigmoid_focal_loss
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
@@ -55,18 +56,18 @@ class ClassBalancedLoss(LinearLoss):
     NEEDS: ClassVar[tuple[str, ...]] = ("class_counts",)
 
     def check_fields(self) -> None:
-        """Raises ValueError for an unknown switch, a number out of range, or counts that do not fit."""
+        """Raises UserError for an unknown switch, a number out of range, or counts that do not fit."""
         check_at_least("beta", self.beta, 0, below=1)
         check_choice("base", self.base, ("softmax", "focal", "focal_sigmoid"))
         check_at_least("gamma", self.gamma, 0)
         check_choice("normalize_by", self.normalize_by, ("count", "weight"))
         if len(self.class_counts) != self.num_classes:
-            raise ValueError(
+            raise UserError(
                 f"class_counts has {len(self.class_counts)} entries for {self.num_classes} classes"
             )
         empty = [index for index, count in enumerate(self.class_counts) if count < 1]
         if empty:
-            raise ValueError(
+            raise UserError(
                 f"class_counts is below 1 for the classes {empty}: a class without training examples has no "
                 "class-balanced weight; leave it out or choose another loss"
             )

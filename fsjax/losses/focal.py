@@ -56,7 +56,7 @@ class FocalLoss(LinearLoss):
     gamma: float = 2.0
 
     def check_fields(self) -> None:
-        """Raises ValueError for a negative `gamma`."""
+        """Raises UserError for a negative `gamma`."""
         check_at_least("gamma", self.gamma, 0)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.errors import UserError
 from fsjax.losses import gaussian
 from fsjax.losses.base import LossModule, LossOutput, check_at_least, check_choice, matmul, one_hot
 from fsjax.losses.softmax import softmax_cross_entropy
@@ -272,7 +273,7 @@ class IcuLoss(LossModule):
     NO_DECAY: ClassVar[tuple[str, ...]] = ("log_var", "inv_std")
 
     def check_fields(self) -> None:
-        """Raises ValueError for an unknown switch, a number out of range, or switches at odds."""
+        """Raises UserError for an unknown switch, a number out of range, or switches at odds."""
         check_choice("mode", self.mode, ("paper", "official_code"))
         check_choice("margin_mode", self.margin_mode, MARGIN_MODES)
         check_choice("covariance", self.covariance, ("diag", "isotropic"))
@@ -283,7 +284,7 @@ class IcuLoss(LossModule):
         if self.mean_init_std is not None:
             check_at_least("mean_init_std", self.mean_init_std, 0)
         if self.mode == "official_code" and self.covariance != "diag":
-            raise ValueError("mode='official_code' has diagonal covariances: use covariance='diag'")
+            raise UserError("mode='official_code' has diagonal covariances: use covariance='diag'")
 
     def setup(self):
         """Makes the means and the variances."""

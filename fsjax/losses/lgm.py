@@ -79,7 +79,7 @@ class LgmLoss(LossModule):
     NO_DECAY: ClassVar[tuple[str, ...]] = ("log_var",)
 
     def check_fields(self) -> None:
-        """Raises ValueError for an unknown switch or a number out of range."""
+        """Raises UserError for an unknown switch or a number out of range."""
         check_choice("covariance", self.covariance, ("diag", "identity"))
         check_choice("logdet_in_logits", self.logdet_in_logits, (True, False))
         for field in ("alpha", "alpha_max", "alpha_double_every", "lam"):

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.errors import UserError
 from fsjax.losses.base import LossModule, LossOutput, check_at_least, matmul, one_hot
 from fsjax.losses.softmax import softmax_cross_entropy
 
@@ -88,10 +89,10 @@ class LSoftmaxLoss(LossModule):
     beta_min: float = 0.0
 
     def check_fields(self) -> None:
-        """Raises ValueError for a number out of range."""
+        """Raises UserError for a number out of range."""
         check_at_least("m", self.m, 1)
         if self.m != int(self.m):
-            raise ValueError(f"m={self.m!r}: must be an integer, the margin multiplies an angle")
+            raise UserError(f"m={self.m!r}: must be an integer, the margin multiplies an angle")
         for field in ("beta", "beta_gamma", "beta_power", "beta_min"):
             check_at_least(field, getattr(self, field), 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from fsjax.errors import UserError
 from fsjax.losses.base import check_at_least
 from fsjax.losses.softmax import SoftmaxLoss
 
@@ -36,7 +37,7 @@ class MixupLoss(SoftmaxLoss):
     mixup_alpha: float = 1.0
 
     def check_fields(self) -> None:
-        """Raises ValueError unless `mixup_alpha` is positive."""
+        """Raises UserError unless `mixup_alpha` is positive."""
         check_at_least("mixup_alpha", self.mixup_alpha, 0)
         if self.mixup_alpha == 0:
-            raise ValueError("mixup_alpha=0 mixes nothing: use the loss 'softmax'")
+            raise UserError("mixup_alpha=0 mixes nothing: use the loss 'softmax'")

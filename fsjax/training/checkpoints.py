@@ -142,7 +142,8 @@ def load(directory: Path, step: int, like: Any) -> Any:
         tree["state"] |= wanted
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         tree = jax.tree.map(
-            lambda x: x if x is ocp.PLACEHOLDER else jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), tree
+            lambda x: x if x is ocp.PLACEHOLDER else jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+            tree,
         )
         try:
             tree = ocp.load(path, tree, checkpointable_name="state")

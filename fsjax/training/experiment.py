@@ -139,7 +139,9 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     method = build_method(config, info, axis_name=AXIS)
     if config.figures.scatter and method.dim != 2:
-        raise UserError(f"config.figures.scatter draws features of 2 dimensions; this network's have {method.dim}")
+        raise UserError(
+            f"config.figures.scatter draws features of 2 dimensions; this network's have {method.dim}"
+        )
 
     steps_per_epoch = sum(info.class_counts) / train.batch_size
     steps = train.steps or max(1, round(train.epochs * steps_per_epoch))
@@ -164,7 +166,10 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
         steps=steps,
         parallel=parallel,
         train_step=parallel.lift(
-            make_train_step(method, optimizer, axis_name=AXIS), batch_axis=2, num_replicated=1, donate=True
+            make_train_step(method, optimizer, axis_name=AXIS, unroll=parallel.platform == "cpu"),
+            batch_axis=2,
+            num_replicated=1,
+            donate=True,
         ),
         eval_step=parallel.lift(make_eval_step(method, axis_name=AXIS), batch_axis=0, num_replicated=2),
     )

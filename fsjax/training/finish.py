@@ -67,7 +67,11 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str,
 def summary(result: Mapping[str, Any]) -> str:
     """The result in a line."""
     test = result["test"]
-    score = f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples" if test else "no test data"
+    score = (
+        f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples"
+        if test
+        else "no test data"
+    )
     return f"{score}; {result['selected']['why']} (step {result['selected']['step']})"
 
 
@@ -95,7 +99,9 @@ def _scatter(experiment: Experiment, state: TrainState, path: Path) -> None:
         if examples is None:
             continue
         features, labels = [], []
-        for batch in data.eval_batches(examples, batch_size=experiment.config.eval.batch_size, info=splits.info):
+        for batch in data.eval_batches(
+            examples, batch_size=experiment.config.eval.batch_size, info=splits.info
+        ):
             real = batch["weight"] > 0
             features.append(np.asarray(embed(batch["image"]))[real])
             labels.append(batch["label"][real])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -22,13 +23,16 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
       default_config: the config file of a command line without `--config`.
     """
     config = config_flags.DEFINE_config_file(
-        "config", str(default_config), "A config file, with :VARIANT behind it where it has variants, such as :smoke."
+        "config",
+        str(default_config),
+        "A config file, with :VARIANT behind it where it has variants, such as :smoke.",
     )
     workdir = flags.DEFINE_string(
-        "workdir", None, "The run's folder. The same command again continues the run in it. Default: runs/NAME."
+        "workdir",
+        None,
+        "The run's folder. The same command again continues the run in it. Default: runs/NAME.",
     )
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("fsjax").setLevel(logging.INFO)
+    show_messages()
 
     def parse(argv: list[str]) -> list[str]:
         with _user_errors():
@@ -36,12 +40,25 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
         return flags.FLAGS(argv)
 
     def start(argv: list[str]) -> None:
+        absl.logging.set_verbosity(absl.logging.WARNING)
         with _user_errors():
             if len(argv) > 1:
-                raise UserError(f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1")
+                raise UserError(
+                    f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1"
+                )
             run(config.value, workdir.value or f"runs/{config.value.name}")
 
     app.run(start, flags_parser=parse)
+
+
+def show_messages() -> None:
+    """Print what fsjax says, a line a message, on stderr; of orbax and others warnings only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("fsjax")
+    ours.setLevel(logging.INFO)
+    ours.handlers, ours.propagate = [handler], False
+    absl.logging.set_verbosity(absl.logging.WARNING)
 
 
 def check_overrides(argv: list[str], default_config: Path) -> None:

@@ -11,7 +11,9 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 DECAY_ON = ("all", "kernels")
 
 
-def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
+def build_optimizer(
+    config: Any, schedule: optax.Schedule, *, decay_mask: Any
+) -> optax.GradientTransformation:
     """The optimizer that `config.optimizer` describes.
 
     Args:

@@ -24,6 +24,7 @@ class DataParallel:
     Attributes:
       num_devices: devices used, over all processes.
       backend: "shard_map" or "pmap".
+      platform: "cpu", "gpu" or "tpu".
     """
 
     def __init__(self, *, backend: str = "auto", num_devices: int = 0) -> None:
@@ -49,6 +50,7 @@ class DataParallel:
             raise UserError("parallel.backend=pmap works in one process; use shard_map for several")
         devices = devices[: num_devices or None]
         self.num_devices = len(devices)
+        self.platform = devices[0].platform
         self._devices = devices
         self._mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self._replicated = NamedSharding(self._mesh, P())

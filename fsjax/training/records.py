@@ -103,7 +103,9 @@ class Progress:
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
-    def report(self, step: int, figures: Mapping[str, float], images_per_second: float, seconds_left: float) -> None:
+    def report(
+        self, step: int, figures: Mapping[str, float], images_per_second: float, seconds_left: float
+    ) -> None:
         """Show the figures of the last steps."""
         text = f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  {images_per_second:,.0f} images/s"
         if self._bar is not None:

@@ -22,7 +22,13 @@ class Reporter:
     """Fetches what a run has to say at a step, and passes it to the records, the progress line, the loop."""
 
     def __init__(
-        self, experiment: Experiment, records: Records, progress: Progress, latest: Checkpoints, *, start_step: int
+        self,
+        experiment: Experiment,
+        records: Records,
+        progress: Progress,
+        latest: Checkpoints,
+        *,
+        start_step: int,
     ) -> None:
         self._experiment, self._records, self._progress, self._latest = experiment, records, progress, latest
         self._logged_at, self._logged_step = time.perf_counter(), start_step
@@ -73,7 +79,9 @@ def _diverged(health: Health, learning_rate: float, good_step: int | None) -> st
     if "images" in bad:
         cause = "the images hold numbers that are not finite: look at the data and their normalisation"
     elif "features" in bad:
-        cause = "the network's features overflowed: most likely the learning rate is too high for this network"
+        cause = (
+            "the network's features overflowed: most likely the learning rate is too high for this network"
+        )
     elif "loss" in bad:
         cause = (
             f"the loss overflowed on finite features (largest {health.feature_max:.3g}): most likely the learning "
@@ -81,7 +89,11 @@ def _diverged(health: Health, learning_rate: float, good_step: int | None) -> st
         )
     else:
         cause = "the gradient overflowed while the loss was finite: most likely the learning rate is too high"
-    kept = f"the last good checkpoint is of step {good_step}" if good_step is not None else "no checkpoint was saved yet"
+    kept = (
+        f"the last good checkpoint is of step {good_step}"
+        if good_step is not None
+        else "no checkpoint was saved yet"
+    )
     return (
         f"training diverged at step {int(health.bad_step)}: not finite: {', '.join(bad)} (gradient norm "
         f"{health.grad_norm:.3g}, learning rate {learning_rate:.3g}); {cause}. {kept[0].upper()}{kept[1:]}. Try "

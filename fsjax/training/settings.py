@@ -60,7 +60,9 @@ def check(config: Mapping[str, Any]) -> None:
             f"config.train.accumulate={train['accumulate']} micro-batches"
         )
     if not config["optimizer"]["learning_rate"] > 0:
-        raise UserError(f"config.optimizer.learning_rate={config['optimizer']['learning_rate']} must be above 0")
+        raise UserError(
+            f"config.optimizer.learning_rate={config['optimizer']['learning_rate']} must be above 0"
+        )
     if "name" not in config["loss"]:
         raise UserError("config.loss.name is missing; see fsjax.losses.LOSSES for the names")
 

@@ -85,7 +85,9 @@ def _compare(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> N
     old, new = _flat(there), _flat(here)
     keys = sorted(k for k in old.keys() | new.keys() if not k.startswith(_FREE) and old.get(k) != new.get(k))
     if keys:
-        shown = "; ".join(f"{k} is {old.get(k, 'absent')!r} there and {new.get(k, 'absent')!r} here" for k in keys[:8])
+        shown = "; ".join(
+            f"{k} is {old.get(k, 'absent')!r} there and {new.get(k, 'absent')!r} here" for k in keys[:8]
+        )
         more = f"; and {len(keys) - 8} more" if len(keys) > 8 else ""
         raise UserError(
             f"the workdir {path} holds a run of another config: {shown}{more}. Give this run another --workdir, "

@@ -111,8 +111,8 @@ def test_parameters_without_decay_exist(name):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("icuu", {}, ["'icuu'", "did you mean 'icu'", "lsoftmax"]),
-        ("icu", {"alhpa": 1}, ["'alhpa'", "did you mean 'alpha'", "margin_mode"]),
+        ("icuu", {}, ["'icuu'", "Did you mean 'icu'", "lsoftmax"]),
+        ("icu", {"alhpa": 1}, ["'alhpa'", "Did you mean 'alpha'", "margin_mode"]),
         ("icu", {"margin_mode": "foo"}, ["margin_mode", "'foo'", "logdet_plus", "scaled_logdet", "per_dim"]),
         ("icu", {"mode": "offical"}, ["mode", "official_code"]),
         ("icu", {"covariance": "full"}, ["covariance", "'diag'", "'isotropic'"]),

@@ -1,0 +1,129 @@
+"""Compare the losses of the ICU paper under a recipe reduced to 2 CPU cores, over several seeds.
+
+    python -m benchmarks.icu_study cifar100 --workdir=runs/study
+    python -m benchmarks.icu_study longtail --workdir=runs/study
+    python -m benchmarks.icu_study mnist --workdir=runs/study
+
+Each run is one of train.py's, with its own folder, so that a study that was stopped goes on where it was. Prints one
+JSON line a run, then a Markdown table: mean and standard deviation over the seeds, and the difference from softmax on
+the same seeds.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs import icu_cifar100, icu_cifar_lt, icu_mnist
+from fsjax.training import run
+from fsjax.training.flags import show_messages
+
+
+def cifar100(loss: str, seed: int):
+    """VGG-13 at a sixth of its width, 3,000 steps of 64 (4 epochs) in the place of 120,000 of 128."""
+    config = icu_cifar100.get_config()
+    config.model.options.widths = (16, 32, 64)
+    config.train.steps = 3000
+    config.train.batch_size = 64
+    config.schedule.boundaries = (1500, 2250)
+    config.loss.lgm.alpha_double_every = 125  # 5,000 of 120,000 steps
+    return _reduced(config, loss, seed)
+
+
+def longtail(loss: str, seed: int):
+    """CIFAR-100 at ratio 100 (CIFAR-10 could not be had), ResNet-32 at half its width, 12 epochs for 200."""
+    config = icu_cifar_lt.get_config("cifar100,100")
+    config.model.options = {"width": 8}
+    config.train.epochs = 12.0
+    config.schedule.warmup = 0.3
+    config.schedule.boundaries = (7.2, 9.6)
+    return _reduced(config, loss, seed)
+
+
+def mnist(loss: str, seed: int):
+    """The 2-D network at its width, 4 epochs in the place of 30."""
+    config = icu_mnist.get_config("2d")
+    config.train.epochs = 4.0
+    config.schedule.boundaries = (2.0, 3.0)
+    return _reduced(config, loss, seed)
+
+
+STUDIES = {
+    "cifar100": (cifar100, ("softmax", "center", "lgm", "icu"), 3),
+    "longtail": (longtail, ("softmax", "lgm", "focal", "mixup", "class_balanced", "icu"), 3),
+    "mnist": (mnist, ("softmax", "icu"), 1),
+}
+
+
+def _reduced(config, loss: str, seed: int):
+    config.loss.name = loss
+    config.seed = seed
+    config.train.progress = False
+    config.train.eval_every = 500
+    config.train.checkpoint_every = 500
+    return config
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run, or finish, a study and print its table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--workdir", default="runs/study", type=Path)
+    parser.add_argument("--losses", default="", help="comma-separated; all of the study's by default")
+    parser.add_argument("--seeds", default=0, type=int, help="how many; the study's own number by default")
+    args = parser.parse_args(argv)
+    show_messages()
+    recipe, losses, seeds = STUDIES[args.study]
+    losses = tuple(args.losses.split(",")) if args.losses else losses
+    results: dict[str, list[dict]] = {loss: [] for loss in losses}
+    for seed in range(args.seeds or seeds):
+        for loss in losses:
+            result = run(recipe(loss, seed), args.workdir / args.study / f"{loss}-{seed}")
+            results[loss].append(result)
+            print(
+                json.dumps({"study": args.study, "loss": loss, "seed": seed, **_figures(result)}), flush=True
+            )
+    print(table(results))
+
+
+def _figures(result: dict) -> dict:
+    shown = {k: v for k, v in result["test"].items() if k.endswith("accuracy")}
+    return {**shown, "steps": result["training"]["steps"], "seconds": round(result["training"]["seconds"], 1)}
+
+
+def table(results: dict[str, list[dict]]) -> str:
+    """A Markdown table of test accuracies in %, a row a loss."""
+    first = next(iter(results.values()))[0]["test"]
+    names = [
+        n
+        for n in ("accuracy", "many_shot_accuracy", "medium_shot_accuracy", "few_shot_accuracy")
+        if n in first
+    ]
+    rows = [
+        "| loss | "
+        + " | ".join(n.replace("_", " ") for n in names)
+        + " | − softmax, same seeds | seconds a run |"
+    ]
+    rows.append("|" + "---|" * (len(names) + 3))
+    base = [r["test"]["accuracy"] for r in results.get("softmax", [])]
+    for loss, runs in results.items():
+        cells = [_spread([100 * r["test"][name] for r in runs]) for name in names]
+        paired = [100 * (r["test"]["accuracy"] - b) for r, b in zip(runs, base, strict=False)]
+        cells.append("" if loss == "softmax" or not paired else _spread(paired, sign="+"))
+        cells.append(f"{statistics.mean(r['training']['seconds'] for r in runs):.0f}")
+        rows.append(f"| {loss} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _spread(values: list[float], sign: str = "") -> str:
+    mean = f"{statistics.mean(values):{sign}.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
