@@ -7,7 +7,7 @@ import numpy as np
 
 from fsjax.data import augment
 from fsjax.data.config import AugmentConfig, parse_augmentation
-from fsjax.data.decisions import check_shares, crop_key, draw
+from fsjax.data.decisions import check_shares, draw
 from fsjax.data.errors import DataError
 from fsjax.data.examples import Examples, StreamExamples
 from fsjax.data.info import DataInfo, scaling
@@ -40,7 +40,7 @@ def train_batches(
       seed: the run's.
       augmentation: fields of `AugmentConfig`.
       info: of the data, for the normalisation.
-      process_index, process_count: rows `[index · b/count, (index + 1) · b/count)` are given.
+      process_index, process_count: of each batch, rows `[index, index + 1) · b / count` are given.
 
     Returns:
       An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` (position in
@@ -63,14 +63,11 @@ def train_batches(
             process_index=process_index, process_count=process_count,
         )  # fmt: skip
         labels = examples.labels[drawn.index]
-        return {**vars(drawn), "label": labels}
-
-    def crop_of(position: int) -> tuple[int, int] | None:
-        return crop_key(seed, position) if chosen.crop == "random_resized" else None
+        return {name: value for name, value in vars(drawn).items() if value is not None} | {"label": labels}
 
     finish = _finish_training(chosen, info)
     drawn = len(decide(start_step)["index"])
-    return _batches(examples, range(start_step, start_step + num_steps), decide, drawn, crop_of, finish, info)
+    return _batches(examples, range(start_step, start_step + num_steps), decide, drawn, finish, info)
 
 
 def eval_batches(
@@ -82,7 +79,7 @@ def eval_batches(
       examples: any split.
       batch_size: of the global batch.
       info: of the data, for the normalisation.
-      process_index, process_count: rows `[index · b/count, (index + 1) · b/count)` are given.
+      process_index, process_count: of each batch, rows `[index, index + 1) · b / count` are given.
 
     Returns:
       An iterator of dicts: `image` float32 `[rows, height, width, channels]`, `label` and `index` int32
@@ -100,7 +97,7 @@ def eval_batches(
         real = positions < len(examples)
         index = np.where(real, positions, -1).astype(np.int32)
         labels = np.where(real, examples.labels[index], 0).astype(np.int32)
-        return {"positions": positions, "index": index, "label": labels, "weight": real.astype(np.float32)}
+        return {"index": index, "label": labels, "weight": real.astype(np.float32)}
 
     def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -109,7 +106,7 @@ def eval_batches(
         }
 
     steps = range(-(-len(examples) // batch_size))
-    return _batches(examples, steps, decide, rows, lambda position: None, finish, info)
+    return _batches(examples, steps, decide, rows, finish, info)
 
 
 def _finish_training(
@@ -143,7 +140,6 @@ def _batches(
     steps: range,
     decide: Callable[[int], dict[str, np.ndarray]],
     drawn: int,
-    crop_of: Callable[[int], Any],
     finish: Callable[[Any, dict[str, Any]], dict[str, Any]],
     info: DataInfo,
 ) -> Iterator[Batch]:
@@ -170,11 +166,11 @@ def _batches(
         images[index < 0] = 0
         return images
 
-    def read(index: np.ndarray, position: np.ndarray) -> np.ndarray:
+    def read(index: np.ndarray, crop: np.ndarray | None = None) -> np.ndarray:
         if index < 0:
             return np.zeros(info.image_shape, np.uint8)
         try:
-            return np.ascontiguousarray(examples.image(int(index), crop_of(int(position))))
+            return np.ascontiguousarray(examples.image(int(index), crop))
         except DataError as error:
             errors.append(error)
             raise
@@ -187,10 +183,10 @@ def _batches(
         with_decisions, num_parallel_calls=tf.data.AUTOTUNE
     )
     if isinstance(examples, StreamExamples):
-        images = decided.map(lambda d: (d["index"], d["positions"])).unbatch()
+        drawn_one = [name for name in ("index", "crop") if name in names]
+        images = decided.map(lambda d: tuple(d[name] for name in drawn_one)).unbatch()
         images = images.map(
-            lambda index, position: shaped(tf.numpy_function(read, [index, position], tf.uint8)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            lambda *one: shaped(tf.numpy_function(read, one, tf.uint8)), num_parallel_calls=tf.data.AUTOTUNE
         )
         pairs = tf.data.Dataset.zip((images.batch(drawn, drop_remainder=True), decided))
     else:

@@ -7,6 +7,7 @@ import numpy as np
 from fsjax.data import random
 from fsjax.data.config import AugmentConfig
 from fsjax.data.errors import DataError
+from fsjax.data.pictures import CROP_WORDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,19 +17,19 @@ class Decisions:
     The drawn images are augmented; row i of the batch is `mix` of `first[i]` and `1 - mix` of `second[i]`.
 
     Attributes:
-      positions: int64 `[drawn]`, of each drawn image in the run: `step · batch_size + row`.
       index: int32 `[drawn]`, of each drawn image in the training split.
       top, left: int32 `[drawn]`, offset of the crop in the padded image.
       flip: bool `[drawn]`.
+      crop: uint32 `[drawn, CROP_WORDS]`, the draws of random resized crops; None without them.
       first, second: int32 `[rows]`, into the drawn images.
       mix: float32, one a step.
     """
 
-    positions: np.ndarray
     index: np.ndarray
     top: np.ndarray
     left: np.ndarray
     flip: np.ndarray
+    crop: np.ndarray | None
     first: np.ndarray
     second: np.ndarray
     mix: np.float32
@@ -82,12 +83,11 @@ def draw(
     flip = np.zeros(len(rows), bool)
     if augment.flip:
         flip = random.bits(random.fold(base, random.FLIP), positions)[0] >> np.uint32(31) == 1
-    return Decisions(positions, index, top, left, flip, first, second, mix)
-
-
-def crop_key(seed: int, position: int) -> random.Key:
-    """The key of the random resized crop at a position of the run."""
-    return random.fold(random.key(seed), random.CROP, int(position))
+    crop = None
+    if augment.crop == "random_resized":
+        counters = positions[:, None] * (CROP_WORDS // 2) + np.arange(CROP_WORDS // 2)
+        crop = np.concatenate(random.bits(random.fold(base, random.CROP), counters), axis=1)
+    return Decisions(index, top, left, flip, crop, first, second, mix)
 
 
 def mixing_weight(key: random.Key, alpha: float) -> np.float32:

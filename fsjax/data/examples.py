@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fsjax.data import random
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import CENTRE, centre_crop, random_resized_crop
 from fsjax.data.sources import Part
@@ -60,16 +59,16 @@ class StreamExamples:
         """int32 `[n]`."""
         return self.part.labels
 
-    def image(self, position: int, crop_key: random.Key | None = None) -> np.ndarray:
-        """One image, uint8 of the reference's shape: its centre crop, or the random resized crop of a key.
+    def image(self, position: int, crop: np.ndarray | None = None) -> np.ndarray:
+        """One image, uint8 of the reference's shape: its centre crop, or the random resized crop of these draws.
 
         Raises:
           DataError: for an image that cannot be read, or is of another size than the others.
         """
         item = self.part.items[position]
         image = read_item(self.part, item)
-        if crop_key is not None:
-            return random_resized_crop(image, self.image_size, crop_key)
+        if crop is not None:
+            return random_resized_crop(image, self.image_size, crop)
         image = fit(image, self.image_size, self.share)
         self.reference.check(image, self.part, item)
         return image
@@ -96,7 +95,7 @@ class Reference:
 
 
 def find_reference(part: Part, image_size: int) -> Reference:
-    """The reference of a data set: `image_size`, what its source says, or the first image that can be read."""
+    """The reference of a data set: `image_size`, its source's, or the first image that can be read."""
     if image_size:
         return Reference((image_size, image_size, part.channels), "data.image_size")
     if part.image_shape is not None:

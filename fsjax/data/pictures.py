@@ -13,6 +13,8 @@ from fsjax.data import random
 # (224 of 256), as in He et al. 2016.
 CENTRE = 0.875
 _ATTEMPTS = 10
+# 32-bit draws of a random resized crop: area, ratio, top and left for each attempt.
+CROP_WORDS = 4 * _ATTEMPTS
 
 
 def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
@@ -64,7 +66,7 @@ def centre_crop(image: np.ndarray, size: int, share: float) -> np.ndarray:
     return _resize(image, size, ((height - side) / 2, (width - side) / 2, side, side))
 
 
-def random_resized_crop(image: np.ndarray, size: int, key: random.Key) -> np.ndarray:
+def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray) -> np.ndarray:
     """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al.
     2015).
 
@@ -74,25 +76,21 @@ def random_resized_crop(image: np.ndarray, size: int, key: random.Key) -> np.nda
     Args:
       image: uint8 `[height, width, channels]`.
       size: of the result, uint8 `[size, size, channels]`.
-      key: of the draws.
+      words: uint32 `[CROP_WORDS]`, the draws.
     """
-    return _resize(image, size, random_box(*image.shape[:2], key))
+    return _resize(image, size, random_box(*image.shape[:2], words))
 
 
-def random_box(height: int, width: int, key: random.Key) -> tuple[int, int, int, int]:
+def random_box(height: int, width: int, words: np.ndarray) -> tuple[int, int, int, int]:
     """`(top, left, height, width)` of a random resized crop."""
-    first, second = random.bits(key, np.arange(2 * _ATTEMPTS))
-    for attempt in range(_ATTEMPTS):
-        area, log_ratio = (float(u) for u in random.uniform(first[2 * attempt : 2 * attempt + 2]))
+    for draws in words.reshape(_ATTEMPTS, 4):
+        area, log_ratio = random.uniform(draws[:2]).tolist()
         area = height * width * (0.08 + 0.92 * area)
         ratio = math.exp(math.log(3 / 4) + log_ratio * math.log((4 / 3) / (3 / 4)))
         box_height, box_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
         if 0 < box_height <= height and 0 < box_width <= width:
-            rows = second[2 * attempt : 2 * attempt + 1]
-            columns = second[2 * attempt + 1 : 2 * attempt + 2]
-            top = int(random.below(rows, height - box_height + 1)[0])
-            left = int(random.below(columns, width - box_width + 1)[0])
-            return top, left, box_height, box_width
+            top, left = draws[2:].tolist()
+            return top % (height - box_height + 1), left % (width - box_width + 1), box_height, box_width
     box_height, box_width = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
