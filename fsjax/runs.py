@@ -114,7 +114,9 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
         directory = folder / "checkpoints" / "latest"
         steps = checkpoints.steps_in(directory)
     if not steps:
-        raise UserError(f"no checkpoint in {directory}: is {folder} the workdir of a run, and has it saved one yet?")
+        raise UserError(
+            f"no checkpoint in {directory}: is {folder} the workdir of a run, and has it saved one yet?"
+        )
     error = None
     for step in reversed(steps):
         try:

@@ -22,6 +22,8 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
       run: what to do; `fsjax.training.run`.
       default_config: the config file of a command line without `--config`.
     """
+    with _user_errors():
+        check_overrides(sys.argv, default_config)  # before absl, whose own answer is a traceback
     config = config_flags.DEFINE_config_file(
         "config",
         str(default_config),
@@ -32,12 +34,9 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
         None,
         "The run's folder. The same command again continues the run in it. Default: runs/NAME.",
     )
+    for name in ("config", "workdir"):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])  # so that --help shows them
     show_messages()
-
-    def parse(argv: list[str]) -> list[str]:
-        with _user_errors():
-            check_overrides(argv, default_config)
-        return flags.FLAGS(argv)
 
     def start(argv: list[str]) -> None:
         absl.logging.set_verbosity(absl.logging.WARNING)
@@ -48,7 +47,7 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
                 )
             run(config.value, workdir.value or f"runs/{config.value.name}")
 
-    app.run(start, flags_parser=parse)
+    app.run(start)
 
 
 def show_messages() -> None:
@@ -104,7 +103,7 @@ def _check_key(config: Any, key: str) -> None:
         if not hasattr(node, "keys"):
             raise UserError(f"--{key}: {path} is a value, {node!r}, and has no keys")
         if part not in node:
-            raise unknown(f"config key --{path}.{part}: key in {path}", part, node.keys())
+            raise unknown(f"key in --{path}:", part, node.keys())
         node, path = node[part], f"{path}.{part}"
 
 

@@ -117,14 +117,19 @@ def test_digest_notices_what_the_files_do_not(folder, monkeypatch):
 def test_all_damaged(folder):
     for step in (2, 3):
         largest_file(folder / str(step) / "state" / "d").write_bytes(b"")
-    with Checkpoints(folder, keep=2) as checkpoints, pytest.raises(UserError, match="none of the checkpoints"):
+    with (
+        Checkpoints(folder, keep=2) as checkpoints,
+        pytest.raises(UserError, match="none of the checkpoints"),
+    ):
         checkpoints.load_latest(make_state(0))
 
 
 def test_state_of_another_model_is_named(folder):
     other = make_state(0)
     other["params"]["encoder"]["kernel"] = jnp.zeros((64, 65))
-    with pytest.raises(UserError, match=r"params.encoder.kernel is \(64, 64\) there and \(64, 65\) in this config"):
+    with pytest.raises(
+        UserError, match=r"params.encoder.kernel is \(64, 64\) there and \(64, 65\) in this config"
+    ):
         load(folder, 3, other)
 
 

@@ -7,10 +7,22 @@ from ml_collections import ConfigDict
 from fsjax.errors import UserError
 from fsjax.training.optimizer import build_optimizer
 
-PARAMS = {"kernel": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([0.3, -0.7]), "log_var": np.array([0.2])}
+PARAMS = {
+    "kernel": np.array([[1.0, -2.0], [0.5, 3.0]]),
+    "bias": np.array([0.3, -0.7]),
+    "log_var": np.array([0.2]),
+}
 GRADS = [
-    {"kernel": np.array([[0.1, 0.2], [-0.3, 0.4]]), "bias": np.array([0.5, -0.6]), "log_var": np.array([0.7])},
-    {"kernel": np.array([[-0.2, 0.1], [0.3, 0.2]]), "bias": np.array([-0.1, 0.4]), "log_var": np.array([-0.2])},
+    {
+        "kernel": np.array([[0.1, 0.2], [-0.3, 0.4]]),
+        "bias": np.array([0.5, -0.6]),
+        "log_var": np.array([0.7]),
+    },
+    {
+        "kernel": np.array([[-0.2, 0.1], [0.3, 0.2]]),
+        "bias": np.array([-0.1, 0.4]),
+        "log_var": np.array([-0.2]),
+    },
     {"kernel": np.array([[0.3, 0.3], [0.1, -0.5]]), "bias": np.array([0.2, 0.2]), "log_var": np.array([0.1])},
 ]
 RATE, DECAY = 0.1, 0.05

@@ -1,0 +1,95 @@
+"""`fsjax.restore`, as a notebook uses it."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import fsjax
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), dtype=np.uint8)
+
+
+def test_any_batch_size_gives_the_same(digits_run, images):
+    run = fsjax.restore(digits_run[0])
+    embedded = run.embed(images)
+    assert embedded.shape == (37, 16) and embedded.dtype == np.float32
+    for size in (1, 5, 37, 256):
+        np.testing.assert_allclose(run.embed(images, batch_size=size), embedded, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            run.logits(images, batch_size=size), run.logits(images), rtol=1e-4, atol=1e-4
+        )
+    assert run.embed(images[:0]).shape == (0, 16)
+    np.testing.assert_array_equal(run.predict(images), run.logits(images).argmax(-1))
+    assert len(run.class_names) == run.logits(images).shape[1] == 10
+
+
+def test_accuracy_on_the_test_images_is_the_runs(digits_run, digits_config):
+    """From the uint8 images of the data set, through the run's own normalisation, to the result's figure."""
+    from fsjax import data
+
+    workdir, result = digits_run
+    run = fsjax.restore(workdir)
+    assert run.step == result["selected"]["step"]
+    test = data.load_splits(digits_config().data, seed=0).test
+    accuracy = float(np.mean(run.predict(test.images) == test.labels))
+    assert accuracy == pytest.approx(result["test"]["accuracy"], abs=1e-9)
+
+
+def test_latest_and_best(digits_run):
+    assert fsjax.restore(digits_run[0], which="latest").step == 60
+    with pytest.raises(fsjax.UserError, match="must be 'best' or 'latest'"):
+        fsjax.restore(digits_run[0], which="worst")
+
+
+def test_without_its_files_the_checkpoint_suffices(digits_run, tmp_path, images):
+    shutil.copytree(digits_run[0] / "checkpoints", tmp_path / "checkpoints")
+    run = fsjax.restore(tmp_path)
+    np.testing.assert_array_equal(run.predict(images), fsjax.restore(digits_run[0]).predict(images))
+    assert run.config.to_dict() == json.loads((digits_run[0] / "config.json").read_text())
+
+
+def test_on_other_devices_than_the_run_had(python, digits_run, tmp_path, images):
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import fsjax, jax, numpy as np\n"
+        f"run = fsjax.restore({str(digits_run[0])!r})\n"
+        "assert jax.device_count() == 4\n"
+        f"np.save({str(tmp_path / 'out.npy')!r}, run.logits(np.load({str(tmp_path / 'images.npy')!r})))\n"
+    )
+    python("-c", code, devices=4)
+    expected = fsjax.restore(digits_run[0]).logits(images)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_run_of_four_devices_restores_here(python, digits_config, tmp_path, images):
+    code = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from configs.icu_digits import get_config\n"
+        "from fsjax.training import run\n"
+        f"run(get_config('smoke'), {str(tmp_path / 'four')!r})\n"
+    )
+    python("-c", code, devices=4)
+    run = fsjax.restore(tmp_path / "four")
+    assert all(len(x.devices()) == 1 for x in jax.tree.leaves(run.params))
+    assert run.predict(images).shape == (37,)
+
+
+def test_no_run_there(tmp_path):
+    with pytest.raises(fsjax.UserError, match="no checkpoint in .*is .* the workdir of a run"):
+        fsjax.restore(tmp_path)
+
+
+def test_images_of_another_size_are_refused(digits_run):
+    run = fsjax.restore(digits_run[0])
+    with pytest.raises(ValueError, match="8"):
+        run.predict(np.zeros((2, 9, 8, 1), np.uint8))
+
+
+def test_repr_is_short(digits_run):
+    assert len(repr(fsjax.restore(digits_run[0]))) < 10_000

@@ -1,0 +1,58 @@
+"""The command line of train.py, as a user types it."""
+
+import pytest
+
+from fsjax.errors import UserError
+from fsjax.training.flags import check_overrides, load_config
+
+
+@pytest.fixture
+def overrides(root):
+    def call(*args):
+        check_overrides(["train.py", *args], root / "configs" / "icu_digits.py")
+
+    return call
+
+
+def test_good_lines_pass(overrides, root):
+    overrides()
+    overrides(
+        "--config.loss.name=lgm", "--config.loss.lgm.alpha=0.3", "--workdir=x", "--config.train.steps=5"
+    )
+    overrides(f"--config={root}/configs/icu_cifar_lt.py:cifar100,50", "--config.schedule.boundaries=(1,2)")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.los.name=lgm", "unknown .*'los'; known: .*loss.*Did you mean 'loss'"),
+        ("--config.loss.nam=lgm", "unknown .*'nam'; known: .*name.*Did you mean 'name'"),
+        ("--config.seed.x=1", "config.seed is a value, 0, and has no keys"),
+    ],
+)
+def test_mistyped_keys_answer_with_the_valid_ones(overrides, argument, message):
+    with pytest.raises(UserError, match=message):
+        overrides(argument)
+
+
+def test_mistyped_config_file_lists_those_that_are_there(overrides, root):
+    with pytest.raises(UserError, match=r"unknown config file .*icu_mnits.py'; known: .*icu_mnist.py"):
+        overrides(f"--config={root}/configs/icu_mnits.py")
+    with pytest.raises(UserError, match=r"known: .*icu_mnist.py"):
+        load_config("nowhere/at/all.py")
+
+
+def test_mistyped_variant_lists_the_variants(overrides, root):
+    with pytest.raises(UserError, match="no variant 'smok'; there are: 2d, 100d, smoke"):
+        overrides(f"--config={root}/configs/icu_mnist.py:smok")
+
+
+def test_process_prints_one_line_and_exits_with_2(python):
+    done = python("train.py", "--config.loss.nam=lgm", check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown key in --config.loss: 'nam'; known: ")
+    assert "Traceback" not in done.stderr
+    done = python("train.py", "--config.loss.name=lgn", "--workdir=/nonexistent", check=False)
+    assert done.returncode == 2
+    assert "error: unknown loss 'lgn'" in done.stderr
+    assert "'lgm'" in done.stderr
