@@ -22,13 +22,16 @@ from fsjax.training.flags import show_messages
 
 
 def cifar100(loss: str, seed: int):
-    """CIFAR-100: six convolutions for thirteen, 3 epochs (2,230 steps of 64) for 323 (120,000 of 128)."""
+    """CIFAR-100: six convolutions for thirteen, 3 epochs (2,230 steps of 64) for 323 (120,000 of 128).
+
+    L-GM's margin stays at its 0.1 of the first 5,000 steps: doubled at the same share of the run it was 0.3 after 186
+    steps, and drew all features to one point (3 % accuracy).
+    """
     config = icu_cifar100.get_config()
     _narrow(config)
     config.train.steps = 2230
     config.train.batch_size = 64
     config.schedule.boundaries = (1115, 1672)
-    config.loss.lgm.alpha_double_every = 93  # 5,000 of 120,000 steps
     return _reduced(config, loss, seed)
 
 
@@ -53,7 +56,7 @@ def mnist(loss: str, seed: int):
 
 STUDIES = {
     "cifar100": (cifar100, ("softmax", "center", "lgm", "icu"), 3),
-    "longtail": (longtail, ("softmax", "center", "lgm", "focal", "mixup", "class_balanced", "icu"), 3),
+    "longtail": (longtail, ("softmax", "center", "lgm", "class_balanced", "icu"), 3),
     "mnist": (mnist, ("softmax", "icu"), 1),
 }
 
@@ -80,13 +83,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--workdir", default="runs/study", type=Path)
     parser.add_argument("--losses", default="", help="comma-separated; all of the study's by default")
-    parser.add_argument("--seeds", default=0, type=int, help="how many; the study's own number by default")
+    parser.add_argument("--seeds", default="", help="comma-separated; 0, 1, 2 by default (mnist: 0)")
     args = parser.parse_args(argv)
     show_messages()
     recipe, losses, seeds = STUDIES[args.study]
     losses = tuple(args.losses.split(",")) if args.losses else losses
     results: dict[str, list[dict]] = {loss: [] for loss in losses}
-    for seed in range(args.seeds or seeds):
+    for seed in map(int, args.seeds.split(",")) if args.seeds else range(seeds):
         for loss in losses:
             result = run(recipe(loss, seed), args.workdir / args.study / f"{loss}-{seed}")
             results[loss].append(result)

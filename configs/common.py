@@ -118,13 +118,20 @@ def choose(arg: str, variants: tuple[str, ...]) -> list[str]:
     return parts
 
 
-def shrink(config: ConfigDict, *, image_shape: tuple[int, int, int] | None = None, num_classes: int = 10) -> None:
+def shrink(
+    config: ConfigDict,
+    *,
+    image_shape: tuple[int, int, int] | None = None,
+    num_classes: int = 10,
+    images_per_class: int = 4,
+) -> None:
     """Make a config its `:smoke` variant in place: four steps, to see that it runs.
 
     Args:
       config: what to shrink.
       image_shape: if given, random images of this shape stand for the data, so that nothing is downloaded.
       num_classes: of the random images.
+      images_per_class: how many of them are for training.
     """
     config.name += "_smoke"
     config.train.epochs = 0.0
@@ -139,5 +146,6 @@ def shrink(config: ConfigDict, *, image_shape: tuple[int, int, int] | None = Non
     height, width, channels = image_shape
     config.data.name = "fake"
     config.data.test_split = "test"
-    images = {"train": 4 * num_classes, "test": num_classes + 5}
+    config.data.validation = 0.25 if config.data.validation else 0.0
+    images = {"train": images_per_class * num_classes, "test": num_classes + 5}
     config.data.fake.update(height=height, width=width, channels=channels, num_classes=num_classes, **images)

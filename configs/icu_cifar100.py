@@ -42,6 +42,6 @@ def get_config(arg: str = ""):
     config.train.steps = 120_000
     config.train.batch_size = 128
     if "smoke" in choose(arg, ("smoke",)):
-        config.model.options.widths = (8, 8, 16)
+        config.model.options = {"widths": (8, 8, 16), "convs": (1, 1, 1)}
         shrink(config, image_shape=(32, 32, 3), num_classes=100)
     return config

@@ -17,7 +17,7 @@ from configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):
-    """The config; `:smoke` takes a few steps of a narrow network on random images."""
+    """The config; `:smoke` takes a few steps of a small ResNet on random images."""
     config = base()
     config.name = "icu_imagenet"
     config.data.name = "imagenet2012"
@@ -39,7 +39,7 @@ def get_config(arg: str = ""):
     config.train.batch_size = 256
     config.train.eval_every = 5000
     if "smoke" in choose(arg, ("smoke",)):
-        config.model.options = {"width": 8}
+        config.model.options = {"width": 8, "blocks": (1, 1, 1, 1)}
         config.data.image_size = 64
         shrink(config, image_shape=(80, 72, 3), num_classes=1000)
     return config

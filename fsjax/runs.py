@@ -18,7 +18,7 @@ from fsjax.methods import build_method
 from fsjax.training import checkpoints
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """A trained network with all that is needed to use it, on the default device.
 
@@ -35,8 +35,15 @@ class Run:
     config: ConfigDict
     info: DataInfo
     step: int
-    params: Any = dataclasses.field(repr=False)
-    collections: Any = dataclasses.field(repr=False)
+    params: Any
+    collections: Any
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.info.image_shape))
+        return (
+            f"Run({str(self.workdir)!r}: {self.config.name}, loss {self.config.loss.name}, step {self.step}; "
+            f"{self.info.num_classes} classes of {self.info.name}, images {shape}, embeddings {self.method.dim}-d)"
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -50,10 +50,10 @@ def digits_config():
     def make(**overrides):
         config = get_config()
         config.model.options = {"stages": ((8,), (16,)), "pool": "flatten", "dim": 16}
+        config.optimizer.learning_rate = 0.01
         config.train.epochs = 0.0
         config.train.steps = 60
         config.train.batch_size = 32
-        config.train.steps_per_dispatch = 5
         config.train.log_every = 20
         config.train.eval_every = 20
         config.train.checkpoint_every = 20

@@ -91,5 +91,6 @@ def test_images_of_another_size_are_refused(digits_run):
         run.predict(np.zeros((2, 9, 8, 1), np.uint8))
 
 
-def test_repr_is_short(digits_run):
-    assert len(repr(fsjax.restore(digits_run[0]))) < 10_000
+def test_repr_says_what_it_is(digits_run):
+    said = repr(fsjax.restore(digits_run[0], which="latest"))
+    assert "icu_digits, loss icu, step 60; 10 classes of digits, images 8×8×1, embeddings 16-d" in said

@@ -67,8 +67,9 @@ class DataParallel:
     def replicate(self, tree: Any) -> Any:
         """Arrays of one copy -> the same on every device, in this backend's layout."""
         if self.backend == "pmap":
-            copy = jax.pmap(lambda x: x, in_axes=None, axis_size=self.num_devices, devices=self._devices)
-            return copy(tree)
+            # pmap wants one argument with an axis of devices.
+            copy = jax.pmap(lambda _, x: x, in_axes=(0, None), devices=self._devices)
+            return copy(np.zeros(self.num_devices), tree)
         return jax.device_put(tree, self._replicated)
 
     def single(self, tree: Any) -> Any:

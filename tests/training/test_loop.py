@@ -33,7 +33,7 @@ def test_every_config_runs_its_smoke_variant(root, tmp_path, name):
     "loss", ["softmax", "focal", "class_balanced", "mixup", "center", "lsoftmax", "lgm", "icu"]
 )
 def test_every_loss_trains(digits_config, tmp_path, loss):
-    """Each loss, by one override, in float32; half the digits right after 60 steps is five times chance."""
+    """Each loss, by one override; half the digits right after 60 steps is five times chance."""
     result = run(digits_config(loss__name=loss), tmp_path)
     assert result["test"]["accuracy"] > 0.5
     assert result["loss"] == loss
