@@ -63,7 +63,7 @@ STUDIES = {
 
 def _narrow(config) -> None:
     config.model.name = "cnn"
-    config.model.options = {"stages": ((16, 16), (32, 32), (64, 64)), "pool": "gap"}
+    config.model.cnn.stages = ((16, 16), (32, 32), (64, 64))
 
 
 def _reduced(config, loss: str, seed: int):
@@ -77,9 +77,7 @@ def _reduced(config, loss: str, seed: int):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run, or finish, a study and print its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--workdir", default="runs/study", type=Path)
     parser.add_argument("--losses", default="", help="comma-separated; all of the study's by default")
@@ -93,9 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for loss in losses:
             result = run(recipe(loss, seed), args.workdir / args.study / f"{loss}-{seed}")
             results[loss].append(result)
-            print(
-                json.dumps({"study": args.study, "loss": loss, "seed": seed, **_figures(result)}), flush=True
-            )
+            print(json.dumps({"study": args.study, "loss": loss, "seed": seed, **_figures(result)}), flush=True)
     print(table(results))
 
 
@@ -107,16 +103,8 @@ def _figures(result: dict) -> dict:
 def table(results: dict[str, list[dict]]) -> str:
     """A Markdown table of test accuracies in %, a row a loss."""
     first = next(iter(results.values()))[0]["test"]
-    names = [
-        n
-        for n in ("accuracy", "many_shot_accuracy", "medium_shot_accuracy", "few_shot_accuracy")
-        if n in first
-    ]
-    rows = [
-        "| loss | "
-        + " | ".join(n.replace("_", " ") for n in names)
-        + " | − softmax, same seeds | seconds a run |"
-    ]
+    names = [n for n in ("accuracy", "many_shot_accuracy", "medium_shot_accuracy", "few_shot_accuracy") if n in first]
+    rows = ["| loss | " + " | ".join(n.replace("_", " ") for n in names) + " | − softmax, same seeds | seconds a run |"]
     rows.append("|" + "---|" * (len(names) + 3))
     base = [r["test"]["accuracy"] for r in results.get("softmax", [])]
     for loss, runs in results.items():

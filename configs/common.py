@@ -3,8 +3,8 @@
 A config file starts from `base()` and states its own recipe over it; nothing in `fsjax` has a default behind it.
 """
 
-import ml_collections
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def base() -> ConfigDict:
@@ -14,12 +14,7 @@ def base() -> ConfigDict:
     config.method = "classification"
     config.seed = 0
 
-    config.model = ConfigDict()
-    config.model.name = ""
-    config.model.dtype = "float32"  # of the computation: "float32" or "bfloat16"; parameters stay float32
-    # Batch statistics over all devices, so that the number of devices changes nothing.
-    config.model.sync_batch_norm = True
-    config.model.options = ConfigDict()  # of the model: see `fsjax.models`
+    config.model = models()
 
     config.loss = losses()
 
@@ -76,11 +71,30 @@ def base() -> ConfigDict:
     config.train.progress = True
 
     config.eval = ConfigDict({"batch_size": 512})
-    config.parallel = ConfigDict(
-        {"backend": "auto", "num_devices": 0}
-    )  # "shard_map" (auto) or "pmap"; 0: all
+    config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
     config.figures = ConfigDict({"scatter": False})  # features.png, for 2-D features
     return config
+
+
+def models() -> ConfigDict:
+    """Options of every network, as `fsjax.models` has them: `--config.model.vgg13.widths=(24,48,96)`."""
+    model = ConfigDict()
+    model.name = ""
+    model.dtype = "float32"  # of the computation: "float32" or "bfloat16"; parameters stay float32
+    # Batch statistics over all devices, so that the number of devices changes nothing.
+    model.sync_batch_norm = True
+    small = {"stages": ((32, 32), (64, 64)), "prelu": False}
+    model.cnn = ConfigDict({**small, "pool": "gap", "hidden": (), "dim": placeholder(int)})
+    model.mnist_2d = ConfigDict({**small, "hidden": (256,), "dim": 2})
+    model.mnist_100d = ConfigDict({"stages": ((32, 32), (64, 64), (128,)), "dim": 100, "prelu": False})
+    pooled = {"pool": "gap", "dim": placeholder(int)}  # dim: of a last linear layer; none by default
+    model.vgg13 = ConfigDict({"widths": (96, 192, 384), "convs": (5, 4, 4), **pooled})
+    model.resnet18_cifar = ConfigDict({"width": 64, "blocks": (2, 2, 2, 2), **pooled})
+    model.resnet32 = ConfigDict({"width": 16, "blocks": (5, 5, 5), **pooled})
+    model.resnet32_bbn = ConfigDict({"width": 16, "blocks": (5, 5, 5), **pooled})
+    model.resnet50 = ConfigDict({"width": 64, "blocks": (3, 4, 6, 3), **pooled})
+    model.resnet101 = ConfigDict({"width": 64, "blocks": (3, 4, 23, 3), **pooled})
+    return model
 
 
 def losses() -> ConfigDict:
@@ -90,15 +104,26 @@ def losses() -> ConfigDict:
     # ICU §4.1; the regulariser's mean over classes and dimensions stands for Eq. 14's sum, which at 100 classes and
     # 0.1 would drown the cross-entropy.
     loss.icu = ConfigDict(
-        {"alpha": 1e-4, "gamma": 1e-3, "lambda_mu": 0.1, "lambda_sigma": 0.1, "margin_mode": "logdet_plus",
-         "covariance": "diag", "variance_param": "log_var", "reg_reduction": "mean", "mode": "paper"}
+        {
+            "alpha": 1e-4, "gamma": 1e-3, "lambda_mu": 0.1, "lambda_sigma": 0.1, "margin_mode": "logdet_plus",
+            "covariance": "diag", "variance_param": "log_var", "reg_reduction": "mean", "mode": "paper",
+            "mean_init_std": placeholder(float),  # 1/sqrt(dim)
+        }
     )  # fmt: skip
-    # Wan et al. 2018, their CIFAR-100 settings: identity covariance, alpha 0.1 doubling to 0.3.
-    loss.lgm = ConfigDict({"alpha": 0.1, "lam": 0.1, "covariance": "identity", "logdet_in_logits": False})
+    # Wan et al. 2018, their CIFAR-100 settings but for alpha's schedule: identity covariance, alpha 0.1.
+    loss.lgm = ConfigDict(
+        {
+            "alpha": 0.1, "alpha_max": 0.3, "alpha_double_every": 0, "lam": 0.1, "covariance": "identity",
+            "logdet_in_logits": False, "mean_init_std": placeholder(float),
+        }
+    )  # fmt: skip
     loss.center = ConfigDict({"lam": 0.003, "rate": 0.5})  # Wen et al. 2016
-    loss.lsoftmax = ConfigDict({"m": 4})  # Liu et al. 2016
+    # Liu et al. 2016, the schedule of beta as in the authors' MNIST files.
+    loss.lsoftmax = ConfigDict({"m": 4, "beta": 1000.0, "beta_gamma": 2.5e-5, "beta_power": 35.0, "beta_min": 0.0})
     loss.focal = ConfigDict({"gamma": 2.0})  # Lin et al. 2017
-    loss.class_balanced = ConfigDict({"beta": 0.9999})  # Cui et al. 2019
+    loss.class_balanced = ConfigDict(  # Cui et al. 2019
+        {"beta": 0.9999, "base": "softmax", "gamma": 1.0, "normalize_by": "count"}
+    )
     loss.mixup = ConfigDict({"mixup_alpha": 1.0})  # Zhang et al. 2018
     loss.softmax = ConfigDict()
     return loss

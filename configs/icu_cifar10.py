@@ -34,6 +34,6 @@ def get_config(arg: str = ""):
     config.train.epochs = 200.0
     config.train.batch_size = 256
     if "smoke" in choose(arg, ("smoke",)):
-        config.model.options = {"width": 8, "blocks": (1, 1, 1, 1)}
+        config.model.resnet18_cifar.update(width=8, blocks=(1, 1, 1, 1))
         shrink(config, image_shape=(32, 32, 3), num_classes=10)
     return config

@@ -27,7 +27,7 @@ def get_config(arg: str = ""):
     config.data.normalization = "half"
 
     config.model.name = "vgg13"
-    config.model.options = {"widths": (96, 192, 384)}
+    config.model.vgg13.update(widths=(96, 192, 384), convs=(5, 4, 4))
     config.loss.name = "icu"
     config.loss.lgm.alpha_double_every = 5000  # 0.1, 0.2, then 0.3, as in L-GM's own CIFAR-100 settings
 
@@ -42,6 +42,6 @@ def get_config(arg: str = ""):
     config.train.steps = 120_000
     config.train.batch_size = 128
     if "smoke" in choose(arg, ("smoke",)):
-        config.model.options = {"widths": (8, 8, 16), "convs": (1, 1, 1)}
+        config.model.vgg13.update(widths=(8, 8, 16), convs=(1, 1, 1))
         shrink(config, image_shape=(32, 32, 3), num_classes=100)
     return config

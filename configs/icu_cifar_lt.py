@@ -49,7 +49,7 @@ def get_config(arg: str = ""):
     config.train.epochs = 200.0
     config.train.batch_size = 64
     if "smoke" in parts:
-        config.model.options = {"width": 4, "blocks": (1, 1, 2)}
+        config.model.resnet32_bbn.update(width=4, blocks=(1, 1, 2))
         classes = 10 if name == "cifar10" else 100
         shrink(config, image_shape=(32, 32, 3), num_classes=classes, images_per_class=ratio)
     return config

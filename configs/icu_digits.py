@@ -19,7 +19,7 @@ def get_config(arg: str = ""):
     config.data.augment.pad = 1
 
     config.model.name = "cnn"
-    config.model.options = {"stages": ((32, 32), (64, 64)), "pool": "flatten", "dim": 64}
+    config.model.cnn.update(stages=((32, 32), (64, 64)), pool="flatten", dim=64)
     config.loss.name = "icu"
 
     config.optimizer.name = "adam"

@@ -1,6 +1,6 @@
 """ICU loss on ImageNet (ILSVRC 2012) with ResNet-101 (Zhu & Yu, Table 1).
 
-    python train.py --config=configs/icu_imagenet.py --workdir=runs/imagenet --config.data.path=/data/tensorflow_datasets
+    python train.py --config=configs/icu_imagenet.py --workdir=runs/imagenet --config.data.path=/data/tfds
 
 Table 1, accuracy in %:    softmax (baseline)   center             L-GM               ICU
   top-1                    76.50 ± 0.2          76.55 ± 0.2        76.65 ± 0.2        77.10 ± 0.2
@@ -39,7 +39,7 @@ def get_config(arg: str = ""):
     config.train.batch_size = 256
     config.train.eval_every = 5000
     if "smoke" in choose(arg, ("smoke",)):
-        config.model.options = {"width": 8, "blocks": (1, 1, 1, 1)}
+        config.model.resnet101.update(width=8, blocks=(1, 1, 1, 1))
         config.data.image_size = 64
         shrink(config, image_shape=(80, 72, 3), num_classes=1000)
     return config

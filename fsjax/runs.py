@@ -86,10 +86,11 @@ class Run:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         images = normalize(images, self.info)
+        # Few images are padded to a power of two, many to whole batches: few sizes to compile, little waste.
+        batch_size = min(batch_size, 1 << max(len(images) - 1, 0).bit_length())
         outputs = [np.zeros((0, *shape), np.float32)]
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            # Padded to one size, so that the network is compiled once.
             padded = np.pad(part, [(0, batch_size - len(part))] + [(0, 0)] * (part.ndim - 1))
             output = self._functions[name](self.params, self.collections, jnp.asarray(padded))
             outputs.append(np.asarray(output)[: len(part)])
@@ -121,9 +122,7 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
         directory = folder / "checkpoints" / "latest"
         steps = checkpoints.steps_in(directory)
     if not steps:
-        raise UserError(
-            f"no checkpoint in {directory}: is {folder} the workdir of a run, and has it saved one yet?"
-        )
+        raise UserError(f"no checkpoint in {directory}: is {folder} the workdir of a run, and has it saved one yet?")
     error = None
     for step in reversed(steps):
         try:
@@ -144,11 +143,10 @@ def _restore_step(folder: Path, directory: Path, step: int) -> Run:
 
 
 def _facts(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, DataInfo]:
-    """Config and data description: from the run's files, or from the checkpoint where those are gone."""
-    files = folder / "config.json", folder / "data.json"
-    if all(file.is_file() for file in files):
-        config, info = (json.loads(file.read_text()) for file in files)
-    else:
+    """Config and data description: from the run's files, or from the checkpoint where those are gone or damaged."""
+    try:
+        config, info = (json.loads((folder / name).read_text()) for name in ("config.json", "data.json"))
+    except (FileNotFoundError, json.JSONDecodeError):
         facts = checkpoints.load_metadata(directory, step)
         config, info = facts["config"], facts["data"]
     return ConfigDict(config), DataInfo.from_json(info)

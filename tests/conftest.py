@@ -49,7 +49,7 @@ def digits_config():
 
     def make(**overrides):
         config = get_config()
-        config.model.options = {"stages": ((8,), (16,)), "pool": "flatten", "dim": 16}
+        config.model.cnn.update(stages=((8,), (16,)), dim=16)
         config.optimizer.learning_rate = 0.01
         config.train.epochs = 0.0
         config.train.steps = 60

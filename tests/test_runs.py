@@ -21,9 +21,7 @@ def test_any_batch_size_gives_the_same(digits_run, images):
     assert embedded.shape == (37, 16) and embedded.dtype == np.float32
     for size in (1, 5, 37, 256):
         np.testing.assert_allclose(run.embed(images, batch_size=size), embedded, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(
-            run.logits(images, batch_size=size), run.logits(images), rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(run.logits(images, batch_size=size), run.logits(images), rtol=1e-4, atol=1e-4)
     assert run.embed(images[:0]).shape == (0, 16)
     np.testing.assert_array_equal(run.predict(images), run.logits(images).argmax(-1))
     assert len(run.class_names) == run.logits(images).shape[1] == 10

@@ -53,9 +53,7 @@ def train_batches(
     chosen = parse_augmentation(augmentation)
     check_shares("batch_size", batch_size, process_index, process_count)
     if chosen.crop == "random_resized" and not isinstance(examples, StreamExamples):
-        raise DataError(
-            'augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"'
-        )
+        raise DataError('augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"')
 
     def decide(step: int) -> dict[str, np.ndarray]:
         drawn = draw(
@@ -109,9 +107,7 @@ def eval_batches(
     return _batches(examples, steps, decide, rows, finish, info)
 
 
-def _finish_training(
-    chosen: AugmentConfig, info: DataInfo
-) -> Callable[[Any, dict[str, Any]], dict[str, Any]]:
+def _finish_training(chosen: AugmentConfig, info: DataInfo) -> Callable[[Any, dict[str, Any]], dict[str, Any]]:
     """Augmentation, normalisation and mixing of drawn images, as TensorFlow operations."""
     shift, factor = scaling(info)
 
@@ -144,9 +140,11 @@ def _batches(
     info: DataInfo,
 ) -> Iterator[Batch]:
     """The pipeline: decisions, the `drawn` images of each step, `finish`; in parallel and in order."""
+    if not len(steps):  # a run continued after its last step asks for none
+        return iter(())
     tf = import_tensorflow()
     errors: list[DataError] = []
-    sample = decide(steps.start) if len(steps) else {}
+    sample = decide(steps.start)
     names = list(sample)
     specs = [tf.TensorSpec(value.shape, value.dtype) for value in sample.values()]
 
@@ -179,9 +177,7 @@ def _batches(
         images.set_shape((*batch, *info.image_shape))
         return images
 
-    decided = tf.data.Dataset.range(steps.start, steps.stop).map(
-        with_decisions, num_parallel_calls=tf.data.AUTOTUNE
-    )
+    decided = tf.data.Dataset.range(steps.start, steps.stop).map(with_decisions, num_parallel_calls=tf.data.AUTOTUNE)
     if isinstance(examples, StreamExamples):
         drawn_one = [name for name in ("index", "crop") if name in names]
         images = decided.map(lambda d: tuple(d[name] for name in drawn_one)).unbatch()

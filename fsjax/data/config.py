@@ -150,13 +150,10 @@ def check_augmentation(augment: AugmentConfig) -> None:
         raise DataError(f"data.augment.pad={augment.pad} must not be negative")
     if augment.pad and augment.crop != "pad":
         raise DataError(
-            f'data.augment.pad={augment.pad} has no effect with crop="{augment.crop}": '
-            'set crop="pad", or pad=0'
+            f'data.augment.pad={augment.pad} has no effect with crop="{augment.crop}": set crop="pad", or pad=0'
         )
     if augment.mixup < 0:
-        raise DataError(
-            f"data.augment.mixup={augment.mixup} is the alpha of Beta(alpha, alpha): 0 (off) or more"
-        )
+        raise DataError(f"data.augment.mixup={augment.mixup} is the alpha of Beta(alpha, alpha): 0 (off) or more")
 
 
 def _check_choice(name: str, value: object, choices: tuple) -> None:

@@ -127,9 +127,7 @@ def read_item(part: Part, item: int) -> np.ndarray:
         raise
     except Exception as error:
         # Pillow and its codecs raise almost anything for a broken file; a decompression bomb comes here too.
-        raise DataError(
-            f"{part.locate(item)} cannot be read as an image: {error or type(error).__name__}"
-        ) from error
+        raise DataError(f"{part.locate(item)} cannot be read as an image: {error or type(error).__name__}") from error
 
 
 def load_arrays(part: Part, image_size: int, share: float, reference: Reference) -> ArrayExamples:

@@ -80,9 +80,7 @@ def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
     return _splits(parts, source, parsed, notes)
 
 
-def _choose(
-    parts: dict[str, Part], source: Source, config: DataConfig, seed: int, notes: list[str]
-) -> dict[str, Part]:
+def _choose(parts: dict[str, Part], source: Source, config: DataConfig, seed: int, notes: list[str]) -> dict[str, Part]:
     """The parts of the run, out of those of the source; says in `notes` what was chosen."""
     names = source.class_names
     train, test, validation = parts["train"], parts.get("test"), parts.get("validation")
@@ -94,9 +92,7 @@ def _choose(
         notes.append(f"the test part is {config.test_fraction:g} of each class, the same for every seed")
         train, test = train.take(rest), train.take(taken)
     if config.longtail_ratio > 1:
-        train = train.take(
-            subsets.longtail(train.labels, ratio=config.longtail_ratio, class_names=names, seed=seed)
-        )
+        train = train.take(subsets.longtail(train.labels, ratio=config.longtail_ratio, class_names=names, seed=seed))
         notes.append(f"long-tailed training split, ratio {config.longtail_ratio:g}, drawn with seed {seed}")
     limits = (("train", train, config.limit.train, seed), ("test", test, config.limit.test, FIXED_SEED))
     cut = {}
@@ -116,9 +112,7 @@ def _choose(
             train.labels, share=config.validation, class_names=names, seed=seed, stream=random.VALIDATION,
             field="data.validation",
         )  # fmt: skip
-        notes.append(
-            f"the validation part is {config.validation:g} of each training class, drawn with seed {seed}"
-        )
+        notes.append(f"the validation part is {config.validation:g} of each training class, drawn with seed {seed}")
         train, validation = train.take(rest), train.take(taken)
     chosen = {"train": train, "validation": validation, "test": test}
     return {split: part for split, part in chosen.items() if part is not None}
@@ -154,14 +148,10 @@ def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: l
         mean=mean,
         std=std,
     )
-    return Splits(
-        examples["train"], examples.get("validation"), examples.get("test"), info, notes=tuple(notes)
-    )
+    return Splits(examples["train"], examples.get("validation"), examples.get("test"), info, notes=tuple(notes))
 
 
-def _normalization(
-    name: str, train: Examples, notes: list[str]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(name: str, train: Examples, notes: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation by channel, of images in 0..1."""
     channels = (train.images.shape if isinstance(train, ArrayExamples) else train.reference.shape)[-1]
     if name == "half":

@@ -99,9 +99,7 @@ def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]
     top, left, height, width = box
     grey = image.shape[-1] == 1
     picture = Image.fromarray(image[..., 0] if grey else image)
-    picture = picture.resize(
-        (size, size), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height)
-    )
+    picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
     pixels = np.asarray(picture)
     return pixels[..., None] if grey else pixels
 

@@ -34,9 +34,7 @@ def longtail(labels: np.ndarray, *, ratio: float, class_names: Sequence[str], se
             f"data.longtail_ratio={ratio:g} leaves class {class_names[empty]!r} without examples: the "
             f"smallest class has {largest}, which allows a ratio of at most {largest}"
         )
-    kept = [
-        _draw(m, n, random.LONGTAIL, c, seed) for c, (m, n) in enumerate(zip(members, counts, strict=True))
-    ]
+    kept = [_draw(m, n, random.LONGTAIL, c, seed) for c, (m, n) in enumerate(zip(members, counts, strict=True))]
     return np.sort(np.concatenate(kept))
 
 
@@ -69,9 +67,7 @@ def stratified(
         taken.append(_draw(members, count, stream, c, seed))
     part = np.sort(np.concatenate(taken))
     if not len(part):
-        raise DataError(
-            f"{field}={share:g} takes no example of any class: they have too few; raise it, or set it to 0"
-        )
+        raise DataError(f"{field}={share:g} takes no example of any class: they have too few; raise it, or set it to 0")
     rest = np.setdiff1d(np.arange(len(labels)), part, assume_unique=True)
     return rest, part
 

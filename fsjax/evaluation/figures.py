@@ -69,9 +69,7 @@ def feature_scatter(
         axis.tick_params(labelsize=7, color="0.6")
         axis.spines[:].set_color("0.6")
     handles = [
-        axes[-1].scatter(
-            [], [], s=24, color=colors[label], label=class_names[label] if class_names else str(label)
-        )
+        axes[-1].scatter([], [], s=24, color=colors[label], label=class_names[label] if class_names else str(label))
         for label in classes
     ]
     if means is not None:
@@ -94,6 +92,4 @@ def _check_panel(title: str, features: np.ndarray, labels: np.ndarray) -> None:
     if not len(labels):
         raise ValueError(f"panel {title!r} has no examples")
     if not np.isfinite(features).all():
-        raise ValueError(
-            f"panel {title!r} has {np.sum(~np.isfinite(features).all(1))} features that are not finite"
-        )
+        raise ValueError(f"panel {title!r} has {np.sum(~np.isfinite(features).all(1))} features that are not finite")

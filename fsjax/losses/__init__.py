@@ -74,8 +74,6 @@ def build_loss(
             raise unknown(f"option of the loss {name!r}:", option, known)
     if "class_counts" in LOSSES[name].NEEDS:
         if class_counts is None:
-            raise UserError(
-                f"the loss {name!r} needs class_counts, the number of training examples of each class"
-            )
+            raise UserError(f"the loss {name!r} needs class_counts, the number of training examples of each class")
         options["class_counts"] = tuple(int(count) for count in class_counts)
     return LOSSES[name](num_classes=num_classes, dim=dim, **options)

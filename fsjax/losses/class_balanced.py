@@ -62,9 +62,7 @@ class ClassBalancedLoss(LinearLoss):
         check_at_least("gamma", self.gamma, 0)
         check_choice("normalize_by", self.normalize_by, ("count", "weight"))
         if len(self.class_counts) != self.num_classes:
-            raise UserError(
-                f"class_counts has {len(self.class_counts)} entries for {self.num_classes} classes"
-            )
+            raise UserError(f"class_counts has {len(self.class_counts)} entries for {self.num_classes} classes")
         empty = [index for index, count in enumerate(self.class_counts) if count < 1]
         if empty:
             raise UserError(

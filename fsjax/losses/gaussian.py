@@ -51,9 +51,7 @@ def squared_mahalanobis(
         squared = (x_norm[:, None] - 2 * matmul(x, mu.T) + mu_norm) * precision
     else:
         weighted = mu * precision
-        squared = (
-            matmul(jnp.square(x), precision.T) - 2 * matmul(x, weighted.T) + jnp.sum(mu * weighted, axis=-1)
-        )
+        squared = matmul(jnp.square(x), precision.T) - 2 * matmul(x, weighted.T) + jnp.sum(mu * weighted, axis=-1)
     # Rounding can leave a small negative number. Its value is wrong but its gradient is not: the gradient's
     # own error is as small as the rounding, while cutting it off would cost the square root of that.
     squared += jax.lax.stop_gradient(jnp.maximum(squared, 0) - squared)
@@ -63,9 +61,7 @@ def squared_mahalanobis(
     return jnp.where(one_hot(labels, means) > 0, own[:, None], squared)
 
 
-def own_squared_mahalanobis(
-    features: jax.Array, labels: jax.Array, means: jax.Array, log_var: jax.Array
-) -> jax.Array:
+def own_squared_mahalanobis(features: jax.Array, labels: jax.Array, means: jax.Array, log_var: jax.Array) -> jax.Array:
     """Squared Mahalanobis distance `[batch]` from each feature to its label's class, without cancellation."""
     selection = one_hot(labels, means)
     squared = jnp.square(features - matmul(selection, means))

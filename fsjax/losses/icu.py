@@ -155,9 +155,7 @@ def moment_regularizer(
     return lambda_mu * mean_term, lambda_sigma * variance_term
 
 
-def official_distances(
-    features: jax.Array, means: jax.Array, log_var: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def official_distances(features: jax.Array, means: jax.Array, log_var: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Decision distances of the authors' released code, which are not those of Eq. 9.
 
     There `x' Sigma_k^-1 x` is summed over all classes, and the log-determinant has the factor 1/4.

@@ -43,9 +43,7 @@ def lgm_logits(
     return -distances - 0.5 * gaussian.log_determinant(log_var, features.shape[-1])
 
 
-def negative_log_likelihood(
-    features: jax.Array, labels: jax.Array, means: jax.Array, log_var: jax.Array
-) -> jax.Array:
+def negative_log_likelihood(features: jax.Array, labels: jax.Array, means: jax.Array, log_var: jax.Array) -> jax.Array:
     """Their likelihood term `d_z + ln|Lambda_z| / 2` of each example under its own class, `[batch]`."""
     own = gaussian.own_squared_mahalanobis(features, labels, means, log_var)
     log_determinant = gaussian.log_determinant(log_var, features.shape[-1])

@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fsjax.losses import build_loss
-from fsjax.models import build_model
+from fsjax.errors import unknown
+from fsjax.losses import LOSSES, LossOutput, build_loss, mixed
+from fsjax.models import MODELS, build_model
 
 Variables = Mapping[str, Any]
 
@@ -73,6 +75,7 @@ class Classification:
           The scalar loss, then the new collections and scalar metrics ("loss", "accuracy", "feature_max"
           and the loss's own).
         """
+        chex.assert_rank([batch["image"], batch["label"]], [4, 1])
         encoded, updates = self.encoder.apply(
             {"params": params["encoder"], **_only(collections, "batch_stats")},
             batch["image"],
@@ -82,26 +85,35 @@ class Classification:
         gather = self._gather
         features = gather(encoded.embedding)
         variables = {"params": params["loss"], **_only(collections, "loss_state")}
-        # Targets as pairs (labels, weight): one, or the two of a mixed batch.
-        targets = [(gather(batch["label"]), jnp.ones((), features.dtype))]
-        if "mixed_label" in batch:
-            mix = gather(batch["mix"]).astype(features.dtype)
-            targets = [(targets[0][0], mix), (gather(batch["mixed_label"]), 1 - mix)]
+        labels = gather(batch["label"])
 
-        total, metrics = jnp.zeros((), features.dtype), {}
+        def against(labels: jax.Array) -> tuple[LossOutput, dict[str, Any]]:
+            return self.loss.apply(variables, features, labels, step=step, mutable=["loss_state"])
+
         logits = lax.stop_gradient(self.loss.apply(variables, features, method="logits"))
-        hits = jnp.zeros((), features.dtype)
-        for labels, weight in targets:
-            output, loss_updates = self.loss.apply(
-                variables, features, labels, step=step, mutable=["loss_state"]
+        predicted = jnp.argmax(logits, axis=-1)
+        output, loss_state = against(labels)
+        hits = (predicted == labels).astype(features.dtype)
+        if "mixed_label" in batch:
+            # Both sets of labels meet the same state of the loss; all that they give is mixed as the images were.
+            mix, other = gather(batch["mix"]).astype(features.dtype), gather(batch["mixed_label"])
+            share = jnp.mean(mix)
+            second, second_state = against(other)
+            output = LossOutput(
+                mixed(output.per_example, second.per_example, mix),
+                mixed(output.regularizer, second.regularizer, share),
+                jax.tree.map(lambda a, b: mixed(a, b, share), output.metrics, second.metrics),
             )
-            variables = {**variables, **loss_updates}
-            total += jnp.mean(weight * output.per_example) + jnp.mean(weight) * output.regularizer
-            hits += jnp.mean(weight * (jnp.argmax(logits, axis=-1) == labels))
-            for name, value in output.metrics.items():
-                metrics[name] = metrics.get(name, 0.0) + jnp.mean(weight) * value
-        metrics |= {"loss": total, "accuracy": hits, "feature_max": jnp.max(jnp.abs(features))}
-        return total, ({**collections, **updates, **_only(variables, "loss_state")}, metrics)
+            loss_state = jax.tree.map(lambda a, b: mixed(a, b, share), loss_state, second_state)
+            hits = mixed(hits, (predicted == other).astype(features.dtype), mix)
+        total = jnp.mean(output.per_example) + output.regularizer
+        metrics = {
+            **output.metrics,
+            "loss": total,
+            "accuracy": jnp.mean(hits),
+            "feature_max": jnp.max(jnp.abs(features)),
+        }
+        return total, ({**collections, **updates, **loss_state}, metrics)
 
     def embed(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
         """Embeddings `[batch, dim]` float32 of normalised images, batch norm in inference mode."""
@@ -142,16 +154,16 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:
       UserError: for an unknown model or loss, or an option it does not have.
     """
     model = config.model
+    _check_sections("config.model", model, ("name", "dtype", "sync_batch_norm", *MODELS))
+    _check_sections("config.loss", config.loss, ("name", *LOSSES))
     encoder = build_model(
         model.name,
         dtype=model.dtype,
         axis_name=axis_name if model.sync_batch_norm else None,
-        options=model.get("options", {}),
+        options=model.get(model.name, {}),
     )
     image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
-    encoded = jax.eval_shape(
-        lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image
-    )
+    encoded = jax.eval_shape(lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image)
     loss = build_loss(
         config.loss.name,
         num_classes=info.num_classes,
@@ -160,6 +172,12 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:
         options=config.loss.get(config.loss.name, {}),
     )
     return Classification(encoder, loss, axis_name)
+
+
+def _check_sections(path: str, section: Any, known: tuple[str, ...]) -> None:
+    for key in section:
+        if key not in known:
+            raise unknown(f"key in {path}:", key, known)
 
 
 def _only(variables: Variables, name: str) -> dict[str, Any]:

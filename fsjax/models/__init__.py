@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fsjax.errors import unknown
+from fsjax.errors import UserError, unknown
 from fsjax.models import convnet, resnet, resnet_cifar, vgg
 from fsjax.models.encoder import Encoded, Encoder
 from fsjax.models.pooling import POOLS
@@ -61,4 +61,18 @@ def build_model(
             raise unknown(f"option of model {name!r}", option, known)
     if "pool" in options and options["pool"] not in POOLS:
         raise unknown("pool", options["pool"], POOLS)
-    return MODELS[name](**options, dtype=DTYPES[dtype], axis_name=axis_name)
+    for option, value in options.items():
+        _check_sizes(f"option {option}={value!r} of model {name!r}", value)
+    try:
+        return MODELS[name](**options, dtype=DTYPES[dtype], axis_name=axis_name)
+    except TypeError as error:  # a number where a tuple belongs, or the reverse
+        raise UserError(f"the options {options} do not fit model {name!r}: {error}") from error
+
+
+def _check_sizes(what: str, value: Any) -> None:
+    """Widths, depths and dimensions are whole numbers of at least 1, alone or in nested tuples."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            _check_sizes(what, part)
+    elif not (value is None or isinstance(value, bool | str)) and not (isinstance(value, int) and value >= 1):
+        raise UserError(f"{what}: sizes must be whole numbers of at least 1")

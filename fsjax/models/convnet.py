@@ -37,9 +37,9 @@ class ConvNet(nn.Module):
         x, maps = images, {}
         for number, widths in enumerate(self.stages, 1):
             for index, width in enumerate(widths, 1):
-                x = ConvBN(
-                    width, dtype=self.dtype, axis_name=self.axis_name, name=f"stage{number}_conv{index}"
-                )(x, train=train)
+                x = ConvBN(width, dtype=self.dtype, axis_name=self.axis_name, name=f"stage{number}_conv{index}")(
+                    x, train=train
+                )
             if number <= pooled:
                 x = max_pool_2x2(x)
             maps[f"stage{number}"] = x
@@ -94,9 +94,7 @@ def mnist_2d(
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    return cnn(
-        stages=stages, pool="flatten", hidden=hidden, dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name
-    )
+    return cnn(stages=stages, pool="flatten", hidden=hidden, dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name)
 
 
 def mnist_100d(

@@ -63,9 +63,7 @@ class Encoder(nn.Module):
           UserError: for images of another rank, or too small for the backbone.
         """
         if images.ndim != 4:
-            raise UserError(
-                f"images must be [batch, height, width, channels], but their shape is {images.shape}"
-            )
+            raise UserError(f"images must be [batch, height, width, channels], but their shape is {images.shape}")
         maps = self.backbone(images.astype(self.dtype), train=train)
         x = POOLS[self.pool](list(maps.values())[-1])
         common = {"dtype": self.dtype, "axis_name": self.axis_name}

@@ -37,9 +37,7 @@ class Bottleneck(nn.Module):
         y = ConvBN(self.features, stride=self.stride, name="conv2", **common)(y, train=train)
         y = ConvBN(wide, kernel=1, activation=None, name="conv3", **common)(y, train=train)
         if self.stride != 1 or x.shape[-1] != wide:
-            x = ConvBN(wide, kernel=1, stride=self.stride, activation=None, name="shortcut", **common)(
-                x, train=train
-            )
+            x = ConvBN(wide, kernel=1, stride=self.stride, activation=None, name="shortcut", **common)(x, train=train)
         return nn.relu(x + y)
 
 

@@ -60,9 +60,9 @@ class BasicBlock(nn.Module):
             if self.option == "A":
                 x = identity_shortcut(x, self.features, self.stride)
             else:
-                x = ConvBN(
-                    self.features, kernel=1, stride=self.stride, activation=None, name="shortcut", **common
-                )(x, train=train)
+                x = ConvBN(self.features, kernel=1, stride=self.stride, activation=None, name="shortcut", **common)(
+                    x, train=train
+                )
         return nn.relu(x + y)
 
 
@@ -101,8 +101,7 @@ class ResNetCifar(nn.Module):
                 if index == count and parallel > 1:
                     names = [f"stage{stage}_branch{branch}" for branch in range(1, parallel + 1)]
                 outputs = [
-                    BasicBlock(width, stride, self.option, name=name, **common)(x, train=train)
-                    for name in names
+                    BasicBlock(width, stride, self.option, name=name, **common)(x, train=train) for name in names
                 ]
                 x = jnp.concatenate(outputs, axis=-1)
             maps[f"stage{stage}"] = x

@@ -8,6 +8,8 @@ it and compared on reading, since the files' own format does not notice every ch
 
 import contextlib
 import gc
+import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -39,7 +41,7 @@ class Checkpoints:
           metadata: JSON-able facts stored with every checkpoint.
         """
         self._directory = Path(directory).absolute()
-        self._metadata = metadata
+        self._metadata = {"facts": metadata, "sha256": _sha256(metadata)} if metadata is not None else None
         self._writer = ocp.training.Checkpointer(
             self._directory,
             save_decision_policy=_SAVE_ALWAYS,
@@ -93,21 +95,30 @@ class Checkpoints:
         Raises:
           UserError: if there are checkpoints but none is whole, or they hold another model's state.
         """
-        steps = steps_in(self._directory)
-        for step in reversed(steps):
+        damaged: list[int] = []
+        for step in reversed(steps_in(self._directory)):
             try:
-                return step, load(self._directory, step, like)
+                state = load(self._directory, step, like)
             except DamagedError as error:
-                aside = self._directory.with_name(f"damaged-{self._directory.name}-{step}")
-                logger.warning("%s; it is moved to %s, and the checkpoint before it is tried", error, aside)
-                shutil.rmtree(aside, ignore_errors=True)
-                shutil.move(self._directory / str(step), aside)
-                self._writer.reload()
-        if steps:
+                logger.warning("%s", error)
+                damaged.append(step)
+                continue
+            for other in damaged:
+                self._move_aside(other)
+            return step, state
+        if damaged:
             raise UserError(
-                f"none of the checkpoints {steps} in {self._directory} can be read; remove the folder to start anew"
+                f"none of the checkpoints {sorted(damaged)} in {self._directory} can be read; to start anew, give "
+                "another --workdir or remove the folder"
             )
         return None
+
+    def _move_aside(self, step: int) -> None:
+        aside = self._directory.with_name(f"damaged-{self._directory.name}-{step}")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.move(self._directory / str(step), aside)
+        self._writer.reload()
+        logger.warning("the damaged checkpoint is kept as %s; an earlier one is used", aside)
 
 
 class DamagedError(UserError):
@@ -169,9 +180,14 @@ def load_metadata(directory: Path, step: int) -> dict[str, Any]:
             metadata = ocp.metadata(path).custom_metadata
     except Exception as error:
         raise DamagedError(f"checkpoint {path} is damaged ({_first_line(error)})") from error
-    if not metadata:
-        raise DamagedError(f"checkpoint {path} has lost the facts stored with it")
-    return metadata
+    facts = (metadata or {}).get("facts")
+    if facts is None or metadata.get("sha256") != _sha256(facts):
+        raise DamagedError(f"checkpoint {path} is damaged (the facts stored with it are not those that were written)")
+    return facts
+
+
+def _sha256(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _names(tree: Any) -> list[str]:
@@ -190,15 +206,16 @@ def _by_name(tree: Any) -> dict[str, Any]:
 
 @jax.jit
 def _digest(arrays: dict[str, jax.Array]) -> jax.Array:
-    """One uint32 a leaf, in the order of their names, that changes with any byte and any exchange of elements; the same on all devices."""
+    """A 32-bit hash of each array, in the order of their names; sums, so that no number of devices changes it."""
 
     def one(x: jax.Array) -> jax.Array:
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x = jax.random.key_data(x)
         bits = x if x.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(x, _WORDS[x.dtype.itemsize])
         bits = bits.astype(jnp.uint32).ravel()
-        weights = 2 * jax.lax.iota(jnp.uint32, bits.size) + 1
-        return jnp.sum(bits * weights, dtype=jnp.uint32)
+        # Each word is hashed with its position (MurmurHash3's finalizer), and the hashes are summed.
+        h = bits ^ (jax.lax.iota(jnp.uint32, bits.size) * jnp.uint32(0x9E3779B1))
+        h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
+        h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)
+        return jnp.sum(h ^ (h >> 16), dtype=jnp.uint32)
 
     return jnp.stack([one(arrays[name]) for name in sorted(arrays)])
 

@@ -11,6 +11,7 @@ import optax
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.figures import MAX_CLASSES
 from fsjax.evaluation.metrics import summarize
 from fsjax.methods import build_method
 from fsjax.training import state as states
@@ -65,7 +66,7 @@ class Experiment:
           lengths: how many optimizer steps each dispatch takes.
         """
         train, info = self.config.train, self.splits.info
-        # The pipeline's unit is the micro-batch, so that several processes divide each of them.
+        # The pipeline's unit is the micro-batch: its rows are what the devices divide.
         micro_batches = data.train_batches(
             self.splits.train,
             batch_size=train.batch_size // train.accumulate,
@@ -74,8 +75,6 @@ class Experiment:
             seed=self.config.seed,
             augmentation=augmentation(self.config, self.method),
             info=info,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
         )
         for length in lengths:
             parts = [next(micro_batches) for _ in range(length * train.accumulate)]
@@ -90,8 +89,6 @@ class Experiment:
             examples,
             batch_size=self.config.eval.batch_size,
             info=self.splits.info,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
         )
         total: dict[str, np.ndarray] = {}
         for batch in batches:
@@ -111,10 +108,10 @@ class Experiment:
             "image": jax.ShapeDtypeStruct((rows, *shape), jnp.float32),
             "label": jax.ShapeDtypeStruct((rows,), jnp.int32),
         }
-        local = dataclasses.replace(self, method=build_method(self.config, self.splits.info, axis_name=None))
+        method = build_method(self.config, self.splits.info, axis_name=None)  # outside of the devices' axis
         collections = {k: v for k, v in variables.items() if k != "params"}
         _, (_, metrics) = jax.eval_shape(
-            lambda p, c, b: local.method.objective(p, c, b, step=jnp.int32(0)),
+            lambda p, c, b: method.objective(p, c, b, step=jnp.int32(0)),
             variables["params"], collections, batch,
         )  # fmt: skip
         return (*sorted(metrics), "grad_norm")
@@ -138,9 +135,14 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     parallel.check_batch_size("train.batch_size / train.accumulate", train.batch_size // train.accumulate)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     method = build_method(config, info, axis_name=AXIS)
-    if config.figures.scatter and method.dim != 2:
+    if config.figures.scatter and (method.dim != 2 or info.num_classes > MAX_CLASSES):
         raise UserError(
-            f"config.figures.scatter draws features of 2 dimensions; this network's have {method.dim}"
+            f"config.figures.scatter draws features of 2 dimensions and up to {MAX_CLASSES} classes; here are "
+            f"{method.dim} dimensions and {info.num_classes} classes: set it to False"
+        )
+    if train.batch_size > sum(info.class_counts):
+        raise UserError(
+            f"config.train.batch_size={train.batch_size} is more than the {sum(info.class_counts)} training images"
         )
 
     steps_per_epoch = sum(info.class_counts) / train.batch_size
@@ -151,12 +153,8 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
         steps=steps,
         steps_per_epoch=steps_per_epoch,
     )
-    shapes = jax.eval_shape(
-        method.init, jax.random.key(0), jax.ShapeDtypeStruct((2, *info.image_shape), jnp.float32)
-    )
-    optimizer = build_optimizer(
-        config.optimizer, schedule, decay_mask=method.weight_decay_mask(shapes["params"])
-    )
+    shapes = jax.eval_shape(method.init, jax.random.key(0), jax.ShapeDtypeStruct((2, *info.image_shape), jnp.float32))
+    optimizer = build_optimizer(config.optimizer, schedule, decay_mask=method.weight_decay_mask(shapes["params"]))
     return Experiment(
         config=config,
         splits=splits,

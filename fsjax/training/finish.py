@@ -21,7 +21,7 @@ from fsjax.version import __version__
 logger = logging.getLogger("fsjax")
 
 
-def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str, Any]:
+def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[TrainState, dict[str, Any]]:
     """Score the selected checkpoint on the test data, and describe the run.
 
     Args:
@@ -30,7 +30,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str,
       folder: the run's folder.
 
     Returns:
-      What `result.json` holds.
+      The (replicated) state that was selected, and what `result.json` holds.
     """
     splits, parallel = experiment.splits, experiment.parallel
     state, selected = _select(experiment, state, folder)
@@ -38,9 +38,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str,
     lines = read_jsonl(folder / "metrics.jsonl")
     validation = [x for x in lines if x["kind"] == "validation" and x["step"] == selected["step"]]
     train = [x for x in lines if x["kind"] == "train"]
-    if experiment.config.figures.scatter:
-        _scatter(experiment, parallel.single(state), folder / "features.png")
-    return {
+    return state, {
         "name": experiment.config.name,
         "loss": experiment.config.loss.name,
         "seed": experiment.config.seed,
@@ -51,7 +49,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str,
             "steps": experiment.steps,
             "batch_size": experiment.config.train.batch_size,
             "last": _figures(train[-1]) if train else None,
-            "seconds": sum(x["timing"]["seconds"] for x in lines if x["kind"] != "test"),
+            "seconds": sum(x["timing"]["seconds"] for x in lines),
             "parameters": _count(state.params, parallel),
         },
         "machine": {
@@ -67,11 +65,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> dict[str,
 def summary(result: Mapping[str, Any]) -> str:
     """The result in a line."""
     test = result["test"]
-    score = (
-        f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples"
-        if test
-        else "no test data"
-    )
+    score = f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples" if test else "no test data"
     return f"{score}; {result['selected']['why']} (step {result['selected']['step']})"
 
 
@@ -90,18 +84,22 @@ def _select(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tr
     return experiment.parallel.replicate(chosen), {"step": best, "why": "best validation accuracy"}
 
 
-def _scatter(experiment: Experiment, state: TrainState, path: Path) -> None:
-    """Draw the features of the training and test images, as Fig. 2 of the ICU paper does."""
-    splits, method = experiment.splits, experiment.method
+def draw_features(experiment: Experiment, state: TrainState, path: Path) -> None:
+    """Draw the 2-D features of the training and test images, as Fig. 2 of the ICU paper does.
+
+    Args:
+      experiment: the run's parts.
+      state: the (replicated) state that was selected.
+      path: of the PNG file.
+    """
+    splits, method, state = experiment.splits, experiment.method, experiment.parallel.single(state)
     embed = jax.jit(lambda images: method.embed(state.params, state.collections, images))
     panels = {}
     for title, examples in (("training", splits.train), ("test", splits.test)):
         if examples is None:
             continue
         features, labels = [], []
-        for batch in data.eval_batches(
-            examples, batch_size=experiment.config.eval.batch_size, info=splits.info
-        ):
+        for batch in data.eval_batches(examples, batch_size=experiment.config.eval.batch_size, info=splits.info):
             real = batch["weight"] > 0
             features.append(np.asarray(embed(batch["image"]))[real])
             labels.append(batch["label"][real])

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import logging
 import sys
 from collections.abc import Callable
@@ -42,9 +43,7 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
         absl.logging.set_verbosity(absl.logging.WARNING)
         with _user_errors():
             if len(argv) > 1:
-                raise UserError(
-                    f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1"
-                )
+                raise UserError(f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1")
             run(config.value, workdir.value or f"runs/{config.value.name}")
 
     app.run(start)
@@ -67,6 +66,8 @@ def check_overrides(argv: list[str], default_config: Path) -> None:
       UserError: for a file, variant or key that is not there, naming those that are.
     """
     options = [arg.lstrip("-") for arg in argv[1:] if arg.startswith("-")]
+    pairs = itertools.pairwise(argv[1:])  # absl also takes the value from the next argument
+    options += [f"config={value}" for flag, value in pairs if flag.lstrip("-") == "config" and flag[:1] == "-"]
     files = [option.partition("=")[2] for option in options if option.startswith("config=")]
     config = load_config(files[-1] if files else str(default_config))
     for option in options:
@@ -90,6 +91,8 @@ def load_config(file: str) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"--config={file}: the file has no function get_config")
     try:
         return module.get_config(variant) if variant else module.get_config()
     except ValueError as error:

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import itertools
-import json
 import logging
 import signal
 from collections.abc import Iterator
@@ -13,10 +12,11 @@ from typing import Any
 import jax
 
 from fsjax import data
+from fsjax.errors import UserError
 from fsjax.training import settings, workdir
 from fsjax.training.checkpoints import Checkpoints
 from fsjax.training.experiment import Experiment, build_experiment
-from fsjax.training.finish import finish, summary
+from fsjax.training.finish import draw_features, finish, summary
 from fsjax.training.records import Progress, Records, write_json
 from fsjax.training.reporting import Reporter
 from fsjax.training.state import TrainState
@@ -46,27 +46,26 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
     """
     settings.check(config)
     set_cpu_flags()
+    if jax.process_count() > 1:
+        raise UserError("a run uses the devices of one process; several processes come in a later version")
+    result = workdir.finished(path, config.to_dict())
+    if result is not None:
+        logger.info("the run in %s is complete; nothing is trained: %s", path, summary(result))
+        return result
     splits = data.load_splits(config.data, seed=config.seed)
     experiment = build_experiment(config, splits)
-    main = jax.process_index() == 0
-    folder = workdir.prepare(path, config.to_dict(), write=main)
-    if main:
+    with workdir.prepared(path, config.to_dict(), splits.info.to_json()) as folder:
         logger.info("%s", data.describe(splits))
-    with workdir.disk_errors(folder):
-        if (folder / "result.json").exists():
-            logger.info("the run in %s is complete: its result is given, nothing is trained", folder)
-            return json.loads((folder / "result.json").read_text())
-        if main:
-            write_json(folder / "data.json", splits.info.to_json())
-        state = _train(experiment, folder, main)
-        result = finish(experiment, state, folder)
-        if main:
-            write_json(folder / "result.json", result)
-            logger.info("%s", summary(result))
+        state = _train(experiment, folder)
+        state, result = finish(experiment, state, folder)
+        write_json(folder / "result.json", result)
+        logger.info("%s", summary(result))
+        if config.figures.scatter:
+            draw_features(experiment, state, folder / "features.png")
     return result
 
 
-def _train(experiment: Experiment, folder: Path, main: bool) -> TrainState:
+def _train(experiment: Experiment, folder: Path) -> TrainState:
     """Train to the last step and return the (replicated) state there."""
     config, parallel, steps = experiment.config, experiment.parallel, experiment.steps
     facts = {"config": config.to_dict(), "data": experiment.splits.info.to_json(), "fsjax": __version__}
@@ -80,9 +79,8 @@ def _train(experiment: Experiment, folder: Path, main: bool) -> TrainState:
             logger.info("continuing from step %d of %d", start, steps)
         best.drop_after(start)
         state = parallel.replicate(single)
-        records = stack.enter_context(Records(folder, start_step=start, write=main))
-        show = main and config.train.progress
-        progress = stack.enter_context(Progress(start_step=start, steps=steps, show=show))
+        records = stack.enter_context(Records(folder, start_step=start))
+        progress = stack.enter_context(Progress(start_step=start, steps=steps, show=config.train.progress))
         stopping = stack.enter_context(_stop_signals())
         reporter = Reporter(experiment, records, progress, latest, start_step=start)
 
@@ -92,19 +90,23 @@ def _train(experiment: Experiment, folder: Path, main: bool) -> TrainState:
         for end, batch in zip(ends, experiment.train_batches(start, lengths), strict=True):
             state, losses = experiment.train_step(state, batch)
             pending.append(losses)
-            if len(pending) > _IN_FLIGHT:
+            if len(pending) == _IN_FLIGHT:
                 jax.block_until_ready(pending.popleft())
             progress.advance(end)
             if _due(end, config.train.log_every, steps):
                 reporter.raise_if_diverged(state)
                 state = reporter.log(state, end)
+            improved = False
             if _due(end, config.train.eval_every, steps) and experiment.splits.validation is not None:
                 reporter.raise_if_diverged(state)
                 state, improved = reporter.validate(state, end)
                 if improved:
                     best.save(end, parallel.single(state))
-            if _due(end, config.train.checkpoint_every, steps) or stopping:
+            if _due(end, config.train.checkpoint_every, steps) or improved or stopping:
                 reporter.raise_if_diverged(state)
+                # A state that knows of a best one is never written before it, nor is a run continued from before
+                # its best: so the best checkpoint is always there.
+                best.wait()
                 latest.save(end, parallel.single(state))
             if stopping and end < steps:
                 latest.wait()

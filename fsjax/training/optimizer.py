@@ -11,9 +11,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 DECAY_ON = ("all", "kernels")
 
 
-def build_optimizer(
-    config: Any, schedule: optax.Schedule, *, decay_mask: Any
-) -> optax.GradientTransformation:
+def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
     """The optimizer that `config.optimizer` describes.
 
     Args:

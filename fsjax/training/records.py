@@ -1,10 +1,10 @@
 """What a run writes for people and programs: metrics.jsonl, TensorBoard event files, a progress line."""
 
+import datetime
 import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,24 +25,20 @@ def write_json(path: Path, value: Any) -> None:
 class Records:
     """Metrics of a run, appended to `metrics.jsonl` and to TensorBoard's files as they come.
 
-    Each line of `metrics.jsonl` has "step", "kind" ("train", "validation" or "test") and the figures. What
+    Each line of `metrics.jsonl` has "step", "kind" ("train" or "validation") and the figures. What
     depends on the machine and the hour stands under "timing": everything else is equal, to the last digit, in a
     run that was stopped and continued.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int, write: bool) -> None:
+    def __init__(self, workdir: Path, *, start_step: int) -> None:
         """Open the files, and cut off what was logged after the step that the run continues from.
 
         Args:
           workdir: the run's folder.
           start_step: steps taken so far.
-          write: False on all processes but one.
         """
-        self._file = self._board = None
-        if not write:
-            return
         path = workdir / "metrics.jsonl"
-        kept = [line for line in read_jsonl(path) if line["step"] <= start_step and line["kind"] != "test"]
+        kept = [line for line in read_jsonl(path) if line["step"] <= start_step]
         temporary = path.with_name(".metrics.jsonl.tmp")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         temporary.replace(path)
@@ -53,14 +49,11 @@ class Records:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
-            self._board.close()
+        self._file.close()
+        self._board.close()
 
     def add(self, step: int, kind: str, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Append one line of figures."""
-        if not self._file:
-            return
         self._file.write(json.dumps({"step": step, "kind": kind, **figures, "timing": dict(timing)}) + "\n")
         self._file.flush()
         for name, value in {**figures, **timing}.items():
@@ -103,15 +96,13 @@ class Progress:
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
 
-    def report(
-        self, step: int, figures: Mapping[str, float], images_per_second: float, seconds_left: float
-    ) -> None:
+    def report(self, step: int, figures: Mapping[str, float], images_per_second: float, seconds_left: float) -> None:
         """Show the figures of the last steps."""
         text = f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  {images_per_second:,.0f} images/s"
         if self._bar is not None:
             self._bar.set_postfix_str(text)
         elif self._show:
-            left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
+            left = datetime.timedelta(seconds=round(seconds_left))
             logger.info("step %d/%d  %s  %s left", step, self._steps, text, left)
 
     def say(self, text: str) -> None:

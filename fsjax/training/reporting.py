@@ -79,9 +79,7 @@ def _diverged(health: Health, learning_rate: float, good_step: int | None) -> st
     if "images" in bad:
         cause = "the images hold numbers that are not finite: look at the data and their normalisation"
     elif "features" in bad:
-        cause = (
-            "the network's features overflowed: most likely the learning rate is too high for this network"
-        )
+        cause = "the network's features overflowed: most likely the learning rate is too high for this network"
     elif "loss" in bad:
         cause = (
             f"the loss overflowed on finite features (largest {health.feature_max:.3g}): most likely the learning "
@@ -90,9 +88,7 @@ def _diverged(health: Health, learning_rate: float, good_step: int | None) -> st
     else:
         cause = "the gradient overflowed while the loss was finite: most likely the learning rate is too high"
     kept = (
-        f"the last good checkpoint is of step {good_step}"
-        if good_step is not None
-        else "no checkpoint was saved yet"
+        f"the last good checkpoint is of step {good_step}" if good_step is not None else "no checkpoint was saved yet"
     )
     return (
         f"training diverged at step {int(health.bad_step)}: not finite: {', '.join(bad)} (gradient norm "

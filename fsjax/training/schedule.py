@@ -10,9 +10,7 @@ from fsjax.errors import UserError, unknown
 SCHEDULES = ("constant", "step", "cosine", "linear")
 
 
-def build_schedule(
-    config: Any, *, learning_rate: float, steps: int, steps_per_epoch: float
-) -> optax.Schedule:
+def build_schedule(config: Any, *, learning_rate: float, steps: int, steps_per_epoch: float) -> optax.Schedule:
     """The schedule that `config.schedule` describes.
 
     Args:

@@ -3,6 +3,7 @@
 There are no defaults here: a config states every choice (`configs/common.py` holds what the experiments share).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ SCHEMA: dict[str, Any] = {
     "name": str,
     "method": str,
     "seed": int,
-    "model": {"name": str, "dtype": str, "sync_batch_norm": bool, "options": dict},
+    "model": dict,
     "loss": dict,
     "data": dict,
     "optimizer": {
@@ -32,6 +33,24 @@ SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Smallest value, and the one it must stay below.
+RANGES: dict[str, tuple[float, float]] = {
+    **{f"train.{k}": (1, math.inf) for k in ("batch_size", "accumulate", "steps_per_dispatch", "log_every")},
+    "train.checkpoint_every": (1, math.inf),
+    "train.eval_every": (0, math.inf),  # 0: only at the end
+    "train.steps": (0, math.inf),
+    "train.epochs": (0, math.inf),
+    "eval.batch_size": (1, math.inf),
+    "parallel.num_devices": (0, math.inf),
+    "optimizer.momentum": (0, 1),
+    "optimizer.b1": (0, 1),
+    "optimizer.b2": (0, 1),
+    "optimizer.weight_decay": (0, math.inf),
+    "optimizer.clip_norm": (0, math.inf),
+    "schedule.warmup": (0, math.inf),
+}
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Check a config before anything is loaded or compiled.
 
@@ -44,27 +63,32 @@ def check(config: Mapping[str, Any]) -> None:
     """
     _check_section(config, SCHEMA, "config")
     train = config["train"]
+    _check_ranges(config)
     if (train["steps"] > 0) == (train["epochs"] > 0):
         raise UserError(
             f"config.train.steps={train['steps']} and config.train.epochs={train['epochs']}: set one of them "
-            "above 0, and the other to 0"
+            "above 0, and the other to 0: --config.train.steps=1000 --config.train.epochs=0"
         )
-    for key in ("batch_size", "accumulate", "steps_per_dispatch", "log_every", "checkpoint_every"):
-        if train[key] < 1:
-            raise UserError(f"config.train.{key}={train[key]} must be at least 1")
-    if train["eval_every"] < 0:
-        raise UserError(f"config.train.eval_every={train['eval_every']} must be 0 (only at the end) or more")
     if train["batch_size"] % train["accumulate"]:
         raise UserError(
             f"config.train.batch_size={train['batch_size']} cannot be divided into "
             f"config.train.accumulate={train['accumulate']} micro-batches"
         )
+    for section, keys in {"loss": ("name",), "model": ("name", "dtype", "sync_batch_norm")}.items():
+        for key in keys:
+            if key not in config[section]:
+                raise UserError(f"config.{section}.{key} is missing")
+
+
+def _check_ranges(config: Mapping[str, Any]) -> None:
+    for where, (least, below) in RANGES.items():
+        section, key = where.split(".")
+        value = config[section][key]
+        if not least <= value < below:
+            wanted = f"at least {least:g}" + (f" and below {below:g}" if below < math.inf else "")
+            raise UserError(f"config.{where}={value} must be {wanted}")
     if not config["optimizer"]["learning_rate"] > 0:
-        raise UserError(
-            f"config.optimizer.learning_rate={config['optimizer']['learning_rate']} must be above 0"
-        )
-    if "name" not in config["loss"]:
-        raise UserError("config.loss.name is missing; see fsjax.losses.LOSSES for the names")
+        raise UserError(f"config.optimizer.learning_rate={config['optimizer']['learning_rate']} must be above 0")
 
 
 def _check_section(section: Any, schema: Mapping[str, Any], path: str) -> None:
@@ -81,7 +105,7 @@ def _check_section(section: Any, schema: Mapping[str, Any], path: str) -> None:
                 raise UserError(f"{where}={value!r} must be a section with: {', '.join(kind)}")
             _check_section(value, kind, where)
         elif not _is_a(value, kind):
-            raise UserError(f"{where}={value!r} must be a {kind.__name__}, not a {type(value).__name__}")
+            raise UserError(f"{where}={value!r} must be of type {kind.__name__}, not {type(value).__name__}")
 
 
 def _is_a(value: Any, kind: type) -> bool:

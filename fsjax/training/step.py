@@ -35,9 +35,7 @@ def make_train_step(
     def gradients(state: TrainState, micro_batches: Batch) -> tuple[Any, Any, dict[str, jax.Array]]:
         def one(collections, batch):
             value_and_grad = jax.value_and_grad(method.objective, has_aux=True)
-            (_, (collections, metrics)), grads = value_and_grad(
-                state.params, collections, batch, step=state.step
-            )
+            (_, (collections, metrics)), grads = value_and_grad(state.params, collections, batch, step=state.step)
             return collections, (grads, metrics | {"images_finite": jnp.all(jnp.isfinite(batch["image"]))})
 
         collections, (grads, metrics) = _scan(one, state.collections, micro_batches, unroll=unroll)

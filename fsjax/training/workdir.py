@@ -12,38 +12,57 @@ from typing import Any
 from fsjax.errors import UserError
 from fsjax.training.records import write_json
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
 # What may differ when a run is continued: where it runs, where its data lie, and what it shows meanwhile.
 _FREE = ("parallel.", "data.path", "data.memory", "train.progress")
 
 
-def prepare(workdir: str | Path, config: Mapping[str, Any], *, write: bool) -> Path:
-    """Make the folder, try that it can be written, and store the config or compare it with the one there.
+def finished(workdir: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of a run of this config that is complete; None if there is none. Writes nothing.
+
+    Raises:
+      UserError: if the folder holds a run of another config.
+    """
+    path = Path(workdir).expanduser().absolute()
+    if (path / "config.json").exists() and _has_begun(path):
+        _compare(path, "config", _flat(_read(path / "config.json")), _flat(_plain(config)), free=_FREE)
+    return _read(path / "result.json") if (path / "result.json").exists() else None
+
+
+@contextlib.contextmanager
+def prepared(workdir: str | Path, config: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Path]:
+    """Make the folder, try that it can be written, store what the run is of, and keep others out meanwhile.
 
     Args:
       workdir: the run's folder.
-      config: the config as plain JSON-able values.
-      write: False on all processes but one.
+      config: the config.
+      data: the description of the data, as `DataInfo.to_json` gives it.
 
-    Returns:
+    Yields:
       The folder's absolute path.
 
     Raises:
-      UserError: if the folder cannot be written, its disk is full, or it holds a run of another config.
+      UserError: if the folder cannot be written, its disk is full, another process is at work in it, or it
+        holds a run of another config or of other data.
     """
     path = Path(workdir).expanduser().absolute()
-    if not write:
-        return path
     try:
         path.mkdir(parents=True, exist_ok=True)
         _try_to_write(path)
-        stored = path / "config.json"
-        if stored.exists():
-            _compare(path, json.loads(stored.read_text()), json.loads(json.dumps(config)))
-        else:
-            write_json(stored, config)
     except OSError as error:
         raise cannot_write(path, error) from error
-    return path
+    with _locked(path), readable_errors(path):
+        if _has_begun(path):
+            _compare(path, "config", _flat(_read(path / "config.json")), _flat(_plain(config)), free=_FREE)
+            if (path / "data.json").exists():
+                _compare(path, "data", _flat(_read(path / "data.json")), _flat(_plain(data)), free=())
+        write_json(path / "config.json", _plain(config))
+        write_json(path / "data.json", _plain(data))
+        yield path
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -57,10 +76,10 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the many errors that a full or read-only disk gives into one in words.
+def readable_errors(path: Path) -> Iterator[None]:
+    """Turn the many errors that a full disk or device gives into one in words.
 
-    TensorStore and TensorBoard's writer raise types of their own, known by their text alone.
+    TensorStore, TensorBoard's writer and XLA raise types of their own, known by their text alone.
     """
     try:
         yield
@@ -71,28 +90,69 @@ def disk_errors(path: Path) -> Iterator[None]:
         for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             if any(os.strerror(number) in text for text in texts):
                 raise cannot_write(path, OSError(number, os.strerror(number))) from error
+        if any("RESOURCE_EXHAUSTED" in text for text in texts):
+            raise UserError(
+                "the device's memory does not hold this batch: try a smaller --config.train.batch_size, or divide "
+                "it with --config.train.accumulate (and --config.eval.batch_size)"
+            ) from error
         raise
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the system frees the lock whatever ends this one."""
+    with (path / ".lock").open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another process is at work in the workdir {path}; wait for it, or use another --workdir"
+                ) from error
+        yield
+
+
+def _has_begun(path: Path) -> bool:
+    """Whether there is anything to lose: a run that failed before its first step may be given another config."""
+    metrics = path / "metrics.jsonl"
+    return any(path.glob("checkpoints/*/*")) or (metrics.exists() and metrics.stat().st_size > 0)
 
 
 def _try_to_write(path: Path) -> None:
     probe = path / ".probe"
-    # A megabyte: an empty file can be made on a full disk.
-    probe.write_bytes(b"\0" * 2**20)
-    probe.unlink()
+    try:
+        # A megabyte: an empty file can be made on a full disk.
+        probe.write_bytes(b"\0" * 2**20)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
-def _compare(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    old, new = _flat(there), _flat(here)
-    keys = sorted(k for k in old.keys() | new.keys() if not k.startswith(_FREE) and old.get(k) != new.get(k))
+def _compare(path: Path, what: str, old: Mapping[str, Any], new: Mapping[str, Any], *, free: tuple[str, ...]) -> None:
+    keys = [k for k in sorted(old.keys() | new.keys()) if not k.startswith(free) and old.get(k) != new.get(k)]
     if keys:
-        shown = "; ".join(
-            f"{k} is {old.get(k, 'absent')!r} there and {new.get(k, 'absent')!r} here" for k in keys[:8]
-        )
+        shown = "; ".join(f"{k} is {_short(old.get(k))} there and {_short(new.get(k))} here" for k in keys[:8])
         more = f"; and {len(keys) - 8} more" if len(keys) > 8 else ""
         raise UserError(
-            f"the workdir {path} holds a run of another config: {shown}{more}. Give this run another --workdir, "
+            f"the workdir {path} holds a run of another {what}: {shown}{more}. Give this run another --workdir, "
             "or remove that folder"
         )
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else repr(value)
+    return text if len(text) < 80 else f"{text[:77]}…"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it, or use another --workdir") from error
+
+
+def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(tree))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

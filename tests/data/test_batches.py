@@ -66,27 +66,19 @@ def test_batches_apply_the_decisions(array_examples, augmentation):
         np.testing.assert_array_equal(batch["index"], d.index)
         assert set(batch) == {"image", "label", "index"} | ({"mixed_label", "mix"} if parsed.mixup else set())
         types = {name: value.dtype for name, value in batch.items()}
-        assert all(
-            kind == (np.float32 if name in ("image", "mix") else np.int32) for name, kind in types.items()
-        )
+        assert all(kind == (np.float32 if name in ("image", "mix") else np.int32) for name, kind in types.items())
 
 
 def test_decisions_cover_what_they_may_be():
     parsed = parse_augmentation(EVERYTHING)
     drawn = [
-        draw(i, seed=0, size=1000, batch_size=100, augment=parsed, process_index=0, process_count=1)
-        for i in range(20)
+        draw(i, seed=0, size=1000, batch_size=100, augment=parsed, process_index=0, process_count=1) for i in range(20)
     ]
     for offsets in ([d.top for d in drawn], [d.left for d in drawn]):
         counts = np.bincount(np.concatenate(offsets), minlength=5)
         assert len(counts) == 5 and (np.abs(counts / 2000 - 0.2) < 0.04).all()
     assert abs(np.mean([d.flip for d in drawn]) - 0.5) < 0.05
-    assert (
-        abs(
-            np.corrcoef(np.concatenate([d.top for d in drawn]), np.concatenate([d.left for d in drawn]))[0, 1]
-        )
-        < 0.1
-    )
+    assert abs(np.corrcoef(np.concatenate([d.top for d in drawn]), np.concatenate([d.left for d in drawn]))[0, 1]) < 0.1
     for d in drawn:
         assert sorted(d.second) == list(range(100))
     assert len({tuple(d.second) for d in drawn}) == 20
@@ -120,9 +112,7 @@ def test_a_split_smaller_than_a_batch(array_examples):
 
 @pytest.mark.parametrize("memory", ["arrays", "stream"])
 def test_starting_at_a_step_gives_the_batches_of_a_run_from_zero(memory):
-    splits = load_splits(
-        {"name": "fake", "memory": memory, "fake": {"height": 8, "width": 8, "train": 30}}, seed=0
-    )
+    splits = load_splits({"name": "fake", "memory": memory, "fake": {"height": 8, "width": 8, "train": 30}}, seed=0)
     whole = batches_of(splits.train, splits.info, num_steps=12)
     for start in (1, 5, 11):
         rest = batches_of(splits.train, splits.info, start_step=start, num_steps=12 - start)
@@ -171,9 +161,7 @@ def test_evaluation_sees_every_example_once(array_examples, size, count):
         assert (batch["weight"][~real] == 0).all() and (batch["index"][~real] == -1).all()
         seen += batch["index"][real].tolist()
         np.testing.assert_array_equal(batch["label"][real], examples.labels[batch["index"][real]])
-        np.testing.assert_array_equal(
-            batch["image"][real], normalize(examples.images[batch["index"][real]], info)
-        )
+        np.testing.assert_array_equal(batch["image"][real], normalize(examples.images[batch["index"][real]], info))
     assert sorted(seen) == list(range(size))
 
 
@@ -186,9 +174,7 @@ def test_random_resized_crops_are_streamed_and_evaluated_on_the_centre():
     augmentation = config["augment"]
     first = batches_of(splits.train, splits.info, augmentation=augmentation, num_steps=6)
     assert first[0]["image"].shape == (8, 8, 8, 3)
-    assert_same(
-        first[2:], batches_of(splits.train, splits.info, augmentation=augmentation, start_step=2, num_steps=4)
-    )
+    assert_same(first[2:], batches_of(splits.train, splits.info, augmentation=augmentation, start_step=2, num_steps=4))
     crops = [image for b in first for image, i in zip(b["image"], b["index"], strict=True) if i == 0]
     assert len(crops) == 4 and all((crops[0] != crop).any() for crop in crops[1:])
     (batch,) = eval_batches(splits.test, batch_size=4, info=splits.info)

@@ -26,9 +26,7 @@ def test_val_is_the_test_part_unless_there_is_one(write_folder):
     assert load(write_folder(counts)).info.counts == {"train": 6, "test": 4}
     root = write_folder(counts | {"test/a": 1, "test/b": 1})
     assert load(root).info.counts == {"train": 6, "validation": 4, "test": 2}
-    with pytest.raises(
-        DataError, match=r"validation part of its own; data.validation=0.2 would take another"
-    ):
+    with pytest.raises(DataError, match=r"validation part of its own; data.validation=0.2 would take another"):
         load(root, validation=0.2)
 
 
@@ -172,9 +170,7 @@ def test_odd_kinds_of_files(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
     deep = tmp_path / "deep.png"
     Image.fromarray((np.arange(30).reshape(6, 5) * 2184).astype(np.uint16)).save(deep)
-    np.testing.assert_array_equal(
-        decode(str(deep), 1)[..., 0], np.round(np.arange(30).reshape(6, 5) * 2184 / 257)
-    )
+    np.testing.assert_array_equal(decode(str(deep), 1)[..., 0], np.round(np.arange(30).reshape(6, 5) * 2184 / 257))
     palette = tmp_path / "palette.gif"
     Image.fromarray(colour // 64 * 64).quantize(64).save(palette)
     assert np.abs(decode(str(palette), 3).astype(int) - colour // 64 * 64).max() <= 8

@@ -83,9 +83,7 @@ def test_normalize_refuses_in_words(array_examples, images, message):
 
 def test_normalize_refuses_colour_for_a_grey_network(array_examples):
     _, info = array_examples(shape=(8, 6, 1))
-    with pytest.raises(
-        DataError, match="3 channels; this network was trained on 8×6 pixels and 1 channel of"
-    ):
+    with pytest.raises(DataError, match="3 channels; this network was trained on 8×6 pixels and 1 channel of"):
         normalize(np.zeros((2, 8, 6, 3), np.uint8), info)
 
 

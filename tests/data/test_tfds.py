@@ -83,9 +83,7 @@ def test_what_it_does_not_hold_is_named(tiny, config, message):
 
 def test_labels_out_of_range_are_named(prepare_tfds):
     path = prepare_tfds({"train": (IMAGES[:6], [0, 1, -1, 2, 0, -1])}, name="unlabelled")
-    words = (
-        r"2 labels outside 0..2, the 3 classes: example 2 of unlabelled, split 'train': label -1; example 5"
-    )
+    words = r"2 labels outside 0..2, the 3 classes: example 2 of unlabelled, split 'train': label -1; example 5"
     with pytest.raises(DataError, match=words):
         load(path, name="unlabelled", test_split="")
 
@@ -129,9 +127,7 @@ def test_scans_of_large_files_are_kept_until_the_files_change(tiny, tmp_path, mo
 
 
 def test_an_unknown_name_is_answered_with_close_ones(tmp_path):
-    with pytest.raises(
-        DataError, match=r"'cifar1000' is neither digits, folder.* TFDS has, for example, cifar100"
-    ):
+    with pytest.raises(DataError, match=r"'cifar1000' is neither digits, folder.* TFDS has, for example, cifar100"):
         load(tmp_path, name="cifar1000")
 
 

@@ -72,9 +72,7 @@ def test_nan_logits_are_wrong():
 
 def test_batches_add_up():
     logits, labels, weights = draw(48, 7)
-    parts = [
-        classification_sums(logits[i : i + 16], labels[i : i + 16], weights[i : i + 16]) for i in (0, 16, 32)
-    ]
+    parts = [classification_sums(logits[i : i + 16], labels[i : i + 16], weights[i : i + 16]) for i in (0, 16, 32)]
     whole = summarize(classification_sums(logits, labels, weights))
     assert summarize(add(*parts)) == pytest.approx(whole, rel=1e-6)
 

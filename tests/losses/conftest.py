@@ -30,9 +30,7 @@ def vector():
         content = json.loads((VECTORS / f"{name}.json").read_text())
 
         def as_arrays(part):
-            return {
-                key: np.asarray(value) if isinstance(value, list) else value for key, value in part.items()
-            }
+            return {key: np.asarray(value) if isinstance(value, list) else value for key, value in part.items()}
 
         return SimpleNamespace(
             inputs=as_arrays(content["inputs"]),

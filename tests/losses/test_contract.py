@@ -100,9 +100,7 @@ def test_parameters_without_decay_exist(name):
     for variant, options in VARIANTS.values():
         if variant == name:
             module = build(name, options)
-            shapes = jax.eval_shape(
-                module.init, jax.random.key(0), jnp.ones((1, DIM)), jnp.zeros(1, int), step=0
-            )
+            shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.ones((1, DIM)), jnp.zeros(1, int), step=0)
             known |= set(shapes["params"])
     assert set(LOSSES[name].NO_DECAY) <= known
     assert ("log_var" in known) == ("log_var" in LOSSES[name].NO_DECAY)

@@ -69,21 +69,13 @@ def test_module_gives_the_vector_and_its_gradients(x64, vector, evaluate, name):
     result = evaluate(module, params, v.inputs["x"], v.inputs["labels"])
     logits = module.apply({"params": params}, v.inputs["x"], method="logits")
     np.testing.assert_allclose(logits, v.expected["test_logits"], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(
-        result.output.per_example.mean(), v.expected["loss_cls"], rtol=1e-10, atol=1e-12
-    )
-    np.testing.assert_allclose(
-        result.output.metrics["reg_mean"], v.expected["reg_mu"], rtol=1e-10, atol=1e-12
-    )
-    np.testing.assert_allclose(
-        result.output.metrics["reg_variance"], v.expected["reg_sigma"], rtol=1e-10, atol=1e-12
-    )
+    np.testing.assert_allclose(result.output.per_example.mean(), v.expected["loss_cls"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(result.output.metrics["reg_mean"], v.expected["reg_mu"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(result.output.metrics["reg_variance"], v.expected["reg_sigma"], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(result.total, v.expected["total"], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(result.by_features, v.expected["grad_total_x"], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(result.by_params["means"], v.expected["grad_total_mu"], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(
-        result.by_params["log_var"], v.expected["grad_total_log_var"], rtol=1e-10, atol=1e-12
-    )
+    np.testing.assert_allclose(result.by_params["log_var"], v.expected["grad_total_log_var"], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", OFFICIAL_VECTORS)
@@ -161,9 +153,7 @@ def test_without_margins_it_is_the_mixture_posterior(x64, evaluate, covariance):
     module = icu.IcuLoss(num_classes=4, dim=3, alpha=0.0, gamma=0.0, covariance=covariance)
     params = {"means": mu, "log_var": log_var}
     result = evaluate(module, params, x, labels)
-    np.testing.assert_allclose(
-        result.output.per_example, -log_posterior[np.arange(7), labels], rtol=1e-10, atol=1e-12
-    )
+    np.testing.assert_allclose(result.output.per_example, -log_posterior[np.arange(7), labels], rtol=1e-10, atol=1e-12)
     logits = module.apply({"params": params}, x, method="logits")
     np.testing.assert_allclose(jax.nn.log_softmax(logits), log_posterior, rtol=1e-10, atol=1e-12)
 

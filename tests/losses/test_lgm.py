@@ -31,9 +31,7 @@ def test_gives_the_vector_and_its_gradients(x64, vector, evaluate, name):
     # No vector has test logits; the training logits are those, but for the label's.
     test_logits = module.apply({"params": params}, x, method="logits")
     other = np.eye(4)[labels] == 0
-    np.testing.assert_allclose(
-        test_logits[other], v.expected["logits_with_margin"][other], rtol=1e-10, atol=1e-12
-    )
+    np.testing.assert_allclose(test_logits[other], v.expected["logits_with_margin"][other], rtol=1e-10, atol=1e-12)
 
     for key, actual in (
         ("grad_x", result.by_features),

@@ -34,10 +34,7 @@ def test_mixup_is_cross_entropy_with_soft_labels(x64, evaluate):
     logits, labels_a, labels_b = rng.normal(size=(5, 4)), np.array([0, 1, 3, 2, 2]), np.array([1, 1, 0, 3, 2])
     lam = rng.uniform(size=5)
     module = mixup.MixupLoss(num_classes=4, dim=4)
-    losses = [
-        evaluate(module, identity_head(4), logits, labels).output.per_example
-        for labels in (labels_a, labels_b)
-    ]
+    losses = [evaluate(module, identity_head(4), logits, labels).output.per_example for labels in (labels_a, labels_b)]
     soft = lam[:, None] * np.eye(4)[labels_a] + (1 - lam[:, None]) * np.eye(4)[labels_b]
     expected = optax.softmax_cross_entropy(logits, soft)
     np.testing.assert_allclose(mixup.mixed(*losses, lam), expected, rtol=1e-10, atol=1e-12)
@@ -61,9 +58,7 @@ def test_focal_at_gamma_zero_is_cross_entropy(x64):
     expected = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     np.testing.assert_allclose(focal.focal_loss(logits, labels, gamma=0.0), expected, rtol=1e-10, atol=1e-12)
     expected = optax.sigmoid_binary_cross_entropy(logits, np.eye(4)[labels]).sum(-1)
-    np.testing.assert_allclose(
-        focal.sigmoid_focal_loss(logits, labels, gamma=0.0), expected, rtol=1e-10, atol=1e-12
-    )
+    np.testing.assert_allclose(focal.sigmoid_focal_loss(logits, labels, gamma=0.0), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_sigmoid_focal_is_the_definition(x64, finite_differences):
@@ -112,9 +107,7 @@ def test_class_balanced_losses_give_the_vector(x64, vector, evaluate, finite_dif
     logits, labels, counts = v.inputs["logits"], v.inputs["labels"], tuple(v.inputs["counts"])
     weights = class_balanced.class_weights(counts, v.params["beta"])
     np.testing.assert_allclose(weights, v.expected["weights"], rtol=1e-12)
-    module = class_balanced.ClassBalancedLoss(
-        num_classes=4, dim=4, class_counts=counts, **v.params, **options
-    )
+    module = class_balanced.ClassBalancedLoss(num_classes=4, dim=4, class_counts=counts, **v.params, **options)
     result = evaluate(module, identity_head(4), logits, labels)
     np.testing.assert_allclose(result.total, v.expected[expected], rtol=1e-10, atol=1e-12)
 
@@ -141,9 +134,7 @@ def test_equal_counts_are_the_base_loss(x64, evaluate, base, reference):
 
 
 def test_sigmoids_start_at_one_in_the_number_of_classes():
-    module = class_balanced.ClassBalancedLoss(
-        num_classes=10, dim=2, class_counts=(5,) * 10, base="focal_sigmoid"
-    )
+    module = class_balanced.ClassBalancedLoss(num_classes=10, dim=2, class_counts=(5,) * 10, base="focal_sigmoid")
     variables = module.init(jax.random.key(0), jnp.zeros((1, 2)), jnp.zeros(1, int), step=0)
     logits = module.apply(variables, jnp.zeros((1, 2)), method="logits")
     np.testing.assert_allclose(jax.nn.sigmoid(logits), 0.1, rtol=1e-5)

@@ -63,9 +63,7 @@ def test_margin_of_one_is_softmax(evaluate):
 def test_gradients_are_finite_where_the_angle_has_none(evaluate, m):
     """Features along the weights, against them, and of norm zero."""
     kernel = np.array([[3.0, -1.0], [4.0, 2.0]], "f")
-    x = np.stack([kernel[:, 0], -kernel[:, 0], np.zeros(2), 1e-8 * kernel[:, 0], 1e3 * kernel[:, 0]]).astype(
-        "f"
-    )
+    x = np.stack([kernel[:, 0], -kernel[:, 0], np.zeros(2), 1e-8 * kernel[:, 0], 1e3 * kernel[:, 0]]).astype("f")
     module = lsoftmax.LSoftmaxLoss(num_classes=2, dim=2, m=m, beta=0.0)
     for kernels in (kernel, np.zeros_like(kernel)):
         result = evaluate(module, {"kernel": kernels}, x, np.zeros(5, int))
@@ -84,7 +82,5 @@ def test_the_plain_logit_fades_as_in_the_caffe_layer():
 def test_the_step_reaches_the_loss(evaluate):
     module = lsoftmax.LSoftmaxLoss(num_classes=2, dim=2)
     kernel, x = jnp.array([[1.0, 0.0], [0.2, 1.0]]), jnp.ones((2, 2))
-    early, late = (
-        evaluate(module, {"kernel": kernel}, x, jnp.array([0, 1]), step=step) for step in (0, 10**5)
-    )
+    early, late = (evaluate(module, {"kernel": kernel}, x, jnp.array([0, 1]), step=step) for step in (0, 10**5))
     assert late.total > early.total + 0.1

@@ -9,9 +9,7 @@ from fsjax.models.resnet_cifar import identity_shortcut
 
 def test_batch_norm_is_the_numpy_one():
     x = np.random.default_rng(0).normal(1.0, 3.0, size=(6, 5, 4, 3)).astype(np.float32)
-    train, evaluate = (
-        batch_norm(train=flag, dtype=jnp.float32, axis_name=None, name=None) for flag in (True, False)
-    )
+    train, evaluate = (batch_norm(train=flag, dtype=jnp.float32, axis_name=None, name=None) for flag in (True, False))
     variables = train.init(jax.random.key(0), x)
     mean, var = x.astype(np.float64).mean((0, 1, 2)), x.astype(np.float64).var((0, 1, 2))
     y, updated = train.apply(variables, x, mutable=["batch_stats"])

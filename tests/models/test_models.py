@@ -55,9 +55,7 @@ COUNTS = {
     "mnist_2d": MNIST_CONVS + (7 * 7 * 64 * 256 + 2 * 256) + (256 * 2 + 2),
     "mnist_100d": MNIST_CONVS + conv(64, 128) + (3 * 3 * 128 * 100 + 100),
     "vgg13": (
-        (conv(3, 96) + 4 * conv(96, 96))
-        + (conv(96, 192) + 3 * conv(192, 192))
-        + (conv(192, 384) + 3 * conv(384, 384))
+        (conv(3, 96) + 4 * conv(96, 96)) + (conv(96, 192) + 3 * conv(192, 192)) + (conv(192, 384) + 3 * conv(384, 384))
     ),
     # Published, less the linear classifier: kuangliu/pytorch-cifar, akamaster, torchvision (twice).
     "resnet18_cifar": 11_173_962 - (512 * 10 + 10),
@@ -118,9 +116,7 @@ def test_statistics_move_in_training_only(randomised):
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
     variables = randomised(model, images)
     evaluated, trained = (
-        jax.jit(lambda v, train=train: model.apply(v, images, train=train, mutable=["batch_stats"])[1])(
-            variables
-        )
+        jax.jit(lambda v, train=train: model.apply(v, images, train=train, mutable=["batch_stats"])[1])(variables)
         for train in (False, True)
     )
     before = jax.tree.leaves(variables["batch_stats"])
@@ -133,9 +129,7 @@ def relu(x):
 
 
 def test_cnn_is_the_numpy_one(oracle, randomised):
-    model = build_model(
-        "cnn", options={"stages": ((5, 6), (7,)), "pool": "flatten", "hidden": (8,), "dim": 3}
-    )
+    model = build_model("cnn", options={"stages": ((5, 6), (7,)), "pool": "flatten", "hidden": (8,), "dim": 3})
     images = np.random.default_rng(0).normal(size=(2, 9, 10, 2))
     variables = randomised(model, images)
     params, stats = variables["params"], variables["batch_stats"]
@@ -175,9 +169,7 @@ def test_cifar_resnets_are_the_numpy_one(name, oracle, randomised):
     last = ["stage2_branch1", "stage2_branch2"] if name == "resnet32_bbn" else ["stage2_block2"]
     x = np.concatenate([block(x, branch, 1) for branch in last], axis=-1)
     assert ("shortcut" in params["stage2_block1"]) == (name == "resnet18_cifar")
-    np.testing.assert_allclose(
-        encode(model, variables, images).embedding, x.mean((1, 2)), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(encode(model, variables, images).embedding, x.mean((1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_imagenet_resnet_is_the_numpy_one(oracle, randomised):
@@ -194,16 +186,12 @@ def test_imagenet_resnet_is_the_numpy_one(oracle, randomised):
         y = relu(oracle.conv_bn(y, p["conv2"], s["conv2"], stride))
         y = oracle.conv_bn(y, p["conv3"], s["conv3"])
         x = relu(y + oracle.conv_bn(x, p["shortcut"], s["shortcut"], stride))
-    np.testing.assert_allclose(
-        encode(model, variables, images).embedding, x.max((1, 2)), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(encode(model, variables, images).embedding, x.max((1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_prelu_scales_the_negative_part_of_the_embedding(randomised):
     images = jax.random.normal(jax.random.key(1), (8, 8, 8, 1))
-    plain, bent = (
-        build_model("cnn", options={"stages": [[4]], "dim": 9, "prelu": on}) for on in (False, True)
-    )
+    plain, bent = (build_model("cnn", options={"stages": [[4]], "dim": 9, "prelu": on}) for on in (False, True))
     variables = randomised(bent, images)
     variables["params"]["prelu"]["slope"] = np.float32(0.3)
     params = {name: value for name, value in variables["params"].items() if name != "prelu"}

@@ -79,9 +79,9 @@ def test_damaged_latest_is_reported_and_the_one_before_is_used(folder, caplog, d
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(folder, tmp_path):
-    """A bit is flipped in turn in every file of a checkpoint: what loads is what was written."""
+    """A bit is flipped in turn in every file of a checkpoint: what loads is what was written, facts included."""
     rng = np.random.default_rng(0)
-    noticed = 0
+    noticed = []
     files = sorted(p for p in (folder / "3").rglob("*") if p.is_file() and p.stat().st_size)
     for number, file in enumerate(files):
         copy = tmp_path / str(number) / "3"
@@ -92,9 +92,10 @@ def test_every_flipped_byte_is_noticed_or_harmless(folder, tmp_path):
         target.write_bytes(raw)
         try:
             assert_equal(load(copy.parent, 3, make_state(0)), make_state(3))
+            assert load_metadata(copy.parent, 3) == {"config": {"a": [1, 2]}}
         except DamagedError:
-            noticed += 1
-    assert noticed > 0
+            noticed.append(file.name)
+    assert "_METADATA" in noticed and any(name.isalnum() and len(name) == 32 for name in noticed)
 
 
 def test_digest_notices_what_the_files_do_not(folder, monkeypatch):
@@ -127,9 +128,7 @@ def test_all_damaged(folder):
 def test_state_of_another_model_is_named(folder):
     other = make_state(0)
     other["params"]["encoder"]["kernel"] = jnp.zeros((64, 65))
-    with pytest.raises(
-        UserError, match=r"params.encoder.kernel is \(64, 64\) there and \(64, 65\) in this config"
-    ):
+    with pytest.raises(UserError, match=r"params.encoder.kernel is \(64, 64\) there and \(64, 65\) in this config"):
         load(folder, 3, other)
 
 

@@ -16,10 +16,13 @@ def overrides(root):
 
 def test_good_lines_pass(overrides, root):
     overrides()
-    overrides(
-        "--config.loss.name=lgm", "--config.loss.lgm.alpha=0.3", "--workdir=x", "--config.train.steps=5"
-    )
+    overrides("--config.loss.name=lgm", "--config.loss.lgm.alpha=0.3", "--workdir=x", "--config.train.steps=5")
     overrides(f"--config={root}/configs/icu_cifar_lt.py:cifar100,50", "--config.schedule.boundaries=(1,2)")
+    overrides("--config", f"{root}/configs/icu_cifar100.py:smoke", "--config.model.vgg13.widths=(8,8,8)")
+    with pytest.raises(UserError, match="unknown config file"):
+        overrides("--config", "nowhere.py")
+    with pytest.raises(UserError, match="has no function get_config"):
+        overrides(f"--config={root}/configs/common.py")
 
 
 @pytest.mark.parametrize(

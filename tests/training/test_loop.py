@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import stat
 
 import jax
@@ -29,9 +30,7 @@ def test_every_config_runs_its_smoke_variant(root, tmp_path, name):
     assert (tmp_path / "run" / "features.png").exists() == (name == "icu_mnist:2d,smoke")
 
 
-@pytest.mark.parametrize(
-    "loss", ["softmax", "focal", "class_balanced", "mixup", "center", "lsoftmax", "lgm", "icu"]
-)
+@pytest.mark.parametrize("loss", ["softmax", "focal", "class_balanced", "mixup", "center", "lsoftmax", "lgm", "icu"])
 def test_every_loss_trains(digits_config, tmp_path, loss):
     """Each loss, by one override; half the digits right after 60 steps is five times chance."""
     result = run(digits_config(loss__name=loss), tmp_path)
@@ -69,7 +68,28 @@ def test_finished_run_gives_its_result_again(digits_config, digits_run, caplog):
     workdir, result = digits_run
     with caplog.at_level("INFO", "fsjax"):
         assert run(digits_config(), workdir) == json.loads(json.dumps(result))
-    assert "nothing is trained" in caplog.text
+    assert "nothing is trained: test accuracy" in caplog.text
+
+
+def test_run_killed_before_its_result_was_written(digits_config, digits_run, tmp_path):
+    """All steps are taken and saved, but there is no result: the same command gives the same one."""
+    workdir = tmp_path / "run"
+    shutil.copytree(digits_run[0], workdir)
+    (workdir / "result.json").unlink()
+    result = run(digits_config(), workdir)
+    assert result["test"] == digits_run[1]["test"]
+    assert result["selected"] == digits_run[1]["selected"]
+
+
+def test_continuing_with_other_data_is_refused(digits_config, digits_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(digits_run[0], workdir)
+    (workdir / "result.json").unlink()
+    known = json.loads((workdir / "data.json").read_text())
+    known["class_counts"][0] += 1
+    (workdir / "data.json").write_text(json.dumps(known))
+    with pytest.raises(UserError, match="another data: class_counts is"):
+        run(digits_config(), workdir)
 
 
 def test_same_seed_same_bits_other_seed_other_bits(digits_config, digits_run, tmp_path):
@@ -114,9 +134,7 @@ def test_images_that_are_not_finite_are_named_as_the_cause(digits_config, tmp_pa
             yield batch
 
     monkeypatch.setattr(data, "train_batches", poisoned)
-    with pytest.raises(
-        DivergedError, match=r"diverged at step 7: not finite: images.*No checkpoint was saved yet"
-    ):
+    with pytest.raises(DivergedError, match=r"diverged at step 7: not finite: images.*No checkpoint was saved yet"):
         run(digits_config(), tmp_path)
 
 
@@ -140,13 +158,23 @@ def test_workdir_that_cannot_be_made(digits_config):
 def test_unknown_names_list_the_known(digits_config, tmp_path):
     for key, value, known in [
         ("loss__name", "lgn", "lgm"), ("model__name", "vgg", "vgg13"), ("method", "classify", "classification"),
-        ("model__dtype", "float16", "bfloat16"),
+        ("model__dtype", "float16", "bfloat16"), ("model__vgg", {}, "vgg13"),
     ]:  # fmt: skip
         with pytest.raises(UserError, match=f"unknown .*{value}.*{known}"):
             run(digits_config(**{key: value}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+def test_sizes_that_cannot_be(digits_config, tmp_path):
+    for key, value, message in [
+        ("model__cnn__dim", 0, "option dim=0 of model 'cnn': sizes must be whole numbers of at least 1"),
+        ("model__cnn__stages", (8, 16), "do not fit model 'cnn'"),
+        ("train__batch_size", 100_000, "batch_size=100000 is more than the 1293 training images"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            run(digits_config(**{key: value}), tmp_path / "run")
+
+
 def test_scatter_of_features_that_are_not_plane(digits_config, tmp_path):
-    with pytest.raises(UserError, match="draws features of 2 dimensions; this network's have 16"):
+    with pytest.raises(UserError, match="here are 16 dimensions and 10 classes"):
         run(digits_config(figures__scatter=True), tmp_path)

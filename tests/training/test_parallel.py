@@ -1,25 +1,48 @@
 import json
 
+import jax
 import numpy as np
 import pytest
 
+import fsjax
 from fsjax.errors import UserError
 from fsjax.training.parallel import DataParallel
 
 
-@pytest.mark.parametrize(("loss", "accumulate"), [("icu", 1), ("center", 2)])
-def test_devices_and_backends_agree(python, root, tmp_path, loss, accumulate):
-    """The ICU loss couples the batch, center loss carries a state, batch norm sees all devices."""
+def train(python, root, folder, *args):
     script = str(root / "tests" / "training" / "train_on_devices.py")
-    done = python(script, str(tmp_path), loss, str(accumulate), devices=4, PYTHONPATH=str(root))
+    done = python(script, str(folder), *args, devices=4, PYTHONPATH=str(root))
     results = json.loads(done.stdout.splitlines()[-1])
     one = results["one"]
-    assert len(one["losses"]) == 20
+    assert one["devices"].startswith("1 x")
     assert one["losses"][-1] < one["losses"][0]
     for name in ("shard_map", "pmap"):
         assert results[name]["devices"].startswith("4 x")
-        np.testing.assert_allclose(results[name]["losses"], one["losses"], rtol=0, atol=1e-5)
-        assert results[name]["test"]["accuracy"] == pytest.approx(one["test"]["accuracy"], abs=3 / 359)
+        np.testing.assert_allclose(results[name]["losses"][:20], one["losses"][:20], rtol=0, atol=1e-5)
+    return results
+
+
+@pytest.mark.slow
+def test_digits_reach_97_percent_on_one_and_on_four_devices(python, root, tmp_path):
+    """The default config, whole; the ICU loss couples the batch, and batch norm sees all devices."""
+    results = train(python, root, tmp_path, "icu", "1", "whole")
+    for result in results.values():
+        assert result["test"]["accuracy"] >= 0.97
+
+
+@pytest.mark.slow
+def test_loss_with_a_state_micro_batches_and_a_stop(python, root, tmp_path):
+    """Center loss moves its centres by a rule of its own; a stopped run goes on with the same bits on 4 devices."""
+    results = train(python, root, tmp_path, "center", "2", "short")
+    for name in results:
+        whole, stopped = (fsjax.restore(tmp_path / f, which="latest") for f in (name, f"{name}-stopped"))
+        assert whole.step == stopped.step == 20
+        for a, b in zip(
+            jax.tree.leaves((whole.params, whole.collections)),
+            jax.tree.leaves((stopped.params, stopped.collections)),
+            strict=True,
+        ):
+            assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
 def test_unknown_backend_lists_the_known():
@@ -33,9 +56,6 @@ def test_more_devices_than_there_are():
 
 
 def test_batch_that_cannot_be_divided_is_refused_in_words(python):
-    code = (
-        "from fsjax.training.parallel import DataParallel\n"
-        "DataParallel().check_batch_size('train.batch_size', 30)"
-    )
+    code = "from fsjax.training.parallel import DataParallel\nDataParallel().check_batch_size('train.batch_size', 30)"
     done = python("-c", code, devices=4, check=False)
     assert "train.batch_size=30 cannot be divided among 4 devices; use 28 or 32" in done.stderr

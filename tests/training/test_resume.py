@@ -17,7 +17,7 @@ from fsjax.training import run
 from fsjax.training.checkpoints import steps_in
 
 OVERRIDES = {
-    "model.options.stages": "((8,),(16,))", "model.options.dim": "16", "train.epochs": "0", "train.steps": "400",
+    "model.cnn.stages": "((8,),(16,))", "model.cnn.dim": "16", "train.epochs": "0", "train.steps": "400",
     "train.batch_size": "32", "train.log_every": "10", "train.eval_every": "20", "train.checkpoint_every": "20",
     "train.steps_per_dispatch": "5", "data.augment.mixup": "0.4", "data.augment.flip": "True",
 }  # fmt: skip
@@ -57,28 +57,35 @@ def uninterrupted(root, tmp_path_factory):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(root, tmp_path, uninterrupted):
-    """SIGKILL, six times: sooner or later after the first sign of life, so also while a checkpoint is written."""
+    """SIGKILL, seven times: early, around the writing of checkpoints, and while the finished run is scored."""
     rng = random.Random(20261121)
     workdir, kills, reached = tmp_path / "killed", 0, []
-    for attempt in range(40):
-        process = subprocess.Popen(
-            command(workdir), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        before = steps_in(workdir / "checkpoints" / "latest")
-        # Wait for one new checkpoint, so that the run gets on; kill the first attempt wherever it is.
-        deadline = time.time() + 120
-        while attempt and kills < KILLS and process.poll() is None and time.time() < deadline:
-            if steps_in(workdir / "checkpoints" / "latest") != before:
-                break
+    latest = workdir / "checkpoints" / "latest"
+
+    def wait_for(condition, process):
+        deadline = time.time() + 200
+        while process.poll() is None and not condition() and time.time() < deadline:
             time.sleep(0.001)
-        if kills < KILLS:
-            time.sleep(rng.uniform(2.0, 5.0) if attempt == 0 else rng.uniform(0.0, 0.15))
-            process.send_signal(signal.SIGKILL)
-        if process.wait(timeout=300) == 0:
-            break
-        kills += process.returncode == -signal.SIGKILL
-        reached.append(steps_in(workdir / "checkpoints" / "latest"))
+
+    def kill_early(process):
+        time.sleep(rng.uniform(2.0, 6.0))
+
+    def kill_near_a_checkpoint(process):
+        before = steps_in(latest)
+        wait_for(lambda: steps_in(latest) != before, process)
+        time.sleep(rng.uniform(0.0, 0.15))
+
+    def kill_at_the_end(process):
+        wait_for(lambda: 400 in steps_in(latest), process)
+
+    for moment in (kill_early, *[kill_near_a_checkpoint] * 5, kill_at_the_end):
+        process = subprocess.Popen(command(workdir), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        moment(process)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait(timeout=60) == -signal.SIGKILL
+        reached.append(steps_in(latest))
     assert kills >= 5, f"only {kills} kills; the checkpoints after each: {reached}"
+    subprocess.run(command(workdir), cwd=root, check=True, capture_output=True, timeout=300)
     assert_same_run(uninterrupted, workdir)
 
 

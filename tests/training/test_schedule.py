@@ -8,9 +8,7 @@ from fsjax.training.schedule import build_schedule
 
 def make(name="step", *, steps=1000, steps_per_epoch=10.0, rate=0.1, **fields):
     values = {"name": name, "unit": "steps", "warmup": 0.0, "boundaries": (), "factor": 0.1, "final": 0.0}
-    return build_schedule(
-        ConfigDict(values | fields), learning_rate=rate, steps=steps, steps_per_epoch=steps_per_epoch
-    )
+    return build_schedule(ConfigDict(values | fields), learning_rate=rate, steps=steps, steps_per_epoch=steps_per_epoch)
 
 
 def rates(schedule, steps):

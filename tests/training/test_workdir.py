@@ -16,47 +16,89 @@ CONFIG = {
 }
 
 
-def test_config_is_stored_and_the_same_one_is_accepted(tmp_path):
-    path = workdir.prepare(tmp_path / "new" / "run", CONFIG, write=True)
+DATA = {"name": "digits", "class_names": ["0", "1"], "counts": {"train": 10}}
+
+
+def begin(path, config=CONFIG, data=DATA):
+    """A run that took its first step here."""
+    with workdir.prepared(path, config, data) as folder:
+        (folder / "metrics.jsonl").write_text('{"step": 1}\n')
+    return folder
+
+
+def test_config_and_data_are_stored_and_the_same_ones_are_accepted(tmp_path):
+    path = begin(tmp_path / "new" / "run")
     assert json.loads((path / "config.json").read_text()) == CONFIG
-    assert workdir.prepare(path, CONFIG, write=True) == path
+    assert json.loads((path / "data.json").read_text()) == DATA
+    assert begin(path) == path
+
+
+def test_other_data_are_refused_and_the_difference_named(tmp_path):
+    begin(tmp_path)
+    with pytest.raises(UserError, match="another data: counts.train is 10 there and 11 here"):
+        begin(tmp_path, data={**DATA, "counts": {"train": 11}})
+
+
+def test_a_run_that_never_began_may_be_given_another_config(tmp_path):
+    with workdir.prepared(tmp_path, CONFIG, DATA):
+        pass
+    other = {**CONFIG, "loss": {"name": "lgm"}}
+    with workdir.prepared(tmp_path, other, DATA) as path:
+        assert json.loads((path / "config.json").read_text()) == other
+
+
+def test_a_second_process_is_kept_out(tmp_path, python):
+    code = f"from fsjax.training import workdir\nwith workdir.prepared({str(tmp_path)!r}, {{}}, {{}}): pass"
+    with workdir.prepared(tmp_path, {}, {}):
+        assert "another process is at work in the workdir" in python("-c", code, check=False).stderr
+    python("-c", code)
+
+
+def test_damaged_config_file_is_named(tmp_path):
+    begin(tmp_path)
+    (tmp_path / "config.json").write_text('{"loss": ')
+    with pytest.raises(UserError, match="config.json is damaged"):
+        begin(tmp_path)
 
 
 def test_another_config_is_refused_and_the_difference_named(tmp_path):
-    workdir.prepare(tmp_path, CONFIG, write=True)
+    begin(tmp_path)
     other = {**CONFIG, "loss": {"name": "lgm", "icu": {"alpha": 0.1}}}
     with pytest.raises(UserError, match="another config: loss.name is 'icu' there and 'lgm' here.*--workdir"):
-        workdir.prepare(tmp_path, other, write=True)
+        begin(tmp_path, other)
+    with pytest.raises(UserError, match="another config"):
+        workdir.finished(tmp_path, other)
 
 
 def test_devices_and_the_place_of_the_data_may_change(tmp_path):
-    workdir.prepare(tmp_path, CONFIG, write=True)
-    workdir.prepare(tmp_path, {**CONFIG, "parallel": {"num_devices": 4}, "data": {"path": "b"}}, write=True)
+    begin(tmp_path)
+    begin(tmp_path, {**CONFIG, "parallel": {"num_devices": 4}, "data": {"path": "b"}})
 
 
 def test_workdir_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the workdir .*file.*--workdir"):
-        workdir.prepare(tmp_path / "file", CONFIG, write=True)
+        begin(tmp_path / "file")
 
 
 def test_full_disk_while_training_is_said_in_words(tmp_path):
     with pytest.raises(UserError, match=r"No space left on device .*MiB free.*continues the run"), \
-            workdir.disk_errors(tmp_path):  # fmt: skip
+            workdir.readable_errors(tmp_path):  # fmt: skip
         # TensorStore's text for it, in an exception of its own.
-        raise ValueError(
-            f"UNKNOWN: Error writing file: [OS error {errno.ENOSPC}: {os.strerror(errno.ENOSPC)}]"
-        )
+        raise ValueError(f"UNKNOWN: Error writing file: [OS error {errno.ENOSPC}: {os.strerror(errno.ENOSPC)}]")
+
+
+def test_full_device_memory_is_said_in_words(tmp_path):
+    with pytest.raises(UserError, match="smaller --config.train.batch_size"), workdir.readable_errors(tmp_path):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes")
 
 
 def test_other_errors_pass_through(tmp_path):
-    with pytest.raises(KeyError), workdir.disk_errors(tmp_path):
+    with pytest.raises(KeyError), workdir.readable_errors(tmp_path):
         raise KeyError("a bug")
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="limits file sizes through resource.RLIMIT_FSIZE"
-)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits file sizes through resource.RLIMIT_FSIZE")
 def test_no_room_for_the_first_file(tmp_path):
     """A real write that fails: the process may write no file above 64 KiB."""
     code = (
@@ -64,7 +106,7 @@ def test_no_room_for_the_first_file(tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))\n"
         "from fsjax.training import workdir\n"
-        f"workdir.prepare({str(tmp_path)!r}, {{}}, write=True)\n"
+        f"with workdir.prepared({str(tmp_path)!r}, {{}}, {{}}): pass\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "UserError: cannot write the workdir" in done.stderr

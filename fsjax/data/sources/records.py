@@ -75,15 +75,11 @@ def scan(
             key = json.dumps([[str(f), s, t] for f, s, t in instructions] + stats + [what])
             where, values = _cached(key, lambda: _read(instructions, extract))
     except OSError as error:
-        raise DataError(
-            f"{error.filename or 'a record file'} cannot be read: {error.strerror or error}"
-        ) from error
+        raise DataError(f"{error.filename or 'a record file'} cannot be read: {error.strerror or error}") from error
     return RecordFiles(files, where), values
 
 
-def _read(
-    instructions: list[tuple[str, int, int]], extract: Callable[[bytes], int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _read(instructions: list[tuple[str, int, int]], extract: Callable[[bytes], int]) -> tuple[np.ndarray, np.ndarray]:
     """Places and values of the records, by one pass over the files."""
     where, values = [], []
     for number, (file, skip, take) in enumerate(instructions):

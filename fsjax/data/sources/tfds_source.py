@@ -57,23 +57,17 @@ def _builder(config: DataConfig) -> Any:
     if path and (path / "dataset_info.json").exists():
         builder = tfds.builder_from_directory(path)
         if builder.name != config.name.split("/")[0].split(":")[0]:
-            raise DataError(
-                f"data.path={config.path} holds {builder.name!r}, but data.name is {config.name!r}"
-            )
+            raise DataError(f"data.path={config.path} holds {builder.name!r}, but data.name is {config.name!r}")
         return builder
     if path and not path.is_dir():
-        raise DataError(
-            f"data.path={config.path} is no folder; data set {config.name!r} was looked for in it"
-        )
+        raise DataError(f"data.path={config.path} is no folder; data set {config.name!r} was looked for in it")
     place = str(path or os.environ.get("TFDS_DATA_DIR") or Path("~/tensorflow_datasets").expanduser())
     try:
         builder = tfds.builder(config.name, data_dir=place)
     except tfds.core.DatasetNotFoundError as error:
         close = difflib.get_close_matches(config.name, tfds.list_builders(with_community_datasets=False), n=5)
         guess = (
-            f"TFDS has, for example, {', '.join(close)}"
-            if close
-            else "TFDS lists its own with tfds.list_builders()"
+            f"TFDS has, for example, {', '.join(close)}" if close else "TFDS lists its own with tfds.list_builders()"
         )
         raise DataError(
             f"data.name={config.name!r} is neither digits, folder nor fake, nor a data set that TFDS knows, "
@@ -114,9 +108,7 @@ def _prepare(builder: Any, name: str, place: str) -> None:
 def _hosts(builder: Any) -> list[tuple[str, int]]:
     """Name and port of up to three servers that a data set is downloaded from, without a proxy between."""
     urls = [urlsplit(url) for url in builder.url_infos]
-    hosts = {
-        (url.hostname, url.port or (80 if url.scheme == "http" else 443)) for url in urls if url.hostname
-    }
+    hosts = {(url.hostname, url.port or (80 if url.scheme == "http" else 443)) for url in urls if url.hostname}
     return sorted(host for host in hosts if not getproxies() or proxy_bypass(host[0]))[:3]
 
 
@@ -156,9 +148,7 @@ def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
         ) from error
     file_format = builder.info.file_format
     if file_format is not None and file_format.value != "tfrecord":
-        raise DataError(
-            f"{builder.data_path} is in {file_format.value} files; prepare it as tfrecord, TFDS's default"
-        )
+        raise DataError(f"{builder.data_path} is in {file_format.value} files; prepare it as tfrecord, TFDS's default")
 
     def label_of(content: bytes) -> int:
         return proto.Example.FromString(content).features.feature[config.label_key].int64_list.value[0]
