@@ -160,7 +160,7 @@ def test_unknown_names_list_the_known(digits_config, tmp_path):
         ("loss__name", "lgn", "lgm"), ("model__name", "vgg", "vgg13"), ("method", "classify", "classification"),
         ("model__dtype", "float16", "bfloat16"), ("model__vgg", {}, "vgg13"),
     ]:  # fmt: skip
-        with pytest.raises(UserError, match=f"unknown .*{value}.*{known}"):
+        with pytest.raises(UserError, match=f"unknown .*{known}"):
             run(digits_config(**{key: value}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
