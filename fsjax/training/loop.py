@@ -93,22 +93,24 @@ def _train(experiment: Experiment, folder: Path) -> TrainState:
             if len(pending) == _IN_FLIGHT:
                 jax.block_until_ready(pending.popleft())
             progress.advance(end)
-            if _due(end, config.train.log_every, steps):
+            log = _due(end, config.train.log_every, steps)
+            validate = _due(end, config.train.eval_every, steps) and experiment.splits.validation is not None
+            save = _due(end, config.train.checkpoint_every, steps) or bool(stopping)
+            if log or validate or save:
                 reporter.raise_if_diverged(state)
+            if log:
                 state = reporter.log(state, end)
-            improved = False
-            if _due(end, config.train.eval_every, steps) and experiment.splits.validation is not None:
-                reporter.raise_if_diverged(state)
+            if validate:
                 state, improved = reporter.validate(state, end)
                 if improved:
                     best.save(end, parallel.single(state))
-            if _due(end, config.train.checkpoint_every, steps) or improved or stopping:
-                reporter.raise_if_diverged(state)
+                save = save or improved
+            if save:
                 # A state that knows of a best one is never written before it, nor is a run continued from before
                 # its best: so the best checkpoint is always there.
                 best.wait()
                 latest.save(end, parallel.single(state))
-            if stopping and end < steps:
+            if save and stopping and end < steps:
                 latest.wait()
                 progress.say(f"stopped at step {end} of {steps}; the same command continues the run")
                 raise SystemExit(128 + stopping[0])

@@ -28,8 +28,7 @@ def finished(workdir: str | Path, config: Mapping[str, Any]) -> dict[str, Any] |
       UserError: if the folder holds a run of another config.
     """
     path = Path(workdir).expanduser().absolute()
-    if (path / "config.json").exists() and _has_begun(path):
-        _compare(path, "config", _flat(_read(path / "config.json")), _flat(_plain(config)), free=_FREE)
+    _refuse_another(path, config=config)
     return _read(path / "result.json") if (path / "result.json").exists() else None
 
 
@@ -56,10 +55,7 @@ def prepared(workdir: str | Path, config: Mapping[str, Any], data: Mapping[str, 
     except OSError as error:
         raise cannot_write(path, error) from error
     with _locked(path), readable_errors(path):
-        if _has_begun(path):
-            _compare(path, "config", _flat(_read(path / "config.json")), _flat(_plain(config)), free=_FREE)
-            if (path / "data.json").exists():
-                _compare(path, "data", _flat(_read(path / "data.json")), _flat(_plain(data)), free=())
+        _refuse_another(path, config=config, data=data)
         write_json(path / "config.json", _plain(config))
         write_json(path / "data.json", _plain(data))
         yield path
@@ -127,15 +123,22 @@ def _try_to_write(path: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _compare(path: Path, what: str, old: Mapping[str, Any], new: Mapping[str, Any], *, free: tuple[str, ...]) -> None:
-    keys = [k for k in sorted(old.keys() | new.keys()) if not k.startswith(free) and old.get(k) != new.get(k)]
-    if keys:
-        shown = "; ".join(f"{k} is {_short(old.get(k))} there and {_short(new.get(k))} here" for k in keys[:8])
-        more = f"; and {len(keys) - 8} more" if len(keys) > 8 else ""
-        raise UserError(
-            f"the workdir {path} holds a run of another {what}: {shown}{more}. Give this run another --workdir, "
-            "or remove that folder"
-        )
+def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:
+    """Compare what a run is of ("config", "data") with what the run that began in the folder stored of itself."""
+    for what, here in facts.items():
+        stored = path / f"{what}.json"
+        if not (_has_begun(path) and stored.exists()):
+            continue
+        old, new = _flat(_read(stored)), _flat(_plain(here))
+        free = _FREE if what == "config" else ()
+        keys = [k for k in sorted(old.keys() | new.keys()) if not k.startswith(free) and old.get(k) != new.get(k)]
+        if keys:
+            shown = "; ".join(f"{k} is {_short(old.get(k))} there and {_short(new.get(k))} here" for k in keys[:8])
+            more = f"; and {len(keys) - 8} more" if len(keys) > 8 else ""
+            raise UserError(
+                f"the workdir {path} holds a run of another {what}: {shown}{more}. Give this run another --workdir, "
+                "or remove that folder"
+            )
 
 
 def _short(value: Any) -> str:
