@@ -11,24 +11,33 @@ def base() -> ConfigDict:
     """A config with every key; the values that an experiment must choose are empty."""
     config = ConfigDict()
     config.name = ""  # of the experiment; the default workdir is runs/NAME
-    config.method = "classification"
     config.seed = 0
+    config.start_from = ""  # folder of a run whose encoder this one starts from
+
+    config.method = methods()
 
     config.model = models()
 
     config.loss = losses()
 
     config.data = ConfigDict()  # see `fsjax.data.config.DataConfig`
-    config.data.name = ""  # "digits", "folder", "fake" (noise), or a name of tensorflow_datasets
-    config.data.path = ""  # TFDS data_dir or prepared folder; root of "folder"
+    config.data.name = ""  # "digits", "folder", "csv", "fake" (noise), or a name of tensorflow_datasets
+    config.data.path = ""  # TFDS data_dir or prepared folder; root of "folder" or "csv"
     config.data.image_key = "image"
     config.data.label_key = "label"
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.test_fraction = 0.2  # of sources without a test part
     config.data.validation = 0.0  # share of the training split that selects the checkpoint; 0: the last is taken
+    # Novel classes instead of novel images: "" (off), "fc100", "cifar_fs", "mini_imagenet", "tiny_imagenet_fs",
+    # "omniglot", a JSON file of lists, or "share": so much of the classes, drawn with this seed, not the run's.
+    config.data.class_split = ConfigDict(
+        {"name": "", "validation": 0.16, "test": 0.2, "seed": 0, "allow_missing": False}
+    )
+    config.data.base_holdout = 0  # images of each base class of a class split kept out to evaluate these classes
     config.data.longtail_ratio = 0.0  # largest over smallest class of the training split; 0: off
     config.data.image_size = 0  # side to resize to; 0: as they are
+    config.data.resize = "bilinear"  # the filter of that: "bilinear", "bicubic", "lanczos" or "box"
     config.data.channels = 0  # 1 or 3; 0: as they are
     config.data.augment = ConfigDict({"crop": "none", "pad": 0, "flip": False, "mixup": 0.0})
     config.data.normalization = "dataset"  # "dataset" (its own mean and deviation), "half" ((x-128)/128) or "none"
@@ -38,6 +47,10 @@ def base() -> ConfigDict:
     config.data.fake = ConfigDict(
         {"height": 32, "width": 32, "channels": 3, "num_classes": 10, "train": 100, "test": 50}
     )
+
+    # Of methods that train on episodes: (n,) is n, and of a pair (least, most) the ways are drawn for each episode, shots
+    # and queries for each class of it.
+    config.episodes = ConfigDict({"way": (5,), "shot": (5,), "query": (15,), "per_step": 1})
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # "sgd", "adam" (both with L2 decay) or "adamw"
@@ -71,6 +84,19 @@ def base() -> ConfigDict:
     config.train.progress = True
 
     config.eval = ConfigDict({"batch_size": 512})
+    # The test of data whose classes are divided (`config.data.class_split`): see `fsjax.evaluation.protocol.Protocol`.
+    config.few_shot = ConfigDict()
+    config.few_shot.way = (5,)  # or a pair (least, most), as queries, and each of the shots
+    config.few_shot.shots = (5, 1)  # the first, on the first of the classes, is the run's accuracy
+    config.few_shot.query = (15,)
+    config.few_shot.tasks = 10_000
+    config.few_shot.implant_tasks = 5_000  # where implants are trained for each
+    config.few_shot.classes = ("novel",)  # "novel", "base", "both", "validation"
+    config.few_shot.seed = 0  # of the tasks, whatever the run's seed
+    config.few_shot.support_pool = ""  # "gap", "gmp", "flatten", "embedding"; empty: the method's own
+    config.few_shot.query_pool = ""  # those, or "dense"
+    config.few_shot.inference_tau = 0.0  # scale of dense queries; 0: the learned one
+    config.few_shot.validation = ConfigDict({"shot": (5,), "query": (15,), "tasks": 500})  # they choose the checkpoint
     config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
     config.figures = ConfigDict({"scatter": False})  # features.png, for 2-D features
     return config
@@ -88,13 +114,32 @@ def models() -> ConfigDict:
     model.mnist_2d = ConfigDict({**small, "hidden": (256,), "dim": 2})
     model.mnist_100d = ConfigDict({"stages": ((32, 32), (64, 64), (128,)), "dim": 100, "prelu": False})
     pooled = {"pool": "gap", "dim": placeholder(int)}  # dim: of a last linear layer; none by default
+    conv4 = {"last_relu": True, "pool": "flatten", "dim": placeholder(int)}
+    model.c64f = ConfigDict({"widths": (64, 64, 64, 64), **conv4})
+    model.c128f = ConfigDict({"widths": (64, 64, 128, 128), **conv4})
     model.vgg13 = ConfigDict({"widths": (96, 192, 384), "convs": (5, 4, 4), **pooled})
+    model.resnet12 = ConfigDict(
+        {"widths": (64, 128, 256, 512), "activation": "swish", "pool_padding": "valid", **pooled}
+    )
     model.resnet18_cifar = ConfigDict({"width": 64, "blocks": (2, 2, 2, 2), **pooled})
     model.resnet32 = ConfigDict({"width": 16, "blocks": (5, 5, 5), **pooled})
     model.resnet32_bbn = ConfigDict({"width": 16, "blocks": (5, 5, 5), **pooled})
+    model.wrn28_10 = ConfigDict({"depth": 28, "widen": 10, **pooled})
     model.resnet50 = ConfigDict({"width": 64, "blocks": (3, 4, 6, 3), **pooled})
     model.resnet101 = ConfigDict({"width": 64, "blocks": (3, 4, 23, 3), **pooled})
     return model
+
+
+def methods() -> ConfigDict:
+    """Options of every method: `--config.method.name=dense --config.method.dense.reduction=sum`."""
+    method = ConfigDict()
+    method.name = "classification"  # an embedding and a loss
+    method.classification = ConfigDict()
+    method.dense = ConfigDict({"reduction": "mean"})  # of the losses of all positions: "mean", or Eq. 10's "sum"
+    method.imprinted = ConfigDict()
+    method.prototypical = ConfigDict({"similarity": "squared_euclid", "tau": 1.0, "learn_tau": False})
+    method.meta_baseline = ConfigDict({"tau": 10.0})
+    return method
 
 
 def losses() -> ConfigDict:
@@ -117,6 +162,7 @@ def losses() -> ConfigDict:
             "logdet_in_logits": False, "mean_init_std": placeholder(float),
         }
     )  # fmt: skip
+    loss.cosine = ConfigDict({"tau_init": 10.0})  # Lifchitz et al. 2019: 10 on miniImageNet, 100 on FC100
     loss.center = ConfigDict({"lam": 0.003, "rate": 0.5})  # Wen et al. 2016
     # Liu et al. 2016, the schedule of beta as in the authors' MNIST files.
     loss.lsoftmax = ConfigDict({"m": 4, "beta": 1000.0, "beta_gamma": 2.5e-5, "beta_power": 35.0, "beta_min": 0.0})

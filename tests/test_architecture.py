@@ -14,9 +14,10 @@ MAY_IMPORT = {
     "losses": {"errors"},
     "models": {"errors"},
     "data": {"errors"},
+    "device_data": {"errors", "data"},
     "methods": {"errors", "losses", "models"},
-    "evaluation": {"errors", "data", "methods"},
-    "training": {"errors", "version", "data", "methods", "evaluation"},
+    "evaluation": {"errors", "data", "device_data", "losses", "methods"},
+    "training": {"errors", "version", "data", "device_data", "methods", "evaluation"},
     "runs": {"errors", "data", "methods", "training"},
     "__init__": {"errors", "version", "runs"},
 }

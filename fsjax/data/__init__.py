@@ -4,9 +4,20 @@ splits = load_splits(config.data, seed=0)
 for batch in train_batches(splits.train, ...): ...
 """
 
-from fsjax.data.batches import eval_batches, train_batches
+from fsjax.data.batches import episode_batches, eval_batches, train_batches
 from fsjax.data.config import default_config
 from fsjax.data.describe import describe
+from fsjax.data.episodes import (
+    ClassTable,
+    EpisodeDigest,
+    Episodes,
+    EpisodeSpec,
+    check_feasible,
+    class_table,
+    draw_episodes,
+    load_episodes,
+    parse_spec,
+)
 from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples
 from fsjax.data.info import DataInfo, normalize
@@ -16,15 +27,25 @@ from fsjax.data.sources import SOURCES
 __all__ = [
     "SOURCES",
     "ArrayExamples",
+    "ClassTable",
     "DataError",
     "DataInfo",
+    "EpisodeDigest",
+    "EpisodeSpec",
+    "Episodes",
     "Examples",
     "Splits",
     "StreamExamples",
+    "check_feasible",
+    "class_table",
     "default_config",
     "describe",
+    "draw_episodes",
+    "episode_batches",
     "eval_batches",
+    "load_episodes",
     "load_splits",
     "normalize",
+    "parse_spec",
     "train_batches",
 ]

@@ -7,7 +7,8 @@ import numpy as np
 
 from fsjax.data import augment
 from fsjax.data.config import AugmentConfig, parse_augmentation
-from fsjax.data.decisions import check_shares, draw
+from fsjax.data.decisions import Decisions, check_shares, draw, draw_episodic
+from fsjax.data.episodes import EpisodeSpec, check_feasible, class_table
 from fsjax.data.errors import DataError
 from fsjax.data.examples import Examples, StreamExamples
 from fsjax.data.info import DataInfo, scaling
@@ -50,22 +51,77 @@ def train_batches(
     Raises:
       DataError: at once for arguments that cannot be; while iterating, for an image that cannot be read.
     """
-    chosen = parse_augmentation(augmentation)
+    chosen = _augmentation_for(examples, augmentation)
     check_shares("batch_size", batch_size, process_index, process_count)
-    if chosen.crop == "random_resized" and not isinstance(examples, StreamExamples):
-        raise DataError('augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"')
 
     def decide(step: int) -> dict[str, np.ndarray]:
         drawn = draw(
             int(step), seed=seed, size=len(examples), batch_size=batch_size, augment=chosen,
             process_index=process_index, process_count=process_count,
         )  # fmt: skip
-        labels = examples.labels[drawn.index]
-        return {name: value for name, value in vars(drawn).items() if value is not None} | {"label": labels}
+        return _present(drawn) | {"label": examples.labels[drawn.index]}
 
     finish = _finish_training(chosen, info)
     drawn = len(decide(start_step)["index"])
     return _batches(examples, range(start_step, start_step + num_steps), decide, drawn, finish, info)
+
+
+def episode_batches(
+    examples: Examples,
+    *,
+    spec: EpisodeSpec,
+    episodes_per_step: int,
+    start_step: int,
+    num_steps: int,
+    seed: int,
+    augmentation: Mapping[str, Any],
+    info: DataInfo,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """The episodes of steps `start_step`, ..., `start_step + num_steps - 1`, as batches for training.
+
+    Step i holds episodes `i · episodes_per_step` and on of `fsjax.data.draw_episodes`, a function of (seed, i).
+
+    Args:
+      examples: the training split.
+      spec: of the episodes.
+      episodes_per_step: of all processes together.
+      start_step, num_steps: which steps.
+      seed: the run's.
+      augmentation: fields of `AugmentConfig`; mixup is refused.
+      info: of the data, for the classes and the normalisation.
+      process_index, process_count: of each step, episodes `[index, index + 1) · e / count` are given.
+
+    Returns:
+      An iterator of dicts, their `rows = episodes · spec.rows` in the order [episode, way, shot then query]:
+      `image` float32 `[rows, height, width, channels]`, `label` (class in the split) and `index` (position in
+      the split) int32 `[rows]`, `weight` float32 `[rows]`: 1, or 0 for the padding of ragged episodes, which
+      has a black image, label 0 and index -1.
+
+    Raises:
+      DataError: at once for arguments that cannot be, and for classes that cannot make such episodes; while
+        iterating, for an image that cannot be read.
+    """
+    chosen = _augmentation_for(examples, augmentation)
+    check_shares("episodes_per_step", episodes_per_step, process_index, process_count)
+    if chosen.mixup:
+        raise DataError(
+            f"data.augment.mixup={chosen.mixup:g} would mix the classes of an episode: set it to 0 to train on episodes"
+        )
+    table = class_table(examples.labels, info.num_classes)
+    check_feasible(table, spec, info.class_names, "the training split")
+
+    def decide(step: int) -> dict[str, np.ndarray]:
+        drawn = draw_episodic(
+            int(step), seed=seed, table=table, spec=spec, episodes_per_step=episodes_per_step, augment=chosen,
+            process_index=process_index, process_count=process_count,
+        )  # fmt: skip
+        return _present(drawn) | _labelled(examples, drawn.index)
+
+    rows = episodes_per_step // process_count * spec.rows
+    steps = range(start_step, start_step + num_steps)
+    return _batches(examples, steps, decide, rows, _finish_training(chosen, info), info)
 
 
 def eval_batches(
@@ -94,8 +150,7 @@ def eval_batches(
         positions = step * batch_size + process_index * rows + np.arange(rows)
         real = positions < len(examples)
         index = np.where(real, positions, -1).astype(np.int32)
-        labels = np.where(real, examples.labels[index], 0).astype(np.int32)
-        return {"index": index, "label": labels, "weight": real.astype(np.float32)}
+        return {"index": index, **_labelled(examples, index)}
 
     def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -105,6 +160,26 @@ def eval_batches(
 
     steps = range(-(-len(examples) // batch_size))
     return _batches(examples, steps, decide, rows, finish, info)
+
+
+def _augmentation_for(examples: Examples, augmentation: Mapping[str, Any]) -> AugmentConfig:
+    """The checked augmentation of these examples."""
+    chosen = parse_augmentation(augmentation)
+    if chosen.crop == "random_resized" and not isinstance(examples, StreamExamples):
+        raise DataError('augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"')
+    return chosen
+
+
+def _present(drawn: Decisions) -> dict[str, np.ndarray]:
+    """The draws that there are, by name."""
+    return {name: value for name, value in vars(drawn).items() if value is not None}
+
+
+def _labelled(examples: Examples, index: np.ndarray) -> dict[str, np.ndarray]:
+    """Label and weight of rows of which some, with index -1, only fill up the batch."""
+    real = index >= 0
+    labels = np.where(real, examples.labels[index], 0).astype(np.int32)
+    return {"label": labels, "weight": real.astype(np.float32)}
 
 
 def _finish_training(chosen: AugmentConfig, info: DataInfo) -> Callable[[Any, dict[str, Any]], dict[str, Any]]:
@@ -119,6 +194,8 @@ def _finish_training(chosen: AugmentConfig, info: DataInfo) -> Callable[[Any, di
         images = augment.scale(images, shift, factor)
         first, second = drawn["first"], drawn["second"]
         batch = {"label": tf.gather(drawn["label"], first), "index": tf.gather(drawn["index"], first)}
+        if "weight" in drawn:
+            batch["weight"] = drawn["weight"]
         if not chosen.mixup:
             return {"image": images, **batch}
         return {

@@ -11,6 +11,7 @@ CROPS = ("none", "pad", "random_resized")
 NORMALIZATIONS = ("dataset", "half", "none")
 MEMORY = ("auto", "arrays", "stream")
 ON_ERROR = ("raise", "skip")
+RESIZE = ("bilinear", "bicubic", "lanczos", "box")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,23 +53,50 @@ class FakeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClassSplitConfig:
+    """Which classes are for training, which for validation and which are the novel ones of the test.
+
+    Nothing here depends on the run's seed: all runs are tested on the same classes.
+
+    Attributes:
+      name: "" (off: every split holds all classes), a split of the package ("fc100", "cifar_fs",
+        "mini_imagenet", "tiny_imagenet_fs", "omniglot"), the path of a JSON file of the same shape,
+        `{"train": [class names], "val": [...], "test": [...]}`, or "share".
+      validation, test: of "share", the shares of the classes; their numbers are rounded (a half up).
+      seed: of "share", of the draw of the classes.
+      allow_missing: do without classes that the lists name and the data lack, instead of refusing.
+    """
+
+    name: str = ""
+    validation: float = 0.16
+    test: float = 0.2
+    seed: int = 0
+    allow_missing: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class DataConfig:
     """What `config.data` may hold; README and `describe` use the same words.
 
     Attributes:
-      name: "digits" (scikit-learn's, no download), "folder", "fake" (noise, to try things out), or the name
-        of a TFDS data set, such as "cifar100".
-      path: of "folder" the root; of a TFDS data set its data_dir or a prepared folder (`.../cifar100/3.0.2`);
+      name: "digits" (scikit-learn's, no download), "folder", "csv" (images with lists, as miniImageNet is
+        handed on), "fake" (noise, to try things out), or the name of a TFDS data set, such as "cifar100".
+      path: of "folder" and "csv" the root; of a TFDS data set its data_dir or a prepared folder (`.../cifar100/3.0.2`);
         empty is TFDS's own place, `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
       image_key, label_key: the features of a TFDS data set that are used.
       train_split, test_split: the TFDS splits (any TFDS expression, such as "train[:50%]"), or the subfolders
         of a folder. An empty test_split takes the test part from the training split.
       test_fraction: that part, as a share of each class, where the source has no test part of its own. The
-        choice does not depend on the run's seed, so that test accuracies compare.
+        choice does not depend on the run's seed, so that test accuracies compare. Without meaning under a
+        class split, where the test part is the novel classes.
       validation: share of the training split, of each class, that is held out to select checkpoints, by the
-        run's seed; 0 is none.
+        run's seed; 0 is none, and must be under a class split, which has validation classes.
+      class_split: see `ClassSplitConfig`. All parts of the source are then put together and divided by class.
+      base_holdout: under a class split, images of each base class that are kept out of training to evaluate the
+        base classes, the same for every seed; 0 is none.
       longtail_ratio: largest over smallest class size of the long-tailed training subset; 0 is off.
       image_size: side of the square images to which all are resized and cropped; 0 leaves images as they are.
+      resize: the filter of that, antialiased: "bilinear", "bicubic", "lanczos" or "box", as pillow has them.
       channels: 1 or 3; 0 leaves them as they are (folders: 3).
       augment: see `AugmentConfig`.
       normalization: "dataset" (mean 0 and variance 1 a channel over the training split), "half" ((x-128)/128)
@@ -87,8 +115,11 @@ class DataConfig:
     test_split: str = "test"
     test_fraction: float = 0.2
     validation: float = 0.0
+    class_split: ClassSplitConfig = ClassSplitConfig()
+    base_holdout: int = 0
     longtail_ratio: float = 0.0
     image_size: int = 0
+    resize: str = "bilinear"
     channels: int = 0
     augment: AugmentConfig = AugmentConfig()
     normalization: str = "dataset"
@@ -115,6 +146,7 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
     _check_choice("data.memory", parsed.memory, MEMORY)
     _check_choice("data.on_error", parsed.on_error, ON_ERROR)
     _check_choice("data.channels", parsed.channels, (0, 1, 3))
+    _check_choice("data.resize", parsed.resize, RESIZE)
     for name in ("validation", "test_fraction"):
         share = getattr(parsed, name)
         if not 0 <= share < 1:
@@ -122,9 +154,11 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
     if parsed.longtail_ratio != 0 and parsed.longtail_ratio < 1:
         raise DataError(f"data.longtail_ratio={parsed.longtail_ratio} must be 0 (off) or at least 1")
     for name, value in (("image_size", parsed.image_size), ("limit.train", parsed.limit.train),
-                        ("limit.test", parsed.limit.test)):  # fmt: skip
+                        ("limit.test", parsed.limit.test), ("base_holdout", parsed.base_holdout),
+                        ("class_split.seed", parsed.class_split.seed)):  # fmt: skip
         if value < 0:
             raise DataError(f"data.{name}={value} must not be negative")
+    _check_class_split(parsed)
     if parsed.augment.crop == "random_resized":
         if parsed.memory == "arrays":
             raise DataError(
@@ -134,6 +168,28 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
         if not parsed.image_size:
             raise DataError('data.augment.crop="random_resized" needs data.image_size, such as 224')
     return parsed
+
+
+def _check_class_split(config: DataConfig) -> None:
+    """Raise a `DataError` for a class split, or fields beside it, that cannot be meant."""
+    split = config.class_split
+    if not split.name:
+        if config.base_holdout:
+            raise DataError(
+                f"data.base_holdout={config.base_holdout} keeps images of base classes out of training, but there is "
+                "no class split: set data.class_split.name, or data.base_holdout=0"
+            )
+        return
+    if config.validation:
+        raise DataError(
+            f"data.validation={config.validation:g} would take images of the training classes, but the validation "
+            f"classes of data.class_split.name={split.name!r} select the checkpoint: set data.validation=0"
+        )
+    if split.name == "share" and not (split.validation >= 0 < split.test and split.validation + split.test < 1):
+        raise DataError(
+            f"data.class_split.validation={split.validation:g} and data.class_split.test={split.test:g} are shares of "
+            "the classes: they must not be negative, test must be above 0, and together they must be below 1"
+        )
 
 
 def parse_augmentation(augmentation: Mapping[str, Any]) -> AugmentConfig:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fsjax.data import random
 from fsjax.data.config import AugmentConfig
+from fsjax.data.episodes import ClassTable, EpisodeSpec, draw_episodes
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import CROP_WORDS
 
@@ -17,7 +18,7 @@ class Decisions:
     The drawn images are augmented; row i of the batch is `mix` of `first[i]` and `1 - mix` of `second[i]`.
 
     Attributes:
-      index: int32 `[drawn]`, of each drawn image in the training split.
+      index: int32 `[drawn]`, of each drawn image in the training split; -1 for a black one.
       top, left: int32 `[drawn]`, offset of the crop in the padded image.
       flip: bool `[drawn]`.
       crop: uint32 `[drawn, CROP_WORDS]`, the draws of random resized crops; None without them.
@@ -76,18 +77,59 @@ def draw(
         here = positions // size == epoch
         index[here] = random.epoch_order(seed, int(epoch), size)[positions[here] % size]
 
-    top = left = np.zeros(len(rows), np.int32)
+    return Decisions(index, *_variations(positions, base, augment), first, second, mix)
+
+
+def draw_episodic(
+    step: int,
+    *,
+    seed: int,
+    table: ClassTable,
+    spec: EpisodeSpec,
+    episodes_per_step: int,
+    augment: AugmentConfig,
+    process_index: int,
+    process_count: int,
+) -> Decisions:
+    """The draws of a step of episodes, a function of (seed, step) alone; a process draws its episodes of them.
+
+    Args:
+      step: from 0; its episodes are numbers `step · episodes_per_step` and on.
+      seed: the run's.
+      table: of the training split.
+      spec: of the episodes.
+      episodes_per_step: of all processes together.
+      augment: without mixup; its draws are those of the global row, `spec.rows` an episode.
+      process_index, process_count: episodes `[index · e / count, (index + 1) · e / count)` are drawn.
+
+    Returns:
+      Decisions in the order [episode, way, shot then query]; the index of padding is -1.
+    """
+    count = episodes_per_step // process_count
+    start = step * episodes_per_step + process_index * count
+    episodes = draw_episodes(table, spec, seed=seed, start=start, count=count)
+    index = np.concatenate([episodes.support, episodes.query], axis=-1).reshape(-1)
+    rows = np.arange(len(index), dtype=np.int32)
+    varied = _variations(start * spec.rows + rows.astype(np.int64), random.key(seed), augment)
+    return Decisions(index, *varied, rows, rows, np.float32(1))
+
+
+def _variations(
+    positions: np.ndarray, base: random.Key, augment: AugmentConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """`top`, `left`, `flip` and `crop` of `Decisions` for rows with these numbers among all rows of a run."""
+    top = left = np.zeros(len(positions), np.int32)
     if augment.crop == "pad" and augment.pad:
         down, right = random.bits(random.fold(base, random.CROP), positions)
         top, left = random.below(down, 2 * augment.pad + 1), random.below(right, 2 * augment.pad + 1)
-    flip = np.zeros(len(rows), bool)
+    flip = np.zeros(len(positions), bool)
     if augment.flip:
         flip = random.bits(random.fold(base, random.FLIP), positions)[0] >> np.uint32(31) == 1
     crop = None
     if augment.crop == "random_resized":
         counters = positions[:, None] * (CROP_WORDS // 2) + np.arange(CROP_WORDS // 2)
         crop = np.concatenate(random.bits(random.fold(base, random.CROP), counters), axis=1)
-    return Decisions(index, top, left, flip, crop, first, second, mix)
+    return top, left, flip, crop
 
 
 def mixing_weight(key: random.Key, alpha: float) -> np.float32:

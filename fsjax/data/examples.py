@@ -44,12 +44,14 @@ class StreamExamples:
       image_size: side to which they are resized; 0 leaves them as they are.
       share: of the shorter side that the centre crop keeps.
       reference: the shape that all images must have.
+      resize: the filter of the resizing.
     """
 
     part: Part
     image_size: int
     share: float
     reference: "Reference"
+    resize: str = "bilinear"
 
     def __len__(self) -> int:
         return len(self.part)
@@ -68,8 +70,8 @@ class StreamExamples:
         item = self.part.items[position]
         image = read_item(self.part, item)
         if crop is not None:
-            return random_resized_crop(image, self.image_size, crop)
-        image = fit(image, self.image_size, self.share)
+            return random_resized_crop(image, self.image_size, crop, resize=self.resize)
+        image = fit(image, self.image_size, self.share, self.resize)
         self.reference.check(image, self.part, item)
         return image
 
@@ -114,9 +116,9 @@ def share_kept(crop: str) -> float:
     return CENTRE if crop == "random_resized" else 1.0
 
 
-def fit(image: np.ndarray, image_size: int, share: float) -> np.ndarray:
+def fit(image: np.ndarray, image_size: int, share: float, resize: str) -> np.ndarray:
     """The centre crop of an image at `image_size`; 0 leaves it as it is."""
-    return centre_crop(image, image_size, share) if image_size else image
+    return centre_crop(image, image_size, share, resize=resize) if image_size else image
 
 
 def read_item(part: Part, item: int) -> np.ndarray:
@@ -130,7 +132,7 @@ def read_item(part: Part, item: int) -> np.ndarray:
         raise DataError(f"{part.locate(item)} cannot be read as an image: {error or type(error).__name__}") from error
 
 
-def load_arrays(part: Part, image_size: int, share: float, reference: Reference) -> ArrayExamples:
+def load_arrays(part: Part, image_size: int, share: float, reference: Reference, *, resize: str) -> ArrayExamples:
     """Reads and decodes a whole part, in threads.
 
     Raises:
@@ -140,7 +142,7 @@ def load_arrays(part: Part, image_size: int, share: float, reference: Reference)
     others: dict[int, np.ndarray] = {}
 
     def load(position: int) -> None:
-        image = fit(read_item(part, part.items[position]), image_size, share)
+        image = fit(read_item(part, part.items[position]), image_size, share, resize)
         if image.shape == reference.shape:
             images[position] = image
         else:

@@ -14,11 +14,13 @@ class DataInfo:
 
     Attributes:
       name: of the data set.
-      class_names: by label.
+      class_names: by label; under a class split, those of the base classes.
       image_shape: (height, width, channels) as fed to the network.
       counts: examples by split.
       class_counts: training examples by class.
       mean, std: by channel, of images in 0..1; normalised is `(x / 255 - mean) / std`.
+      validation_classes, test_classes: by label of their splits, under a class split; else empty, and the
+        labels of all splits are those of `class_names`.
     """
 
     name: str
@@ -28,6 +30,13 @@ class DataInfo:
     class_counts: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    validation_classes: tuple[str, ...] = ()
+    test_classes: tuple[str, ...] = ()
+
+    @property
+    def few_shot(self) -> bool:
+        """Whether the splits hold different classes, so that their labels mean nothing to the base classifier."""
+        return bool(self.test_classes or self.validation_classes)
 
     @property
     def num_classes(self) -> int:
@@ -41,7 +50,7 @@ class DataInfo:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "DataInfo":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; fields that an older version did not write have their defaults."""
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
 
 

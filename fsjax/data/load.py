@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fsjax.data import random, subsets
+from fsjax.data.by_class import Classes, divide, hold_out
 from fsjax.data.config import DataConfig, parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.examples import (
@@ -19,7 +20,7 @@ from fsjax.data.examples import (
     without_unreadable,
 )
 from fsjax.data.info import DataInfo
-from fsjax.data.sources import Part, Source, check_labels, load_source
+from fsjax.data.sources import Part, check_labels, load_source
 
 # "auto" keeps decoded images in memory up to this size.
 ARRAYS_BYTES = 2 * 10**9
@@ -34,9 +35,11 @@ class Splits:
     """The data of a run.
 
     Attributes:
-      train, validation, test: the examples; None for a split that there is not.
+      train, validation, test: the examples; None for a split that there is not. Under a class split those of
+        the base, the validation and the novel classes, each with labels of its own from 0.
       info: facts about them.
       notes: what a user should know of how they were read and chosen.
+      base: images of the base classes that were kept out of training (`data.base_holdout`), labelled as `train`.
     """
 
     train: Examples
@@ -44,14 +47,20 @@ class Splits:
     test: Examples | None
     info: DataInfo
     notes: tuple[str, ...] = ()
+    base: Examples | None = None
 
 
 def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
     """The splits that `config.data` describes.
 
     In this order: the source is read and checked; a test part is taken out where it has none; the training
-      split is
-    made long-tailed; it is limited; the validation part is taken out of what remains.
+    split is made long-tailed; it is limited; the validation part is taken out of what remains.
+
+    With a class split (`config.data.class_split`), all parts of the source are put together and divided by class
+    instead: `train` holds the base classes, `validation` and `test` the others, each with labels of its own;
+    `data.base_holdout` images of each base class become `base`; then the training split is made long-tailed, and
+    it and the test split are limited. Classes and images of `validation`, `test` and `base` do not depend on the
+    seed.
 
     Args:
       config: a mapping of the fields of `DataConfig`; what it leaves out keeps its default.
@@ -65,24 +74,28 @@ def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
     if len(source.class_names) < 2:
         raise DataError(f"{source.name} has one class only; there is nothing to classify")
     notes = list(source.notes)
-    parts = {}
-    for split in ("train", "validation", "test"):
-        part = getattr(source, split)
-        if part is not None:
-            if not len(part):
-                raise DataError(f"the {split} split of {source.name} holds no examples")
-            check_labels(part, len(source.class_names))
-            if parsed.on_error == "skip":
-                part, note = without_unreadable(part)
-                notes += [f"{split}: {note}"] if note else []
-            parts[split] = part
-    parts = _choose(parts, source, parsed, seed, notes)
-    return _splits(parts, source, parsed, notes)
+    parts = {split: part for split in ("train", "validation", "test") if (part := getattr(source, split)) is not None}
+    for split, part in parts.items():
+        if not len(part):
+            raise DataError(f"the {split} split of {source.name} holds no examples")
+        check_labels(part, len(source.class_names))
+    classes = {"train": source.class_names}
+    if parsed.class_split.name:
+        parts, classes = divide(source, parsed, notes)
+    if parsed.on_error == "skip":
+        for split, part in parts.items():
+            parts[split], note = without_unreadable(part)
+            notes += [f"{split}: {note}"] if note else []
+    choose = _choose_by_class if parsed.class_split.name else _choose
+    parts = choose(parts, source.name, classes, parsed, seed, notes)
+    return _splits(parts, source.name, classes, parsed, notes)
 
 
-def _choose(parts: dict[str, Part], source: Source, config: DataConfig, seed: int, notes: list[str]) -> dict[str, Part]:
+def _choose(
+    parts: dict[str, Part], name: str, classes: Classes, config: DataConfig, seed: int, notes: list[str]
+) -> dict[str, Part]:
     """The parts of the run, out of those of the source; says in `notes` what was chosen."""
-    names = source.class_names
+    names = classes["train"]
     train, test, validation = parts["train"], parts.get("test"), parts.get("validation")
     if test is None and config.test_fraction:
         rest, taken = subsets.stratified(
@@ -91,21 +104,12 @@ def _choose(parts: dict[str, Part], source: Source, config: DataConfig, seed: in
         )  # fmt: skip
         notes.append(f"the test part is {config.test_fraction:g} of each class, the same for every seed")
         train, test = train.take(rest), train.take(taken)
-    if config.longtail_ratio > 1:
-        train = train.take(subsets.longtail(train.labels, ratio=config.longtail_ratio, class_names=names, seed=seed))
-        notes.append(f"long-tailed training split, ratio {config.longtail_ratio:g}, drawn with seed {seed}")
-    limits = (("train", train, config.limit.train, seed), ("test", test, config.limit.test, FIXED_SEED))
-    cut = {}
-    for split, part, limit, of_seed in limits:
-        if part is not None and limit and limit < len(part):
-            notes.append(f"limited: {limit} of {len(part)} {split} examples, classes as even as they allow")
-            part = part.take(subsets.limited(part.labels, limit=limit, num_classes=len(names), seed=of_seed))
-        cut[split] = part
-    train, test = cut["train"], cut["test"]
+    train = _cut_training(train, names, config, seed, notes)
+    test = _limit(test, "test", config.limit.test, len(names), FIXED_SEED, notes)
     if config.validation:
         if validation is not None:
             raise DataError(
-                f"{source.name} has a validation part of its own; data.validation={config.validation:g} "
+                f"{name} has a validation part of its own; data.validation={config.validation:g} "
                 "would take another one: set it to 0"
             )
         rest, taken = subsets.stratified(
@@ -118,7 +122,37 @@ def _choose(parts: dict[str, Part], source: Source, config: DataConfig, seed: in
     return {split: part for split, part in chosen.items() if part is not None}
 
 
-def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: list[str]) -> Splits:
+def _choose_by_class(
+    parts: dict[str, Part], name: str, classes: Classes, config: DataConfig, seed: int, notes: list[str]
+) -> dict[str, Part]:
+    """As `_choose`, under a class split."""
+    chosen, names = dict(parts), classes["train"]
+    if config.base_holdout:
+        chosen["train"], chosen["base"] = hold_out(parts["train"], config.base_holdout, names, seed=FIXED_SEED)
+        notes.append(f"{config.base_holdout} images of each base class are held out, the same for every seed")
+    chosen["train"] = _cut_training(chosen["train"], names, config, seed, notes)
+    if "test" in chosen:
+        count = len(classes["test"])
+        chosen["test"] = _limit(chosen["test"], "test", config.limit.test, count, FIXED_SEED, notes)
+    return chosen
+
+
+def _cut_training(train: Part, names: tuple[str, ...], config: DataConfig, seed: int, notes: list[str]) -> Part:
+    """The training part, made long-tailed and limited as the config has it."""
+    if config.longtail_ratio > 1:
+        train = train.take(subsets.longtail(train.labels, ratio=config.longtail_ratio, class_names=names, seed=seed))
+        notes.append(f"long-tailed training split, ratio {config.longtail_ratio:g}, drawn with seed {seed}")
+    return _limit(train, "train", config.limit.train, len(names), seed, notes)
+
+
+def _limit(part: Part | None, split: str, limit: int, num_classes: int, seed: int, notes: list[str]) -> Part | None:
+    if part is None or not limit or limit >= len(part):
+        return part
+    notes.append(f"limited: {limit} of {len(part)} {split} examples, classes as even as they allow")
+    return part.take(subsets.limited(part.labels, limit=limit, num_classes=num_classes, seed=seed))
+
+
+def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataConfig, notes: list[str]) -> Splits:
     train, share = parts["train"], share_kept(config.augment.crop)
     reference = find_reference(train, config.image_size)
     shape = reference.shape
@@ -131,24 +165,35 @@ def _splits(parts: dict[str, Part], source: Source, config: DataConfig, notes: l
     examples: dict[str, Examples] = {}
     for split, part in parts.items():
         if memory == "arrays":
-            examples[split] = load_arrays(part, config.image_size, share, reference)
+            examples[split] = load_arrays(part, config.image_size, share, reference, resize=config.resize)
         else:
-            examples[split] = StreamExamples(part, config.image_size, share, reference)
+            examples[split] = StreamExamples(part, config.image_size, share, reference, config.resize)
+    if config.image_size and (config.augment.crop == "random_resized" or train.image_shape != shape):
+        notes.append(f"images are cropped and resized to {shape[0]}×{shape[1]}, {config.resize} filter, antialiased")
     notes.append(
         f"{decoded / 1e6:,.1f} MB of decoded images "
         + ("in memory" if memory == "arrays" else "read and decoded as needed")
     )
     mean, std = _normalization(config.normalization, examples["train"], notes)
     info = DataInfo(
-        name=source.name,
-        class_names=source.class_names,
+        name=name,
+        class_names=classes["train"],
         image_shape=tuple(int(n) for n in shape),
         counts={split: len(part) for split, part in parts.items()},
-        class_counts=tuple(np.bincount(train.labels, minlength=len(source.class_names)).tolist()),
+        class_counts=tuple(np.bincount(train.labels, minlength=len(classes["train"])).tolist()),
         mean=mean,
         std=std,
+        validation_classes=classes.get("validation", ()),
+        test_classes=classes.get("test", ()),
     )
-    return Splits(examples["train"], examples.get("validation"), examples.get("test"), info, notes=tuple(notes))
+    return Splits(
+        train=examples["train"],
+        validation=examples.get("validation"),
+        test=examples.get("test"),
+        info=info,
+        notes=tuple(notes),
+        base=examples.get("base"),
+    )
 
 
 def _normalization(name: str, train: Examples, notes: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -53,20 +53,21 @@ def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
-def centre_crop(image: np.ndarray, size: int, share: float) -> np.ndarray:
-    """The centred square of `share` of the shorter side, resized to `size` (bilinear, antialiased).
+def centre_crop(image: np.ndarray, size: int, share: float, *, resize: str = "bilinear") -> np.ndarray:
+    """The centred square of `share` of the shorter side, resized to `size` (antialiased).
 
     Args:
       image: uint8 `[height, width, channels]`.
       size: of the result, uint8 `[size, size, channels]`.
       share: in (0, 1].
+      resize: the filter, one of `fsjax.data.config.RESIZE`.
     """
     height, width = image.shape[:2]
     side = share * min(height, width)
-    return _resize(image, size, ((height - side) / 2, (width - side) / 2, side, side))
+    return _resize(image, size, ((height - side) / 2, (width - side) / 2, side, side), resize)
 
 
-def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray) -> np.ndarray:
+def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray, *, resize: str = "bilinear") -> np.ndarray:
     """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al.
     2015).
 
@@ -77,8 +78,9 @@ def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray) -> np.n
       image: uint8 `[height, width, channels]`.
       size: of the result, uint8 `[size, size, channels]`.
       words: uint32 `[CROP_WORDS]`, the draws.
+      resize: the filter, one of `fsjax.data.config.RESIZE`.
     """
-    return _resize(image, size, random_box(*image.shape[:2], words))
+    return _resize(image, size, random_box(*image.shape[:2], words), resize)
 
 
 def random_box(height: int, width: int, words: np.ndarray) -> tuple[int, int, int, int]:
@@ -95,11 +97,13 @@ def random_box(height: int, width: int, words: np.ndarray) -> tuple[int, int, in
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
+def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float], resize: str) -> np.ndarray:
     top, left, height, width = box
     grey = image.shape[-1] == 1
     picture = Image.fromarray(image[..., 0] if grey else image)
-    picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
+    # Pillow widens its filters by the factor of a reduction: that is the antialiasing.
+    box = (left, top, left + width, top + height)
+    picture = picture.resize((size, size), Image.Resampling[resize.upper()], box=box)
     pixels = np.asarray(picture)
     return pixels[..., None] if grey else pixels
 

@@ -16,6 +16,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 # Streams: what a draw is for, folded into the seed. The numbers are part of the data of a run: never reuse
 # one.
 ORDER, CROP, FLIP, MIX, PARTNER, VALIDATION, LONGTAIL, LIMIT, TEST, STATISTICS, FAKE = range(11)
+EPISODE, CLASSES, HOLDOUT = range(11, 14)
 
 
 def threefry2x32(key: Key, x0: np.ndarray, x1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +66,9 @@ def uniform(words: np.ndarray) -> np.ndarray:
     return (words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def below(words: np.ndarray, bound: int) -> np.ndarray:
+def below(words: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
     """int32 in [0, bound) from uint32 words; the remainder, so the bias is under bound / 2**32."""
-    return (words % np.uint32(bound)).astype(np.int32)
+    return (words % np.asarray(bound, np.uint32)).astype(np.int32)
 
 
 def permutation(base: Key, size: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from fsjax.errors import UserError, unknown
 from fsjax.losses.base import LossModule, LossOutput
 from fsjax.losses.center import CenterLoss
 from fsjax.losses.class_balanced import ClassBalancedLoss
+from fsjax.losses.cosine import CosineLoss
 from fsjax.losses.focal import FocalLoss
 from fsjax.losses.icu import IcuLoss
 from fsjax.losses.lgm import LgmLoss
@@ -24,6 +25,7 @@ __all__ = ["LOSSES", "LossModule", "LossOutput", "build_loss", "loss_options", "
 
 LOSSES: dict[str, type[LossModule]] = {
     "softmax": SoftmaxLoss,
+    "cosine": CosineLoss,
     "focal": FocalLoss,
     "class_balanced": ClassBalancedLoss,
     "mixup": MixupLoss,

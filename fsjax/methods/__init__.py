@@ -1,13 +1,22 @@
 """Methods: a paper = model + objective + prediction rule; one file each, one line here to add it."""
 
 from fsjax.errors import unknown
-from fsjax.methods import classification
+from fsjax.methods import classification, dense, imprinted, meta_baseline, prototypical
+from fsjax.methods.base import check_sections
 
-METHODS = {"classification": classification.build}
+METHODS = {
+    "classification": classification.build,
+    "dense": dense.build,
+    "imprinted": imprinted.build,
+    "prototypical": prototypical.build,
+    "meta_baseline": meta_baseline.build,
+}
 
 
 def build_method(config, info, *, axis_name=None):
-    """The method that `config.method` names, for data described by `info` (see `METHODS[...]`)."""
-    if config.method not in METHODS:
-        raise unknown("method", config.method, METHODS)
-    return METHODS[config.method](config, info, axis_name=axis_name)
+    """The method that `config.method.name` names, for data described by `info` (see `METHODS[...]`)."""
+    name = config.method.name
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    check_sections("config.method", config.method, ("name", *METHODS))
+    return METHODS[name](config, info, axis_name=axis_name)

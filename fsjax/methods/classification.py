@@ -1,4 +1,4 @@
-"""Classification: an encoder and a loss that owns the class parameters (softmax, ICU, L-GM, ...)."""
+"""Classification: an encoder and a loss that owns the class parameters (softmax, cosine, ICU, L-GM, ...)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,30 +9,28 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fsjax.errors import unknown
 from fsjax.losses import LOSSES, LossOutput, build_loss, mixed
-from fsjax.models import MODELS, build_model
+from fsjax.losses.cosine import MIN_TAU, CosineLoss
+from fsjax.methods.base import Method, Variables, build_encoder, check_sections, only
+from fsjax.methods.rules import Rule, own_pool
+from fsjax.models import Encoded
 
-Variables = Mapping[str, Any]
+# Scale of the similarities where the loss has learned none: the paper's at the start on miniImageNet.
+_TAU = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
+class Classification(Method):
     """Image -> embedding -> loss; the loss's own rule predicts.
 
-    The three functions that a training step needs are pure; the loop never asks which method it runs.
+    With the loss "softmax" or "cosine" and a pooling of the encoder ("gap", "gmp", "flatten") these are the linear and
+    cosine classifier baselines of few-shot learning (Lifchitz et al. 2019, Eq. 6 to 8).
 
     Attributes:
-      encoder: linen module, images `[batch, h, w, c]` -> `Encoded`.
       loss: linen module of `fsjax.losses`, features and labels -> `LossOutput`.
-      axis_name: the mapped axis that holds the devices, or None. Features are gathered over it before the
-        loss, so that losses that couple the examples of a batch (ICU's moments) do not depend on the
-        number of devices.
     """
 
-    encoder: Any
     loss: Any
-    axis_name: str | None = None
 
     @property
     def mixup_alpha(self) -> float:
@@ -41,7 +39,7 @@ class Classification:
 
     @property
     def dim(self) -> int:
-        """Width of the embedding."""
+        """Width of the features that the loss sees."""
         return self.loss.dim
 
     def init(self, rng: jax.Array, images: jax.Array) -> dict[str, Any]:
@@ -53,9 +51,8 @@ class Classification:
         """
         encoder_rng, loss_rng = jax.random.split(rng)
         encoded, encoder_vars = self.encoder.init_with_output(encoder_rng, images, train=False)
-        loss_vars = self.loss.init(
-            loss_rng, encoded.embedding, jnp.zeros(images.shape[0], jnp.int32), step=jnp.int32(0)
-        )
+        features = self.classified(encoded)[:, 0]
+        loss_vars = self.loss.init(loss_rng, features, jnp.zeros(images.shape[0], jnp.int32), step=jnp.int32(0))
         collections = {k: v for k, v in {**encoder_vars, **loss_vars}.items() if k != "params"}
         return {"params": {"encoder": encoder_vars["params"], "loss": loss_vars["params"]}, **collections}
 
@@ -76,16 +73,12 @@ class Classification:
           and the loss's own).
         """
         chex.assert_rank([batch["image"], batch["label"]], [4, 1])
-        encoded, updates = self.encoder.apply(
-            {"params": params["encoder"], **_only(collections, "batch_stats")},
-            batch["image"],
-            train=True,
-            mutable=["batch_stats"],
-        )
-        gather = self._gather
-        features = gather(encoded.embedding)
-        variables = {"params": params["loss"], **_only(collections, "loss_state")}
-        labels = gather(batch["label"])
+        encoded, updates = self.encode_in_training(params, collections, batch["image"])
+        features = self.gather(self.classified(encoded))
+        count = features.shape[1]
+        features = features.reshape(-1, features.shape[-1])
+        variables = {"params": params["loss"], **only(collections, "loss_state")}
+        labels = jnp.repeat(self.gather(batch["label"]), count)
 
         def against(labels: jax.Array) -> tuple[LossOutput, dict[str, Any]]:
             return self.loss.apply(variables, features, labels, step=step, mutable=["loss_state"])
@@ -96,8 +89,8 @@ class Classification:
         hits = (predicted == labels).astype(features.dtype)
         if "mixed_label" in batch:
             # Both sets of labels meet the same state of the loss; all that they give is mixed as the images were.
-            mix, other = gather(batch["mix"]).astype(features.dtype), gather(batch["mixed_label"])
-            share = jnp.mean(mix)
+            mix = jnp.repeat(self.gather(batch["mix"]).astype(features.dtype), count)
+            other, share = jnp.repeat(self.gather(batch["mixed_label"]), count), jnp.mean(mix)
             second, second_state = against(other)
             output = LossOutput(
                 mixed(output.per_example, second.per_example, mix),
@@ -106,7 +99,7 @@ class Classification:
             )
             loss_state = jax.tree.map(lambda a, b: mixed(a, b, share), loss_state, second_state)
             hits = mixed(hits, (predicted == other).astype(features.dtype), mix)
-        total = jnp.mean(output.per_example) + output.regularizer
+        total = self.reduce(output.per_example) + output.regularizer
         metrics = {
             **output.metrics,
             "loss": total,
@@ -115,16 +108,40 @@ class Classification:
         }
         return total, ({**collections, **updates, **loss_state}, metrics)
 
-    def embed(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
-        """Embeddings `[batch, dim]` float32 of normalised images, batch norm in inference mode."""
-        variables = {"params": params["encoder"], **_only(collections, "batch_stats")}
-        return self.encoder.apply(variables, images, train=False).embedding
+    def classified(self, encoded: Encoded) -> jax.Array:
+        """What the loss classifies of each image: `[batch, count, dim]`, here one vector, the embedding."""
+        return encoded.embedding[:, None]
+
+    def reduce(self, losses: jax.Array) -> jax.Array:
+        """The losses of all vectors of a batch as one number, here their mean."""
+        return jnp.mean(losses)
+
+    def scores(self, logits: jax.Array) -> jax.Array:
+        """Logits of all vectors of each image, `[batch, count, classes]`, as scores `[batch, classes]`."""
+        return logits[:, 0]
 
     def logits(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
         """Scores `[batch, classes]` by the loss's own rule; their argmax is the prediction."""
-        features = self.embed(params, collections, images)
-        variables = {"params": params["loss"], **_only(collections, "loss_state")}
-        return self.loss.apply(variables, features, method="logits")
+        features = self.classified(self.encode(params, collections, images))
+        batch, count, dim = features.shape
+        variables = {"params": params["loss"], **only(collections, "loss_state")}
+        logits = self.loss.apply(variables, features.reshape(batch * count, dim), method="logits")
+        return self.scores(logits.reshape(batch, count, -1))
+
+    def rule(self, params: Variables) -> Rule:
+        """Cosine to the prototypes of embeddings."""
+        pool = own_pool(self.encoder)
+        return Rule("cosine", pool, pool, self.scale(params))
+
+    def scale(self, params: Variables) -> float:
+        """The scale that the loss has learned for its cosines, if it has one."""
+        return max(float(params["loss"]["tau"]), MIN_TAU) if isinstance(self.loss, CosineLoss) else _TAU
+
+    def class_weights(self, params: Variables) -> tuple[str, jax.Array] | None:
+        """The weights of a cosine classifier; no other loss's parameters are comparable with prototypes."""
+        if not isinstance(self.loss, CosineLoss):
+            return None
+        return own_pool(self.encoder), params["loss"]["weights"]
 
     def weight_decay_mask(self, params: Variables) -> Any:
         """A tree of bools like `params`: False for the parameters that the loss keeps from weight decay."""
@@ -134,9 +151,6 @@ class Classification:
             return not (names[0] == "loss" and names[-1] in self.loss.NO_DECAY)
 
         return jax.tree_util.tree_map_with_path(decays, params)
-
-    def _gather(self, x: jax.Array) -> jax.Array:
-        return x if self.axis_name is None else lax.all_gather(x, self.axis_name, tiled=True)
 
 
 def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:
@@ -153,32 +167,17 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:
     Raises:
       UserError: for an unknown model or loss, or an option it does not have.
     """
-    model = config.model
-    _check_sections("config.model", model, ("name", "dtype", "sync_batch_norm", *MODELS))
-    _check_sections("config.loss", config.loss, ("name", *LOSSES))
-    encoder = build_model(
-        model.name,
-        dtype=model.dtype,
-        axis_name=axis_name if model.sync_batch_norm else None,
-        options=model.get(model.name, {}),
-    )
-    image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
-    encoded = jax.eval_shape(lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image)
-    loss = build_loss(
+    encoder, encoded = build_encoder(config, info, axis_name)
+    return Classification(encoder, build_config_loss(config, info, encoded.embedding.shape[-1]), axis_name=axis_name)
+
+
+def build_config_loss(config: Any, info: Any, dim: int) -> Any:
+    """The loss that `config.loss` names, for features of this width."""
+    check_sections("config.loss", config.loss, ("name", *LOSSES))
+    return build_loss(
         config.loss.name,
         num_classes=info.num_classes,
-        dim=encoded.embedding.shape[-1],
+        dim=dim,
         class_counts=info.class_counts,
         options=config.loss.get(config.loss.name, {}),
     )
-    return Classification(encoder, loss, axis_name)
-
-
-def _check_sections(path: str, section: Any, known: tuple[str, ...]) -> None:
-    for key in section:
-        if key not in known:
-            raise unknown(f"key in {path}:", key, known)
-
-
-def _only(variables: Variables, name: str) -> dict[str, Any]:
-    return {name: variables[name]} if name in variables else {}

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from fsjax.errors import UserError, unknown
-from fsjax.models import convnet, resnet, resnet_cifar, vgg
+from fsjax.models import convnet, resnet, resnet12, resnet_cifar, vgg, wide_resnet
 from fsjax.models.encoder import Encoded, Encoder
 from fsjax.models.pooling import POOLS
 
@@ -21,15 +21,21 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "cnn": convnet.cnn,
     "mnist_2d": convnet.mnist_2d,
     "mnist_100d": convnet.mnist_100d,
+    "c64f": convnet.c64f,
+    "c128f": convnet.c128f,
     "vgg13": vgg.vgg13,
+    "resnet12": resnet12.resnet12,
     "resnet18_cifar": resnet_cifar.resnet18_cifar,
     "resnet32": resnet_cifar.resnet32,
     "resnet32_bbn": resnet_cifar.resnet32_bbn,
+    "wrn28_10": wide_resnet.wrn28_10,
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+_BY_STAGE = ("stages", "widths", "convs", "blocks")  # options with a value for each stage
 
 
 def build_model(
@@ -63,6 +69,8 @@ def build_model(
         raise unknown("pool", options["pool"], POOLS)
     for option, value in options.items():
         _check_sizes(f"option {option}={value!r} of model {name!r}", value)
+        if option in _BY_STAGE and value in ((), []):
+            raise UserError(f"option {option}={value!r} of model {name!r}: a network needs at least one stage")
     try:
         return MODELS[name](**options, dtype=DTYPES[dtype], axis_name=axis_name)
     except TypeError as error:  # a number where a tuple belongs, or the reverse

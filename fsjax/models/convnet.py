@@ -1,4 +1,4 @@
-"""Plain convolutional networks: a general small one, and the two MNIST networks of the ICU paper."""
+"""Plain convolutional networks: a small one, few-shot learning's Conv-4, and the ICU paper's two for MNIST."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,17 +15,20 @@ from fsjax.models.pooling import check_poolable, max_pool_2x2
 class ConvNet(nn.Module):
     """Stages of 3x3 convolutions, each with batch normalisation and ReLU.
 
-    He normal initialisation over fan-in, as in the L-GM recipe's Caffe files ("msra").
-
     Attributes:
       stages: for each stage the output channels of its convolutions.
       pool_last: whether the last stage ends with the 2x2 max-pooling that ends all the others.
+      last_relu: whether the last convolution of all has a ReLU, as all the others have.
+      fan: "fan_in" or "fan_out" of the He normal initialisation; the L-GM recipe's Caffe files ("msra") have
+        the first.
       dtype: compute dtype; parameters are float32.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
 
     stages: tuple[tuple[int, ...], ...]
     pool_last: bool = True
+    last_relu: bool = True
+    fan: str = "fan_in"
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -34,12 +37,14 @@ class ConvNet(nn.Module):
         """Maps `[batch, h, w, c]` to the maps after each stage and its pooling: "stage1", "stage2", ..."""
         pooled = len(self.stages) - (not self.pool_last)
         check_poolable(images.shape, pooled)
+        common = {"fan": self.fan, "dtype": self.dtype, "axis_name": self.axis_name}
+        last = f"stage{len(self.stages)}_conv{len(self.stages[-1])}"
         x, maps = images, {}
         for number, widths in enumerate(self.stages, 1):
             for index, width in enumerate(widths, 1):
-                x = ConvBN(width, dtype=self.dtype, axis_name=self.axis_name, name=f"stage{number}_conv{index}")(
-                    x, train=train
-                )
+                name = f"stage{number}_conv{index}"
+                activation = nn.relu if self.last_relu or name != last else None
+                x = ConvBN(width, activation=activation, name=name, **common)(x, train=train)
             if number <= pooled:
                 x = max_pool_2x2(x)
             maps[f"stage{number}"] = x
@@ -118,3 +123,53 @@ def mnist_100d(
       axis_name: device axis for synchronised batch statistics.
     """
     return cnn(stages=stages, pool="flatten", dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name)
+
+
+def c64f(
+    *,
+    widths: Sequence[int] = (64, 64, 64, 64),
+    last_relu: bool = True,
+    pool: str = "flatten",
+    dim: int | None = None,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """Conv-4 of few-shot learning: four 3x3 convolutions, each with batch normalisation, ReLU and 2x2 max-pooling.
+
+    Vinyals et al. 2016, Sec. 4.1; 84x84 images become maps of 5x5x64, flattened. He normal initialisation over
+    fan-out, as in gidariss/FewShotWithoutForgetting, and no biases: the normalisation has them.
+
+    Args:
+      widths: output channels by stage.
+      last_relu: whether the last stage has its ReLU. Gidaris & Komodakis leave it out before their cosine
+        classifier, which then sees both signs.
+      pool: "gap", "gmp" or "flatten".
+      dim: width of a linear layer after the pooling (None: no such layer).
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    stages = tuple((width,) for width in widths)
+    backbone = ConvNet(stages, last_relu=last_relu, fan="fan_out", dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+
+
+def c128f(
+    *,
+    widths: Sequence[int] = (64, 64, 128, 128),
+    last_relu: bool = True,
+    pool: str = "flatten",
+    dim: int | None = None,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Encoder:
+    """Gidaris & Komodakis 2018's wider Conv-4: `c64f` with 128 channels in the last two stages.
+
+    Args:
+      widths: output channels by stage.
+      last_relu: whether the last stage has its ReLU; theirs has not with the cosine classifier.
+      pool: "gap", "gmp" or "flatten".
+      dim: width of a linear layer after the pooling (None: no such layer).
+      dtype: compute dtype.
+      axis_name: device axis for synchronised batch statistics.
+    """
+    return c64f(widths=widths, last_relu=last_relu, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 HE_NORMAL = {
     "fan_in": nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
     "fan_out": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    # Their Eq. 15, 2 / (1 + slope²) in the place of 2, for a leaky ReLU of slope 0.1.
+    "fan_out_leaky": nn.initializers.variance_scaling(2.0 / (1 + 0.1**2), "fan_out", "normal"),
 }
 
 
@@ -47,17 +49,40 @@ def batch_norm(*, train: bool, dtype: Any, axis_name: str | None, name: str) -> 
     )
 
 
-class ConvBN(nn.Module):
-    """A convolution without bias, batch normalisation, and an activation.
+def convolution(features: int, *, kernel: int, stride: int, fan: str, dtype: Any, name: str) -> nn.Conv:
+    """A convolution without bias, padded by `kernel // 2` on every side, as in PyTorch.
 
-    Padding is `kernel // 2` on every side, as in PyTorch. XLA's "SAME" differs when a stride of 2 meets an
-    even size: it pads the bottom and the right only.
+    XLA's "SAME" differs when a stride of 2 meets an even size: it pads the bottom and the right only.
+
+    Args:
+      features: output channels.
+      kernel: odd side of the square kernel.
+      stride: in both directions.
+      fan: a key of `HE_NORMAL`, the initialisation.
+      dtype: compute dtype; the kernel is float32.
+      name: of the module.
+    """
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        strides=stride,
+        padding=kernel // 2,
+        use_bias=False,
+        kernel_init=HE_NORMAL[fan],
+        dtype=dtype,
+        param_dtype=jnp.float32,
+        name=name,
+    )
+
+
+class ConvBN(nn.Module):
+    """A `convolution`, batch normalisation, and an activation.
 
     Attributes:
       features: output channels.
       kernel: odd side of the square kernel.
       stride: in both directions.
-      fan: "fan_in" or "fan_out", the mode of the He normal initialisation.
+      fan: a key of `HE_NORMAL`, the initialisation.
       activation: None leaves the normalised output as it is.
       dtype: compute dtype; parameters are float32.
       axis_name: see `batch_norm`.
@@ -74,16 +99,7 @@ class ConvBN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w, c]` to `[batch, ceil(h / stride), ceil(w / stride), features]`."""
-        x = nn.Conv(
-            self.features,
-            (self.kernel, self.kernel),
-            strides=self.stride,
-            padding=self.kernel // 2,
-            use_bias=False,
-            kernel_init=HE_NORMAL[self.fan],
-            dtype=self.dtype,
-            param_dtype=jnp.float32,
-            name="conv",
-        )(x)
+        options = {"kernel": self.kernel, "stride": self.stride, "fan": self.fan, "dtype": self.dtype}
+        x = convolution(self.features, name="conv", **options)(x)
         x = batch_norm(train=train, dtype=self.dtype, axis_name=self.axis_name, name="bn")(x)
         return x if self.activation is None else self.activation(x)

@@ -7,22 +7,30 @@ import jax.numpy as jnp
 
 from fsjax.errors import UserError
 
+POOL_PADDINGS = ("valid", "same")  # an odd last row or column: dropped, or a window of its own
 
-def max_pool_2x2(x: jax.Array) -> jax.Array:
-    """Maximum over 2x2 windows at stride 2 without padding: an odd last row or column is dropped.
+
+def max_pool_2x2(x: jax.Array, *, padding: str = "valid") -> jax.Array:
+    """Maximum over 2x2 windows at stride 2.
 
     Written as the maximum of four strided slices. Forward and backward of 128 maps of 32x32x96 took 31 ms so
     against 206 ms for XLA's windowed reduction (jax 0.10.2, 2 CPU cores). Where values of a window tie, the
     gradient is shared among them.
 
     Args:
-      x: `[batch, h, w, channels]`, h and w at least 2.
+      x: `[batch, h, w, channels]` floats, h and w at least 2 if `padding` is "valid".
+      padding: a member of `POOL_PADDINGS`. "valid" drops an odd last row or column, "same" lets it be a
+        window of its own, as TensorFlow's padding of that name does.
 
     Returns:
-      `[batch, h // 2, w // 2, channels]`.
+      `[batch, h // 2, w // 2, channels]`, or `[batch, ceil(h / 2), ceil(w / 2), channels]` for "same".
     """
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    x = x[:, :height, :width]
+    height, width = x.shape[1:3]
+    if padding == "same":
+        bottom_right = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+        x = jnp.pad(x, bottom_right, constant_values=-jnp.inf) if height % 2 or width % 2 else x
+    else:
+        x = x[:, : height // 2 * 2, : width // 2 * 2]
     upper = jnp.maximum(x[:, 0::2, 0::2], x[:, 0::2, 1::2])
     lower = jnp.maximum(x[:, 1::2, 0::2], x[:, 1::2, 1::2])
     return jnp.maximum(upper, lower)

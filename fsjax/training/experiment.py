@@ -12,13 +12,14 @@ import optax
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.figures import MAX_CLASSES
-from fsjax.evaluation.metrics import summarize
 from fsjax.methods import build_method
 from fsjax.training import state as states
 from fsjax.training.optimizer import build_optimizer
 from fsjax.training.parallel import AXIS, DataParallel
 from fsjax.training.schedule import build_schedule
-from fsjax.training.step import make_eval_step, make_train_step
+from fsjax.training.scoring import build_scoring
+from fsjax.training.start import check_start
+from fsjax.training.step import make_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Experiment:
       steps: length of the run in optimizer steps.
       parallel: the devices.
       train_step: `(state, batches) -> (state, losses)`, compiled for all devices.
-      eval_step: `(params, collections, batch) -> sums`, compiled for all devices.
+      scoring: accuracy on validation and test data.
     """
 
     config: Any
@@ -45,7 +46,7 @@ class Experiment:
     steps: int
     parallel: DataParallel
     train_step: Callable[..., Any]
-    eval_step: Callable[..., Any]
+    scoring: Any
 
     def initial_state(self) -> states.TrainState:
         """The state at step 0, from the config's seed alone."""
@@ -65,17 +66,23 @@ class Experiment:
           start_step: the first optimizer step; the batches are those of a run that started at 0.
           lengths: how many optimizer steps each dispatch takes.
         """
-        train, info = self.config.train, self.splits.info
+        train = self.config.train
         # The pipeline's unit is the micro-batch: its rows are what the devices divide.
-        micro_batches = data.train_batches(
-            self.splits.train,
-            batch_size=train.batch_size // train.accumulate,
-            start_step=start_step * train.accumulate,
-            num_steps=(self.steps - start_step) * train.accumulate,
-            seed=self.config.seed,
-            augmentation=augmentation(self.config, self.method),
-            info=info,
-        )
+        common = {
+            "start_step": start_step * train.accumulate,
+            "num_steps": (self.steps - start_step) * train.accumulate,
+            "seed": self.config.seed,
+            "augmentation": augmentation(self.config, self.method),
+            "info": self.splits.info,
+        }
+        if self.method.episodes is not None:
+            episodes = self.method.episodes.per_step
+            micro_batches = data.episode_batches(
+                self.splits.train, spec=episode_spec(self.config), episodes_per_step=episodes, **common
+            )
+        else:
+            rows = train.batch_size // train.accumulate
+            micro_batches = data.train_batches(self.splits.train, batch_size=rows, **common)
         for length in lengths:
             parts = [next(micro_batches) for _ in range(length * train.accumulate)]
             shape = (length, train.accumulate)
@@ -83,30 +90,14 @@ class Experiment:
             batch = {k: v.reshape(*shape, *v.shape[1:]) for k, v in batch.items()}
             yield self.parallel.put(batch, batch_axis=2)
 
-    def evaluate(self, state: states.TrainState, examples: Any) -> dict[str, float]:
-        """Accuracy and the like of a replicated state on a split, every example counted once."""
-        batches = data.eval_batches(
-            examples,
-            batch_size=self.config.eval.batch_size,
-            info=self.splits.info,
-        )
-        total: dict[str, np.ndarray] = {}
-        for batch in batches:
-            batch = self.parallel.put({k: batch[k] for k in ("image", "label", "weight")}, batch_axis=0)
-            sums = self.parallel.single(self.eval_step(state.params, state.collections, batch))
-            for name, value in sums.items():
-                # float64 and int64 here: float32 sums would lose counts past 2**24.
-                value = np.asarray(value)
-                wide = value.astype(np.float64 if value.dtype.kind == "f" else np.int64)
-                total[name] = total.get(name, 0) + wide
-        return summarize(total, class_counts=self.splits.info.class_counts)
-
     def _metric_names(self, variables: dict[str, Any]) -> tuple[str, ...]:
         """Names of the metrics that a step gives, found without computing one."""
-        rows, shape = 2, self.splits.info.image_shape
+        rows = 2 if self.method.episodes is None else self.method.episodes.rows
+        shape = self.splits.info.image_shape
         batch = {
             "image": jax.ShapeDtypeStruct((rows, *shape), jnp.float32),
             "label": jax.ShapeDtypeStruct((rows,), jnp.int32),
+            "weight": jax.ShapeDtypeStruct((rows,), jnp.float32),
         }
         method = build_method(self.config, self.splits.info, axis_name=None)  # outside of the devices' axis
         collections = {k: v for k, v in variables.items() if k != "params"}
@@ -124,6 +115,44 @@ def augmentation(config: Any, method: Any) -> dict[str, Any]:
     return chosen
 
 
+def episode_spec(config: Any) -> data.EpisodeSpec:
+    """The training episodes of `config.episodes`."""
+    return data.parse_spec({name: config.episodes[name] for name in ("way", "shot", "query")})
+
+
+def images_per_step(config: Any, method: Any) -> int:
+    """Training images of an optimizer step."""
+    if method.episodes is None:
+        return config.train.batch_size
+    return method.episodes.rows * config.train.accumulate
+
+
+def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.Splits, parallel: DataParallel) -> None:
+    """Raise a `UserError` for batches that these data or devices cannot make."""
+    train, episodes = config.train, method.episodes
+    parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
+    if episodes is not None:
+        if train.batch_size:
+            raise UserError(
+                f"config.train.batch_size={train.batch_size}, but method {config.method.name!r} trains on episodes, and "
+                f"a step of {episodes.per_step} episodes has {episodes.rows} images: set it to 0, and "
+                "config.episodes.per_step as you like"
+            )
+        if config.train.steps == 0:
+            raise UserError("training on episodes has no epochs: set config.train.steps, and config.train.epochs to 0")
+        parallel.check_batch_size("images of a step's episodes", episodes.rows)
+        table = data.class_table(splits.train.labels, info.num_classes)
+        data.check_feasible(table, episode_spec(config), info.class_names, "the base classes")
+        return
+    if train.batch_size < 1:
+        raise UserError(f"config.train.batch_size={train.batch_size} must be at least 1")
+    parallel.check_batch_size("train.batch_size / train.accumulate", train.batch_size // train.accumulate)
+    if train.batch_size > sum(info.class_counts):
+        raise UserError(
+            f"config.train.batch_size={train.batch_size} is more than the {sum(info.class_counts)} training images"
+        )
+
+
 def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     """Build what a (checked) config describes.
 
@@ -132,20 +161,15 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     """
     parallel = DataParallel(backend=config.parallel.backend, num_devices=config.parallel.num_devices)
     train, info = config.train, splits.info
-    parallel.check_batch_size("train.batch_size / train.accumulate", train.batch_size // train.accumulate)
-    parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     method = build_method(config, info, axis_name=AXIS)
+    check_start(config, method)
+    _check_batches(config, method, info, splits, parallel)
     if config.figures.scatter and (method.dim != 2 or info.num_classes > MAX_CLASSES):
         raise UserError(
             f"config.figures.scatter draws features of 2 dimensions and up to {MAX_CLASSES} classes; here are "
             f"{method.dim} dimensions and {info.num_classes} classes: set it to False"
         )
-    if train.batch_size > sum(info.class_counts):
-        raise UserError(
-            f"config.train.batch_size={train.batch_size} is more than the {sum(info.class_counts)} training images"
-        )
-
-    steps_per_epoch = sum(info.class_counts) / train.batch_size
+    steps_per_epoch = sum(info.class_counts) / images_per_step(config, method)
     steps = train.steps or max(1, round(train.epochs * steps_per_epoch))
     schedule = build_schedule(
         config.schedule,
@@ -169,5 +193,5 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
             num_replicated=1,
             donate=True,
         ),
-        eval_step=parallel.lift(make_eval_step(method, axis_name=AXIS), batch_axis=0, num_replicated=2),
+        scoring=build_scoring(config, splits, method, parallel),
     )

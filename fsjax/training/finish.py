@@ -12,8 +12,9 @@ import numpy as np
 
 from fsjax import data
 from fsjax.evaluation.figures import feature_scatter
+from fsjax.evaluation.protocol import in_words
 from fsjax.training.checkpoints import DamagedError, load
-from fsjax.training.experiment import Experiment
+from fsjax.training.experiment import Experiment, images_per_step
 from fsjax.training.records import read_jsonl
 from fsjax.training.state import TrainState
 from fsjax.version import __version__
@@ -32,14 +33,15 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tra
     Returns:
       The (replicated) state that was selected, and what `result.json` holds.
     """
-    splits, parallel = experiment.splits, experiment.parallel
+    parallel = experiment.parallel
     state, selected = _select(experiment, state, folder)
-    test = experiment.evaluate(state, splits.test) if splits.test is not None else None
+    test = experiment.scoring.test(state)
     lines = read_jsonl(folder / "metrics.jsonl")
     validation = [x for x in lines if x["kind"] == "validation" and x["step"] == selected["step"]]
     train = [x for x in lines if x["kind"] == "train"]
     return state, {
         "name": experiment.config.name,
+        "method": experiment.config.method.name,
         "loss": experiment.config.loss.name,
         "seed": experiment.config.seed,
         "test": test,
@@ -47,7 +49,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tra
         "selected": selected,
         "training": {
             "steps": experiment.steps,
-            "batch_size": experiment.config.train.batch_size,
+            "batch_size": images_per_step(experiment.config, experiment.method),
             "last": _figures(train[-1]) if train else None,
             "seconds": sum(x["timing"]["seconds"] for x in lines),
             "parameters": _count(state.params, parallel),
@@ -63,9 +65,14 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tra
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """The result in a line."""
+    """The result in a line, or in one for each figure of a few-shot protocol."""
     test = result["test"]
-    score = f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples" if test else "no test data"
+    if test is None:
+        score = "no test data"
+    elif "figures" in test:
+        score = "\n".join(map(in_words, test["figures"]))
+    else:
+        score = f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples"
     return f"{score}; {result['selected']['why']} (step {result['selected']['step']})"
 
 

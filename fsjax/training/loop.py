@@ -19,6 +19,7 @@ from fsjax.training.experiment import Experiment, build_experiment
 from fsjax.training.finish import draw_features, finish, summary
 from fsjax.training.records import Progress, Records, write_json
 from fsjax.training.reporting import Reporter
+from fsjax.training.start import started
 from fsjax.training.state import TrainState
 from fsjax.training.xla import set_cpu_flags
 from fsjax.version import __version__
@@ -77,6 +78,8 @@ def _train(experiment: Experiment, folder: Path) -> TrainState:
         start, single = found or (0, single)
         if found:
             logger.info("continuing from step %d of %d", start, steps)
+        elif config.start_from:
+            single = started(single, config.start_from)
         best.drop_after(start)
         state = parallel.replicate(single)
         records = stack.enter_context(Records(folder, start_step=start))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsjax.errors import UserError
 from fsjax.training.checkpoints import Checkpoints
-from fsjax.training.experiment import Experiment
+from fsjax.training.experiment import Experiment, images_per_step
 from fsjax.training.records import Progress, Records
 from fsjax.training.state import CAUSES, Health, TrainState, reset_meters
 
@@ -42,7 +42,7 @@ class Reporter:
         figures["learning_rate"] = float(experiment.schedule(step - 1))
         # The clock knows the steps since the last log or resume only, the meters all since the last log.
         seconds, steps = time.perf_counter() - self._logged_at, step - self._logged_step
-        rate = steps * experiment.config.train.batch_size / seconds
+        rate = steps * images_per_step(experiment.config, experiment.method) / seconds
         self._records.add(step, "train", figures, {"images_per_second": rate, "seconds": seconds})
         self._progress.report(step, figures, rate, (experiment.steps - step) * seconds / max(steps, 1))
         self._logged_at, self._logged_step = time.perf_counter(), step
@@ -51,7 +51,7 @@ class Reporter:
     def validate(self, state: TrainState, step: int) -> tuple[TrainState, bool]:
         """Score the validation data; the state returned knows the best so far, and the bool if this is it."""
         experiment, begin = self._experiment, time.perf_counter()
-        figures = experiment.evaluate(state, experiment.splits.validation)
+        figures = experiment.scoring.validation(state)
         seconds = time.perf_counter() - begin
         self._logged_at += seconds
         self._records.add(step, "validation", figures, {"seconds": seconds})

@@ -10,14 +10,16 @@ from typing import Any
 from fsjax.errors import UserError, unknown
 
 # A dict is a section with exactly these keys; `dict` alone is a section whose keys its owner checks (the model's
-# options, a loss's, the data's).
+# options, a loss's, a method's, the data's).
 SCHEMA: dict[str, Any] = {
     "name": str,
-    "method": str,
     "seed": int,
+    "start_from": str,
+    "method": dict,
     "model": dict,
     "loss": dict,
     "data": dict,
+    "episodes": {"way": tuple, "shot": tuple, "query": tuple, "per_step": int},
     "optimizer": {
         "name": str, "learning_rate": float, "momentum": float, "nesterov": bool, "b1": float, "b2": float,
         "eps": float, "weight_decay": float, "decay_on": str, "clip_norm": float,
@@ -28,6 +30,11 @@ SCHEMA: dict[str, Any] = {
         "log_every": int, "eval_every": int, "checkpoint_every": int, "progress": bool,
     },
     "eval": {"batch_size": int},
+    "few_shot": {
+        "way": tuple, "shots": tuple, "query": tuple, "tasks": int, "implant_tasks": int, "classes": tuple,
+        "seed": int, "support_pool": str, "query_pool": str, "inference_tau": float,
+        "validation": {"shot": tuple, "query": tuple, "tasks": int},
+    },
     "parallel": {"backend": str, "num_devices": int},
     "figures": {"scatter": bool},
 }  # fmt: skip
@@ -35,7 +42,8 @@ SCHEMA: dict[str, Any] = {
 
 # Smallest value, and the one it must stay below.
 RANGES: dict[str, tuple[float, float]] = {
-    **{f"train.{k}": (1, math.inf) for k in ("batch_size", "accumulate", "steps_per_dispatch", "log_every")},
+    **{f"train.{k}": (1, math.inf) for k in ("accumulate", "steps_per_dispatch", "log_every")},
+    "train.batch_size": (0, math.inf),  # 0: the method trains on episodes
     "train.checkpoint_every": (1, math.inf),
     "train.eval_every": (0, math.inf),  # 0: only at the end
     "train.steps": (0, math.inf),
@@ -74,7 +82,7 @@ def check(config: Mapping[str, Any]) -> None:
             f"config.train.batch_size={train['batch_size']} cannot be divided into "
             f"config.train.accumulate={train['accumulate']} micro-batches"
         )
-    for section, keys in {"loss": ("name",), "model": ("name", "dtype", "sync_batch_norm")}.items():
+    for section, keys in {"loss": ("name",), "method": ("name",), "model": ("name", "dtype", "sync_batch_norm")}.items():
         for key in keys:
             if key not in config[section]:
                 raise UserError(f"config.{section}.{key} is missing")

@@ -20,7 +20,9 @@ def test_batch_norm_is_the_numpy_one():
     np.testing.assert_allclose(y, (x - 0.1 * mean) / np.sqrt(0.9 + 0.1 * var + 1e-5), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fan", "count"), [("fan_in", 9 * 40), ("fan_out", 9 * 160)])
+@pytest.mark.parametrize(
+    ("fan", "count"), [("fan_in", 9 * 40), ("fan_out", 9 * 160), ("fan_out_leaky", 9 * 160 * (1 + 0.1**2))]
+)
 def test_he_normal_is_a_normal_of_variance_two_over_fan(fan, count):
     kernel = np.asarray(HE_NORMAL[fan](jax.random.key(0), (3, 3, 40, 160), jnp.float32))
     np.testing.assert_allclose(kernel.var(), 2 / count, rtol=0.02)

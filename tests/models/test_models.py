@@ -1,4 +1,6 @@
+import json
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +14,14 @@ SIZES = {
     "cnn": (8, 8, 1),
     "mnist_2d": (28, 28, 1),
     "mnist_100d": (28, 28, 1),
+    "c64f": (84, 84, 3),
+    "c128f": (84, 84, 3),
     "vgg13": (32, 32, 3),
+    "resnet12": (84, 84, 3),
     "resnet18_cifar": (32, 32, 3),
     "resnet32": (32, 32, 3),
     "resnet32_bbn": (32, 32, 3),
+    "wrn28_10": (32, 32, 3),
     "resnet50": (224, 224, 3),
     "resnet101": (224, 224, 3),
 }
@@ -23,13 +29,23 @@ NARROW = {
     "cnn": {"stages": [[4], [6]]},
     "mnist_2d": {"stages": [[4], [6]], "hidden": [8]},
     "mnist_100d": {"stages": [[4], [6]], "dim": 5},
+    "c64f": {"widths": [4, 6]},
+    "c128f": {"widths": [4, 6]},
     "vgg13": {"widths": [4, 6, 8], "convs": [1, 1, 1]},
+    "resnet12": {"widths": [4, 6]},
     "resnet18_cifar": {"width": 4, "blocks": [1, 1]},
     "resnet32": {"width": 4, "blocks": [1, 1]},
     "resnet32_bbn": {"width": 4, "blocks": [1, 1]},
+    "wrn28_10": {"depth": 10, "widen": 1},
     "resnet50": {"width": 4, "blocks": [1, 1]},
     "resnet101": {"width": 4, "blocks": [1, 1]},
 }
+
+
+# Counts of METHODS §0 and sizes of its networks' maps, by arithmetic.
+VECTORS = Path(__file__).parents[1] / "vectors"
+PUBLISHED = json.loads((VECTORS / "parameter_counts.json").read_text())["expected"]
+SPATIAL = json.loads((VECTORS / "spatial_sizes.json").read_text())["expected"]["resnet12"]
 
 
 def shapes_of(name):
@@ -48,6 +64,12 @@ def conv(inputs, outputs, side=3):
     return side * side * inputs * outputs + 2 * outputs
 
 
+def pre_activation(inputs, outputs):
+    """Parameters of a block of a wide residual network: the first normalisation is of the inputs."""
+    shortcut = inputs * outputs if inputs != outputs else 0
+    return 2 * inputs + 9 * inputs * outputs + 2 * outputs + 9 * outputs * outputs + shortcut
+
+
 MNIST_CONVS = conv(1, 32) + conv(32, 32) + conv(32, 64) + conv(64, 64)
 BASIC = {width: 2 * conv(width, width) for width in (16, 32, 64)}
 COUNTS = {
@@ -56,6 +78,15 @@ COUNTS = {
     "mnist_100d": MNIST_CONVS + conv(64, 128) + (3 * 3 * 128 * 100 + 100),
     "vgg13": (
         (conv(3, 96) + 4 * conv(96, 96)) + (conv(96, 192) + 3 * conv(192, 192)) + (conv(192, 384) + 3 * conv(384, 384))
+    ),
+    "c64f": conv(3, 64) + 3 * conv(64, 64),
+    "c128f": conv(3, 64) + conv(64, 64) + conv(64, 128) + conv(128, 128),
+    "resnet12": PUBLISHED["resnet12_64_128_256_512"]["total"],
+    # Stem; each group's widening block and 3 more; the last normalisation.
+    "wrn28_10": (
+        9 * 3 * 16
+        + sum(pre_activation(i, o) + 3 * pre_activation(o, o) for i, o in ((16, 160), (160, 320), (320, 640)))
+        + 2 * 640
     ),
     # Published, less the linear classifier: kuangliu/pytorch-cifar, akamaster, torchvision (twice).
     "resnet18_cifar": 11_173_962 - (512 * 10 + 10),
@@ -75,14 +106,18 @@ MAPS = {
     "cnn": [(4, 32), (2, 64)],
     "mnist_2d": [(14, 32), (7, 64)],
     "mnist_100d": [(14, 32), (7, 64), (3, 128)],
+    "c64f": [(42, 64), (21, 64), (10, 64), (5, 64)],
+    "c128f": [(42, 64), (21, 64), (10, 128), (5, 128)],
     "vgg13": [(16, 96), (8, 192), (8, 384)],
+    "resnet12": list(zip(SPATIAL["valid"][1:], (64, 128, 256, 512), strict=True)),
     "resnet18_cifar": [(32, 64), (16, 128), (8, 256), (4, 512)],
     "resnet32": [(32, 16), (16, 32), (8, 64)],
     "resnet32_bbn": [(32, 16), (16, 32), (8, 128)],
+    "wrn28_10": [(32, 160), (16, 320), (8, 640)],
     "resnet50": [(56, 256), (28, 512), (14, 1024), (7, 2048)],
     "resnet101": [(56, 256), (28, 512), (14, 1024), (7, 2048)],
 }
-DIMS = {"mnist_2d": 2, "mnist_100d": 100}
+DIMS = {"mnist_2d": 2, "mnist_100d": 100, "c64f": 5 * 5 * 64, "c128f": 5 * 5 * 128}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -189,6 +224,43 @@ def test_imagenet_resnet_is_the_numpy_one(oracle, randomised):
     np.testing.assert_allclose(encode(model, variables, images).embedding, x.max((1, 2)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("last_relu", [True, False])
+def test_conv4_is_the_numpy_one(last_relu, oracle, randomised):
+    options = {"widths": (5, 6), "last_relu": last_relu, "pool": "gap"}
+    model = build_model("c128f", options=options)
+    images = np.random.default_rng(0).normal(size=(2, 9, 10, 3))
+    variables = randomised(model, images)
+    params, stats = variables["params"]["backbone"], variables["batch_stats"]["backbone"]
+    x = oracle.max_pool(relu(oracle.conv_bn(images, params["stage1_conv1"], stats["stage1_conv1"])), 2, 2)
+    x = oracle.conv_bn(x, params["stage2_conv1"], stats["stage2_conv1"])
+    x = oracle.max_pool(relu(x) if last_relu else x, 2, 2)
+    assert (x < 0).any() != last_relu
+    np.testing.assert_allclose(encode(model, variables, images).maps["stage2"], x, rtol=1e-4, atol=1e-5)
+
+
+def test_wide_resnet_is_the_numpy_one(oracle, randomised):
+    model = build_model("wrn28_10", options={"depth": 16, "widen": 1})
+    images = np.random.default_rng(0).normal(size=(2, 7, 8, 3))  # an odd and an even size before the stride
+    variables = randomised(model, images)
+    params, stats = variables["params"]["backbone"], variables["batch_stats"]["backbone"]
+
+    x = oracle.convolve(images, params["stem"]["kernel"])
+    for stage in (1, 2, 3):
+        for index in (1, 2):
+            p, s = params[f"stage{stage}_block{index}"], stats[f"stage{stage}_block{index}"]
+            stride = 2 if stage > 1 and index == 1 else 1
+            active = relu(oracle.normalise(x, p["bn1"], s["bn1"]))
+            y = oracle.convolve(active, p["conv1"]["kernel"], stride)
+            y = oracle.convolve(relu(oracle.normalise(y, p["bn2"], s["bn2"])), p["conv2"]["kernel"])
+            # widen=1 keeps 16 channels in the first group, so that only the strided blocks project.
+            assert ("shortcut" in p) == (stride == 2)
+            if stride == 2:
+                x = active[:, ::2, ::2] @ np.asarray(p["shortcut"]["kernel"], np.float64)[0, 0]
+            x = x + y
+    x = relu(oracle.normalise(x, params["bn"], stats["bn"]))
+    np.testing.assert_allclose(encode(model, variables, images).embedding, x.mean((1, 2)), rtol=1e-4, atol=1e-5)
+
+
 def test_prelu_scales_the_negative_part_of_the_embedding(randomised):
     images = jax.random.normal(jax.random.key(1), (8, 8, 8, 1))
     plain, bent = (build_model("cnn", options={"stages": [[4]], "dim": 9, "prelu": on}) for on in (False, True))
@@ -204,7 +276,7 @@ def test_prelu_scales_the_negative_part_of_the_embedding(randomised):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vgg31", {}, r"unknown model 'vgg31'; known: cnn, mnist_100d, .*resnet101.*Did you mean 'vgg13'\?"),
+        ("vgg31", {}, r"unknown model 'vgg31'; known: c128f, c64f, cnn, .*resnet101.*Did you mean 'vgg13'\?"),
         ("vgg13", {"dtype": "float16"}, r"unknown model dtype 'float16'; known: bfloat16, float32"),
         (
             "vgg13",
@@ -213,6 +285,12 @@ def test_prelu_scales_the_negative_part_of_the_embedding(randomised):
         ),
         ("cnn", {"options": {"dtype": "float32"}}, r"unknown option of model 'cnn' 'dtype'"),
         ("cnn", {"options": {"pool": "gup"}}, r"unknown pool 'gup'; known: flatten, gap, gmp"),
+        ("resnet12", {"options": {"activation": "elu"}}, r"activation of resnet12 'elu'; known: leaky, relu, swish"),
+        ("resnet12", {"options": {"pool_padding": "full"}}, r"pool_padding of resnet12 'full'; known: same, valid"),
+        ("resnet12", {"options": {"widths": ()}}, r"option widths=\(\) of model 'resnet12': .* at least one stage"),
+        ("resnet12", {"options": {"widths": (4, 0)}}, r"widths=\(4, 0\).*whole numbers of at least 1"),
+        ("wrn28_10", {"options": {"depth": 27}}, r"depth=27: depths are 6n \+ 4 .*10, 16, 22, 28"),
+        ("wrn28_10", {"options": {"depth": 4}}, r"depth=4: depths are 6n \+ 4"),
         ("vgg13", {"options": {"widths": (4, 8)}}, r"vgg13 takes a width and a number.*widths=\(4, 8\)"),
     ],
 )
@@ -226,6 +304,7 @@ def test_what_cannot_be_built_is_named(name, arguments, message):
     [
         ("mnist_100d", (2, 7, 28, 1), "images of 7x28 are too small .* 3 times: at least 8x8 is needed"),
         ("vgg13", (2, 3, 3, 3), "at least 4x4"),
+        ("resnet12", (2, 84, 15, 3), "images of 84x15 are too small .* 4 times: at least 16x16"),
         ("cnn", (8, 8, 1), r"\[batch, height, width, channels\], .*\(8, 8, 1\)"),
     ],
 )

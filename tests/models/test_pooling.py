@@ -9,18 +9,22 @@ from fsjax.models.pooling import POOLS, max_pool_2x2
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 6), (2, 5), (3, 3)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_max_pool_2x2_is_the_windowed_one(size, dtype):
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_max_pool_2x2_is_the_windowed_one(size, dtype, padding):
     # All values differ, also in bfloat16, so that the gradient has one right answer.
     count = 2 * size[0] * size[1]
     values = np.random.default_rng(0).permutation(count) - count // 2
     x = jnp.asarray(values.reshape(2, *size, 1), dtype)
 
     def windowed(x):
-        return nn.max_pool(x, (2, 2), strides=(2, 2))
+        return nn.max_pool(x, (2, 2), strides=(2, 2), padding=padding.upper())
 
-    np.testing.assert_array_equal(max_pool_2x2(x), windowed(x))
+    def sliced(x):
+        return max_pool_2x2(x, padding=padding)
+
+    np.testing.assert_array_equal(sliced(x), windowed(x))
     weights = jnp.arange(1, windowed(x).size + 1, dtype=dtype).reshape(windowed(x).shape)
-    mine, truth = (jax.grad(lambda x, f=f: jnp.sum(weights * f(x)))(x) for f in (max_pool_2x2, windowed))
+    mine, truth = (jax.grad(lambda x, f=f: jnp.sum(weights * f(x)))(x) for f in (sliced, windowed))
     np.testing.assert_array_equal(mine, truth)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from fsjax.data.config import DataConfig
-from fsjax.data.sources import digits, fake, folder, tfds_source
-from fsjax.data.sources.part import Part, Source, check_labels
+from fsjax.data.sources import csv_images, digits, fake, folder, tfds_source
+from fsjax.data.sources.part import Part, Source, check_labels, merged
 
-__all__ = ["SOURCES", "Part", "Source", "check_labels", "load_source"]
+__all__ = ["SOURCES", "Part", "Source", "check_labels", "load_source", "merged"]
 
 SOURCES: dict[str, Callable[[DataConfig], Source]] = {
+    "csv": csv_images.load,
     "digits": digits.load,
     "fake": fake.load,
     "folder": folder.load,

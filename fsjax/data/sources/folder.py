@@ -7,7 +7,7 @@ import numpy as np
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.part import Part, Source, merged
 
 SUFFIXES = frozenset(
     ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
@@ -23,9 +23,12 @@ def load(config: DataConfig) -> Source:
     folder. Hidden files are passed over; so are files that are no images by their suffix, but `describe`
     counts them.
 
+    With a class split, the parts may hold different classes, as miniImageNet's usually do: all images of all of
+    them become one part, and the class split divides it.
+
     Raises:
-      DataError: for a missing root, fewer than two classes, class folders without images, and parts with
-        different classes.
+      DataError: for a missing root, fewer than two classes, class folders without images, and (without a
+        class split) parts with different classes.
     """
     if not config.path:
         raise DataError('data.name="folder" needs data.path, the folder that holds the class folders')
@@ -39,19 +42,31 @@ def load(config: DataConfig) -> Source:
         roots = {"train": root / config.train_split}
         roots |= dict(zip(("test", "validation"), others, strict=False))
 
-    class_names = _class_names(roots["train"])
-    for part in roots.values():
-        _check_same_classes(class_names, _class_names(part), roots["train"], part)
-    parts, notes = {}, []
+    if config.class_split.name:
+        # Parts by any of the usual names: it is the class split that says what they are for.
+        others = [root / name for name in _TEST_NAMES if (root / name).is_dir()] if roots["train"] != root else []
+        roots |= {path.name: path for path in others if path not in roots.values()}
+        class_names = tuple(sorted({name for part in roots.values() for name in _folders(part)}))
+    else:
+        class_names = _class_names(roots["train"])
+        for part in roots.values():
+            _check_same_classes(class_names, _class_names(part), roots["train"], part)
+    parts, notes = {}, [f"folder {root}"]
     for name, part in roots.items():
         parts[name], passed_over = _part(part, class_names, config.channels or 3)
         if passed_over:
             notes.append(f"{part}: passed over {passed_over} files that are no images by their suffix")
-    return Source(name=root.name, class_names=class_names, notes=(f"folder {root}", *notes), **parts)
+    if config.class_split.name:
+        parts = {"train": merged(list(parts.values()))}
+    return Source(name=root.name, class_names=class_names, notes=tuple(notes), **parts)
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _class_names(root: Path) -> tuple[str, ...]:
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = _folders(root)
     if len(names) < 2:
         found = f"only {names[0]!r}" if names else "none"
         raise DataError(f"{root} must hold a folder for each of at least two classes; it holds {found}")
@@ -74,6 +89,8 @@ def _part(root: Path, class_names: tuple[str, ...], channels: int) -> tuple[Part
     """The images below one root, and how many files are none."""
     paths, labels, passed_over = [], [], 0
     for label, name in enumerate(class_names):
+        if not (root / name).is_dir():  # under a class split: a class of another part
+            continue
         files = [
             path
             for path in sorted((root / name).rglob("*"))

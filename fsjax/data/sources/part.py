@@ -1,7 +1,7 @@
 """What a source gives: named classes, and parts whose images are read one at a time."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Part:
         """The part with only the examples at these positions."""
         return dataclasses.replace(self, labels=self.labels[positions], items=self.items[positions])
 
+    def relabelled(self, new: np.ndarray) -> "Part":
+        """The part with label `new[label]` instead of each label."""
+        return dataclasses.replace(self, labels=new[self.labels].astype(np.int32))
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -64,6 +68,23 @@ def array_part(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
         items=np.arange(len(images)),
         channels=images.shape[-1],
         image_shape=images.shape[1:],
+    )
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """One part of the examples of several, which follow each other; its items are 0, 1, ..."""
+    if len(parts) == 1:
+        return parts[0]
+    items = np.concatenate([part.items for part in parts])
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    shapes = {part.image_shape for part in parts}
+    return Part(
+        labels=np.concatenate([part.labels for part in parts]),
+        read=lambda item: parts[owner[item]].read(items[item]),
+        locate=lambda item: parts[owner[item]].locate(items[item]),
+        items=np.arange(len(items)),
+        channels=parts[0].channels,
+        image_shape=shapes.pop() if len(shapes) == 1 else None,
     )
 
 

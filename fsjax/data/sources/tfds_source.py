@@ -35,6 +35,8 @@ def load(config: DataConfig) -> Source:
     builder = _builder(config)
     label_feature = _features(builder, config)
     channels = config.channels or (1 if builder.info.features[config.image_key].shape[-1] == 1 else 3)
+    if config.class_split.name and config.test_split:
+        _check_apart(builder, config)
     parts = [
         _part(builder, split, config, channels)
         for split in (config.train_split, config.test_split)
@@ -70,7 +72,7 @@ def _builder(config: DataConfig) -> Any:
             f"TFDS has, for example, {', '.join(close)}" if close else "TFDS lists its own with tfds.list_builders()"
         )
         raise DataError(
-            f"data.name={config.name!r} is neither digits, folder nor fake, nor a data set that TFDS knows, "
+            f"data.name={config.name!r} is neither digits, folder, csv nor fake, nor a data set that TFDS knows, "
             f"nor prepared in {place}. {guess}"
         ) from error
     except (ValueError, RuntimeError) as error:
@@ -136,16 +138,39 @@ def _features(builder: Any, config: DataConfig) -> Any:
     return features[config.label_key]
 
 
-def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
-    from tensorflow_datasets.proto import tf_example_generated_pb2 as proto
-
+def _instructions(builder: Any, split: str) -> list[tuple[str, int, int]]:
+    """File, first record and number of records of a split's pieces."""
     try:
-        instructions = builder.info.splits[split].file_instructions
+        pieces = builder.info.splits[split].file_instructions
     except (KeyError, ValueError) as error:
         raise DataError(
             f"{builder.name} has no split {split!r}; it has: {', '.join(builder.info.splits)}. "
             "Set data.train_split and data.test_split"
         ) from error
+    return [(piece.filename, piece.skip, piece.take) for piece in pieces]
+
+
+def _check_apart(builder: Any, config: DataConfig) -> None:
+    """Raise a `DataError` if two splits that a class split puts together share examples."""
+    train, test = (_instructions(builder, split) for split in (config.train_split, config.test_split))
+    shared = sum(
+        max(0, min(skip + take, other_skip + other_take) - max(skip, other_skip))
+        for file, skip, take in train
+        for other, other_skip, other_take in test
+        if file == other
+    )
+    if shared:
+        raise DataError(
+            f"data.train_split={config.train_split!r} and data.test_split={config.test_split!r} share {shared:,} "
+            "examples of "
+            f"{builder.name}; a class split puts both together: name each example once, such as with test_split=''"
+        )
+
+
+def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
+    from tensorflow_datasets.proto import tf_example_generated_pb2 as proto
+
+    where = _instructions(builder, split)
     file_format = builder.info.file_format
     if file_format is not None and file_format.value != "tfrecord":
         raise DataError(f"{builder.data_path} is in {file_format.value} files; prepare it as tfrecord, TFDS's default")
@@ -157,7 +182,6 @@ def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
         feature = proto.Example.FromString(files[item]).features.feature[config.image_key]
         return decode(feature.bytes_list.value[0], channels)
 
-    where = [(i.filename, i.skip, i.take) for i in instructions]
     files, labels = records.scan(where, label_of, what=config.label_key)
     shape = builder.info.features[config.image_key].shape
     return Part(

@@ -1,0 +1,103 @@
+"""Images in one folder and lists of them beside it: the layout in which miniImageNet is handed on."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from fsjax.data.config import DataConfig
+from fsjax.data.errors import DataError
+from fsjax.data.pictures import decode
+from fsjax.data.sources.part import Part, Source
+
+LISTS = ("train.csv", "val.csv", "test.csv")
+_COLUMNS = ("filename", "label")
+_NAMED = 10
+
+
+def load(config: DataConfig) -> Source:
+    """The images `path/images/FILENAME` that `path/train.csv`, `val.csv` and `test.csv` list (Ravi & Larochelle 2017).
+
+    A list has a header and the columns `filename` and `label` (for miniImageNet a wnid); further columns are
+    passed over. The lists hold different classes, so this source is for class splits: all lists become one part,
+    and the class split divides it. Classes are in alphabetical order. A list that is not there is done without.
+
+    Raises:
+      DataError: without a class split; for missing folders, lists, columns or images, rows that are short, and
+        images that are listed twice.
+    """
+    if not config.class_split.name:
+        raise DataError(
+            'data.name="csv" lists other classes in each of its files, which is no data for ordinary classification: '
+            "set data.class_split.name, for example to mini_imagenet"
+        )
+    if not config.path:
+        raise DataError(
+            'data.name="csv" needs data.path, the folder that holds train.csv, val.csv, test.csv and images/'
+        )
+    root = Path(config.path).expanduser()
+    lists = [root / name for name in LISTS if (root / name).is_file()]
+    if not lists or not (root / "images").is_dir():
+        missing = [] if lists else [f"all of {', '.join(LISTS)}"]
+        missing += [] if (root / "images").is_dir() else ["the folder images"]
+        raise DataError(f"data.path={config.path} lacks {' and '.join(missing)}; lists and images are needed")
+    rows = [row for path in lists for row in _rows(path)]
+    paths = _paths(root / "images", [name for name, _ in rows])
+    class_names = tuple(sorted({label for _, label in rows}))
+    number = {name: label for label, name in enumerate(class_names)}
+    channels = config.channels or 3
+    part = Part(
+        labels=np.array([number[label] for _, label in rows], np.int32),
+        read=lambda item: decode(paths[item], channels),
+        locate=lambda item: paths[item],
+        items=np.arange(len(paths)),
+        channels=channels,
+    )
+    read = ", ".join(f"{path.name}" for path in lists)
+    return Source(name=root.name, class_names=class_names, train=part, notes=(f"images of {root}, by {read}",))
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """`(filename, label)` of each row of a list."""
+    # Spreadsheets put a mark (BOM) before the header, which "utf-8-sig" drops.
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, skipinitialspace=True)
+        absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if absent:
+            raise DataError(
+                f"{path} has no column {' and no column '.join(absent)}; its first line must be a header with "
+                f"{' and '.join(_COLUMNS)}, and is: {','.join(reader.fieldnames or ()) or 'empty'}"
+            )
+        rows = []
+        for row in reader:
+            name, label = ((row[column] or "").strip() for column in _COLUMNS)
+            if not name or not label:
+                raise DataError(f"{path}, line {reader.line_num}: a row needs a filename and a label")
+            rows.append((name, label))
+    if not rows:
+        raise DataError(f"{path} lists no image")
+    return rows
+
+
+def _paths(folder: Path, names: list[str]) -> list[str]:
+    """The files of the listed images; raises a `DataError` for those that are missing or listed twice."""
+    # One listing of the folder is far cheaper than 60,000 questions to a file system in the network.
+    there = {entry.name for entry in folder.iterdir()}
+    missing = [name for name in names if name not in there and not ("/" in name and (folder / name).is_file())]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(names)} listed images are missing in {folder}: {_some(missing)}. "
+            "Put them there, or take them off the lists"
+        )
+    seen: set[str] = set()
+    twice = [name for name in names if name in seen or seen.add(name)]
+    if twice:
+        raise DataError(
+            f"{len(twice)} images are listed more than once: {_some(twice)}. An image in two classes or two parts "
+            "would spoil the test: leave one row of each"
+        )
+    return [str(folder / name) for name in names]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -1,0 +1,158 @@
+"""The few-shot evaluation of a trained method: banks of features, made once, and the figures of a protocol."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fsjax import data
+from fsjax.errors import UserError
+from fsjax.evaluation.protocol import Figure, Protocol, make_figure
+from fsjax.evaluation.statistics import harmonic_mean
+from fsjax.evaluation.tasks import Bank, score_joint_tasks, score_tasks
+from fsjax.losses.similarity import unit
+from fsjax.methods.rules import Rule, check_features, overridden
+
+# Of normalised images `[rows, h, w, c]` and names, the features by name `[rows, ...]`.
+Extract = Callable[[np.ndarray, tuple[str, ...]], dict[str, Any]]
+
+_PARTS = {
+    "novel": ("test", "test_classes", "the novel classes"),
+    "validation": ("validation", "validation_classes", "the validation classes"),
+    "base": ("base", "class_names", "the base classes, on images kept out of training"),
+    "train": ("train", "class_names", "the base classes"),
+}
+
+
+def check_part(splits: data.Splits, classes: str, spec: data.EpisodeSpec) -> None:
+    """Raise a `UserError` unless these data can make such tasks of such classes.
+
+    Args:
+      splits: the data.
+      classes: of `fsjax.evaluation.protocol.CLASSES`.
+      spec: of the tasks.
+    """
+    for part in ("novel", "base") if classes == "both" else (classes,):
+        split, names, where = _PARTS[part]
+        examples, names = getattr(splits, split), getattr(splits.info, names)
+        if examples is None:
+            way_out = "set config.data.base_holdout above 0" if part == "base" else "choose a class split that has them"
+            raise UserError(f"there are no images of {where}: {way_out}, or leave {classes!r} out of few_shot.classes")
+        data.check_feasible(data.class_table(examples.labels, len(names)), spec, names, where)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluator:
+    """A trained method with its data; features of a split are computed when they are first needed, and kept.
+
+    Attributes:
+      method: see `fsjax.methods`.
+      params, collections: its trained variables, one copy.
+      splits: the data.
+      extract: computes features of images by name; see `extractor` for one device.
+      batch_size: images at once.
+      implants: options of the implants that adapt the network to each task; None for none.
+    """
+
+    method: Any
+    params: Any
+    collections: Any
+    splits: data.Splits
+    extract: Extract
+    batch_size: int
+    implants: Any = None
+    _banks: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def bank(self, part: str, names: tuple[str, ...]) -> Bank:
+        """Features by name of "novel", "validation", "base" (held-out) or "train" images."""
+        split, classes, where = _PARTS[part]
+        examples = getattr(self.splits, split)
+        known = self._banks.setdefault(part, {})
+        missing = tuple(name for name in names if name not in known)
+        if missing:
+            known.update(self._compute(examples, missing))
+        info = self.splits.info
+        return Bank.of({n: known[n] for n in names}, examples.labels, getattr(info, classes), where)
+
+    def figures(self, protocol: Protocol, *, episodes: data.Episodes | None = None) -> Iterator[Figure]:
+        """The figures of a protocol, one after the other.
+
+        Args:
+          protocol: what to evaluate.
+          episodes: a list of tasks that takes the place of the drawn ones; `protocol` then names one kind of classes,
+            and its way, shots, query, tasks and seed are not read.
+
+        Raises:
+          UserError: if the data or the method cannot do what the protocol asks.
+        """
+        rule = overridden(self.method.rule(self.params), protocol.rule_overrides)
+        check_features(self.method.encoder, rule.features)
+        specs, seed = protocol.specs(), protocol.seed
+        if episodes is not None:
+            if len(protocol.classes) > 1 or "both" in protocol.classes:
+                raise UserError("a list of episodes is of one kind of classes: novel, base or validation")
+            specs, seed = [data.parse_spec(episodes.facts["spec"])], episodes.facts["seed"]
+        for classes in protocol.classes:
+            for spec in specs:
+                check_part(self.splits, classes, spec)
+                facts = {"classes": classes, **spec.to_json(), "seed": seed, **_rule_facts(rule)}
+                if classes == "both":
+                    yield self._joint(rule, spec, protocol, facts)
+                    continue
+                bank = self.bank(classes, rule.features)
+                scores = score_tasks(bank, rule, spec=spec, seed=seed, tasks=protocol.tasks, episodes=episodes)
+                yield make_figure(scores, bank.class_names, facts)
+
+    def _joint(self, rule: Rule, spec: data.EpisodeSpec, protocol: Protocol, facts: dict[str, Any]) -> Figure:
+        novel, base = self.bank("novel", rule.features), self.bank("base", rule.features)
+        weights, origin = self._base_weights(rule)
+        scores = score_joint_tasks(novel, base, weights, rule, spec=spec, seed=protocol.seed, tasks=protocol.tasks)
+        means = {name: float(np.mean(scores[name].accuracy)) for name in ("novel", "base")}
+        facts = {
+            **facts,
+            **means,
+            "harmonic_mean": harmonic_mean(means["novel"], means["base"]),
+            "base_weights": origin,
+        }
+        return make_figure(scores["both"], base.class_names + novel.class_names, facts)
+
+    def _base_weights(self, rule: Rule) -> tuple[jax.Array, str]:
+        """What stands for the base classes, `[classes, dim]`, and its name for the report."""
+        known = self.method.class_weights(self.params)
+        # Weights of flattened maps are longer than pooled features are; all pooled features are of one length.
+        if known is not None and (known[0] == "flatten") == (rule.support_pool == "flatten"):
+            return known[1], "class weights"
+        bank = self.bank("train", (rule.support_pool,))
+        return class_means(bank, rule), "prototypes of the training images"
+
+    def _compute(self, examples: data.Examples, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for batch in data.eval_batches(examples, batch_size=self.batch_size, info=self.splits.info):
+            real = batch["weight"] > 0
+            for name, features in self.extract(batch["image"], names).items():
+                parts[name].append(np.asarray(features)[real])
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def class_means(bank: Bank, rule: Rule) -> jax.Array:
+    """The prototypes of all images of each class, `[classes, dim]`."""
+    features = bank.features[rule.support_pool]
+    features = unit(features) if rule.unit_support else features
+    labels = np.repeat(np.arange(len(bank.table.count)), bank.table.count)
+    sums = jax.ops.segment_sum(features[bank.table.order], jnp.asarray(labels), len(bank.table.count))
+    return sums / np.maximum(bank.table.count, 1)[:, None]
+
+
+def extractor(method: Any, params: Any, collections: Any) -> Extract:
+    """Features on the default device."""
+    features = jax.jit(method.features, static_argnames="names")
+    return lambda images, names: features(params, collections, images, names=names)
+
+
+def _rule_facts(rule: Rule) -> dict[str, Any]:
+    facts = dataclasses.asdict(rule)
+    # Everything else takes the largest similarity, whatever the scale.
+    return facts if rule.query_pool == "dense" else {name: v for name, v in facts.items() if name != "tau"}

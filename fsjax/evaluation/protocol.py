@@ -1,0 +1,145 @@
+"""What is evaluated: which classes, ways, shots, tasks and poolings; and a figure for each."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fsjax.data import EpisodeSpec, parse_spec
+from fsjax.errors import UserError, unknown
+from fsjax.evaluation.statistics import mean_interval
+from fsjax.evaluation.tasks import TaskScores
+
+# novel: tasks of novel classes. base: tasks of base classes, on images kept out of training. both: queries of novel
+# and base classes among the base classes and the task's novel ones (generalised few-shot learning).
+CLASSES = ("novel", "base", "both", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """An evaluation; the fields are those of `config.few_shot`.
+
+    Attributes:
+      way: classes of a task, a number or a pair (least, most).
+      shots: numbers of support images a class, each a number or a pair; each is evaluated for itself.
+      query: queries a class.
+      tasks: how many tasks.
+      implant_tasks: how many where implants are trained for each.
+      classes: of `CLASSES`.
+      seed: of the tasks, apart from the run's: every run meets the same ones.
+      support_pool, query_pool: in the place of the method's own; empty: its own.
+      inference_tau: scale of the similarities of dense queries in the place of the learned one; 0: that.
+    """
+
+    way: int | tuple[int, int] = 5
+    shots: tuple[int | tuple[int, int], ...] = (1, 5)
+    query: int | tuple[int, int] = 15
+    tasks: int = 10_000
+    implant_tasks: int = 5_000
+    classes: tuple[str, ...] = ("novel",)
+    seed: int = 0
+    support_pool: str = ""
+    query_pool: str = ""
+    inference_tau: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "implant_tasks"):
+            if not getattr(self, name) >= 1:
+                raise UserError(f"few_shot.{name}={getattr(self, name)} must be at least 1")
+        if not self.classes or not self.shots:
+            raise UserError("few_shot.classes and few_shot.shots must name at least one each")
+        for name in self.classes:
+            if name not in CLASSES:
+                raise unknown("few_shot.classes", name, CLASSES)
+        if self.inference_tau < 0:
+            raise UserError(f"few_shot.inference_tau={self.inference_tau} must be above 0, or 0 for the learned one")
+        self.specs()
+
+    def specs(self) -> list[EpisodeSpec]:
+        """The tasks of each number of shots."""
+        return [parse_spec(way=self.way, shot=shot, query=self.query) for shot in self.shots]
+
+    @property
+    def rule_overrides(self) -> dict[str, Any]:
+        """What replaces fields of the method's rule."""
+        return {"support_pool": self.support_pool, "query_pool": self.query_pool, "tau": self.inference_tau}
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> "Protocol":
+        """The protocol of `config.few_shot`.
+
+        Raises:
+          UserError: for an unknown key or a value that cannot be.
+        """
+        fields = {field.name for field in dataclasses.fields(cls)}
+        given = {name: value for name, value in dict(section).items() if name != "validation"}
+        for name in given:
+            if name not in fields:
+                raise unknown("key in config.few_shot", name, sorted(fields))
+        for name in ("shots", "classes"):
+            if name in given:
+                value = given[name]
+                given[name] = tuple(value) if isinstance(value, tuple | list) else (value,)
+        return cls(**given)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Figure:
+    """An accuracy over many tasks.
+
+    Attributes:
+      facts: the accuracy with its interval, and everything that it depends on, as JSON types.
+      accuracy: float64 `[tasks]`, of each task.
+    """
+
+    facts: dict[str, Any]
+    accuracy: np.ndarray
+
+    def __str__(self) -> str:
+        return in_words(self.facts)
+
+
+def make_figure(scores: TaskScores, class_names: tuple[str, ...], facts: Mapping[str, Any]) -> Figure:
+    """The figure of scored tasks.
+
+    Args:
+      scores: of the tasks.
+      class_names: by label.
+      facts: classes, way, shot, query, seed, pooling: see `fsjax.evaluation.few_shot`.
+    """
+    interval = mean_interval(scores.accuracy)
+    shares = scores.correct / np.maximum(scores.count, 1)
+    per_class = {
+        name: round(float(share), 6)
+        for name, share, count in zip(class_names, shares, scores.count, strict=True)
+        if count
+    }
+    found = {
+        "accuracy": interval.mean,
+        "interval": interval.half_width,
+        "deviation": interval.deviation,
+        "tasks": interval.count,
+        "episodes": scores.episodes,
+        "per_class": per_class,
+    }
+    return Figure({**facts, **found}, scores.accuracy)
+
+
+def in_words(figure: Mapping[str, Any]) -> str:
+    """A figure in a line, with its pooling, tasks, queries and episodes."""
+    shot, way, query = (_count(figure[name]) for name in ("shot", "way", "query"))
+    head = f"{figure['support_pool']}/{figure['query_pool']}" + (" + implants" if figure.get("implants") else "")
+    line = (
+        f"{figure['classes']:10} {way}-way {shot}-shot  {100 * figure['accuracy']:.2f} ± {100 * figure['interval']:.2f}"
+        f"  {head}, {query} queries a class, {figure['tasks']} tasks, seed {figure['seed']}, "
+        f"episodes {figure['episodes']}"
+    )
+    if "harmonic_mean" in figure:
+        novel, base, mean = (100 * figure[name] for name in ("novel", "base", "harmonic_mean"))
+        line += f"; novel queries {novel:.2f}, base queries {base:.2f}, harmonic mean {mean:.2f}"
+    return line
+
+
+def _count(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,56 @@
+"""Means over tasks with 95 % intervals, and paired differences of two methods on the same tasks."""
+
+import dataclasses
+
+import numpy as np
+
+from fsjax.errors import UserError
+
+# Two-sided 95 % of a normal: tasks are many (METHODS §0), so Student's t would give the same three digits.
+_Z = 1.96
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A mean over tasks.
+
+    Attributes:
+      mean: of the tasks.
+      half_width: of the 95 % confidence interval, `1.96 · deviation / sqrt(n)`.
+      deviation: standard deviation of the tasks, with n - 1.
+      count: n.
+    """
+
+    mean: float
+    half_width: float
+    deviation: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f}"
+
+
+def mean_interval(values: np.ndarray) -> Interval:
+    """The mean of values `[n]`, one a task, with its 95 % interval; NaN half-width for a single task."""
+    values = np.asarray(values, np.float64)
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return Interval(float(np.mean(values)), _Z * deviation / len(values) ** 0.5, deviation, len(values))
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Interval:
+    """The mean of `first - second` task by task: what the tasks have in common, their difficulty, cancels.
+
+    Args:
+      first, second: `[n]` accuracies of two methods on the same tasks in the same order.
+
+    Raises:
+      UserError: for different numbers of tasks.
+    """
+    if len(first) != len(second):
+        raise UserError(f"{len(first)} and {len(second)} tasks cannot be paired: evaluate both on the same episodes")
+    return mean_interval(np.asarray(first, np.float64) - np.asarray(second, np.float64))
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """`2ab / (a + b)`, 0 where both are: high only where both are."""
+    return 2 * first * second / (first + second) if first + second else 0.0

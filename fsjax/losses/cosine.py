@@ -1,0 +1,48 @@
+"""Softmax cross-entropy over a cosine classifier with a learned scale."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fsjax.losses.base import LossModule, LossOutput, check_at_least
+from fsjax.losses.similarity import scaled_cosine
+from fsjax.losses.softmax import softmax_cross_entropy
+
+# The learned scale never falls below this: at 0 the classifier would say nothing, and below 0 the opposite.
+MIN_TAU = 1e-2
+
+
+class CosineLoss(LossModule):
+    """Cross-entropy of scaled cosines (Qi et al. 2018; Gidaris & Komodakis 2018; Lifchitz et al. 2019, Eq. 6 to 8).
+
+    The parameters are `weights` `[num_classes, dim]`, one vector a class and no bias, and the scalar `tau`. On
+    flattened maps the cosine is that of the Frobenius product, Eq. 6.
+
+    Attributes:
+      tau_init: the scale at the start; the paper takes 10 on miniImageNet and 100 on FC100.
+    """
+
+    tau_init: float = 10.0
+
+    NO_DECAY = ("tau",)
+
+    def check_fields(self) -> None:
+        """Raises UserError for a scale that is below the least one."""
+        check_at_least("tau_init", self.tau_init, MIN_TAU)
+
+    def setup(self):
+        """Makes the class vectors, of length about 1, and the scale."""
+        init = nn.initializers.normal(self.dim**-0.5)
+        self.weights = self.param("weights", init, (self.num_classes, self.dim))
+        self.tau = self.param("tau", nn.initializers.constant(self.tau_init), ())
+
+    def logits(self, features: jax.Array) -> jax.Array:
+        """Returns `[batch, num_classes]` scaled cosines."""
+        return scaled_cosine(self.prepare(features), self.weights, jnp.maximum(self.tau, MIN_TAU))
+
+    def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
+        """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""
+        per_example = softmax_cross_entropy(self.logits(features), labels)
+        return LossOutput(per_example, jnp.zeros(()), {"tau": self.tau})

@@ -1,0 +1,130 @@
+"""What all methods share: an encoder, its features, and what the devices do together."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fsjax.errors import UserError, unknown
+from fsjax.methods.rules import Rule, features_of
+from fsjax.models import MODELS, Encoded, Encoder, build_model
+
+Variables = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """An encoder with an objective and a rule of prediction; the base of all methods.
+
+    A subclass has `init`, `objective` and `logits` (see `fsjax.methods.classification`), all of them pure; the
+    training loop never asks which one it runs.
+
+    Attributes:
+      encoder: linen module, images `[batch, h, w, c]` -> `Encoded`.
+      axis_name: the mapped axis that holds the devices, or None. Features are gathered over it before a loss, so
+        that losses that couple the examples of a batch do not depend on the number of devices.
+    """
+
+    encoder: Encoder
+    axis_name: str | None = dataclasses.field(default=None, kw_only=True)
+
+    # The episodes that a training batch is made of; None where it is made of single examples.
+    episodes = None
+    # Mixup strength that the method asks of the data pipeline; 0 for none.
+    mixup_alpha = 0.0
+    # Options of the implants that adapt the network to each task; None for none.
+    implants = None
+    # Whether training must start from another run's encoder.
+    needs_start = False
+
+    def encode(self, params: Variables, collections: Variables, images: jax.Array) -> Encoded:
+        """Embeddings and maps of normalised images `[batch, h, w, c]`, batch norm in inference mode."""
+        variables = {"params": params["encoder"], **only(collections, "batch_stats")}
+        return self.encoder.apply(variables, images, train=False)
+
+    def embed(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
+        """Embeddings `[batch, dim]` float32 of normalised images, batch norm in inference mode."""
+        return self.encode(params, collections, images).embedding
+
+    def features(
+        self, params: Variables, collections: Variables, images: jax.Array, names: tuple[str, ...]
+    ) -> dict[str, jax.Array]:
+        """Features of normalised images by name, see `fsjax.methods.rules.features_of`."""
+        return features_of(self.encode(params, collections, images), names)
+
+    def rule(self, params: Variables) -> Rule:
+        """The rule by which the method classifies the queries of a few-shot task."""
+        raise NotImplementedError
+
+    def class_weights(self, params: Variables) -> tuple[str, jax.Array] | None:
+        """Weights of the training classes that stand beside prototypes, with the name of the features they fit.
+
+        Returns:
+          The name of the features and `[classes, dim]`; None where the method has learned no such weights.
+        """
+        return None
+
+    def weight_decay_mask(self, params: Variables) -> Any:
+        """A tree of bools like `params`: False for the parameters that no weight decay may touch."""
+        return jax.tree.map(lambda _: True, params)
+
+    def encode_in_training(
+        self, params: Variables, collections: Variables, images: jax.Array
+    ) -> tuple[Encoded, dict[str, Any]]:
+        """The encoder in training mode: what it says of this device's images, and its new batch statistics."""
+        variables = {"params": params["encoder"], **only(collections, "batch_stats")}
+        return self.encoder.apply(variables, images, train=True, mutable=["batch_stats"])
+
+    def gather(self, x: jax.Array) -> jax.Array:
+        """The rows of all devices, in order."""
+        return x if self.axis_name is None else lax.all_gather(x, self.axis_name, tiled=True)
+
+
+def only(variables: Variables, name: str) -> dict[str, Any]:
+    """The collection of this name, if there is one."""
+    return {name: variables[name]} if name in variables else {}
+
+
+def build_encoder(config: Any, info: Any, axis_name: str | None) -> tuple[Encoder, Encoded]:
+    """The network that `config.model` names, and the shapes of what it says of one image.
+
+    Raises:
+      UserError: for an unknown network, or an option it does not have.
+    """
+    model = config.model
+    check_sections("config.model", model, ("name", "dtype", "sync_batch_norm", *MODELS))
+    encoder = build_model(
+        model.name,
+        dtype=model.dtype,
+        axis_name=axis_name if model.sync_batch_norm else None,
+        options=model.get(model.name, {}),
+    )
+    image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
+    encoded = jax.eval_shape(lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image)
+    return encoder, encoded
+
+
+def options(config: Any, name: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """The options `config.method.NAME`, all of them and no others.
+
+    Raises:
+      UserError: for one that is missing or unknown.
+    """
+    given = dict(config.method.get(name, {}))
+    for key in given:
+        if key not in known:
+            raise unknown(f"option of method {name!r}:", key, known)
+    missing = [key for key in known if key not in given]
+    if missing:
+        raise UserError(f"config.method.{name}.{missing[0]} is missing; the method needs: {', '.join(known)}")
+    return given
+
+
+def check_sections(path: str, section: Any, known: tuple[str, ...]) -> None:
+    """Raise a `UserError` for a key of the section that is not known."""
+    for key in section:
+        if key not in known:
+            raise unknown(f"key in {path}:", key, known)

@@ -1,0 +1,18 @@
+"""Meta-Baseline: a classifier's encoder, trained further on episodes with a learned scale (Chen et al. 2021)."""
+
+from typing import Any
+
+from fsjax.methods.base import options
+from fsjax.methods.prototypical import Prototypical, build_episodic
+
+
+def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
+    """The second stage; `config.start_from` names the run of the first, a classifier on the base classes.
+
+    The similarity is the cosine, and its scale is learned from `config.method.meta_baseline.tau`. The rest is as in
+    `fsjax.methods.prototypical.build`.
+    """
+    chosen = options(config, "meta_baseline", ("tau",))
+    return build_episodic(
+        config, info, axis_name=axis_name, similarity="cosine", learn_tau=True, needs_start=True, **chosen
+    )

@@ -1,0 +1,142 @@
+"""How queries of a new task are classified: prototypes of the support images, and a similarity to them."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from fsjax.errors import UserError, unknown
+from fsjax.losses.similarity import SIMILARITIES, unit
+from fsjax.models import Encoded, Encoder
+from fsjax.models.pooling import POOLS
+
+# What a support or a query image can be reduced to. "dense" keeps the map: each position is classified for itself.
+FEATURES = ("embedding", *POOLS, "dense")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A rule of prediction for few-shot tasks.
+
+    Attributes:
+      similarity: "cosine" or "squared_euclid", between a query and the prototypes.
+      support_pool: what the prototypes are means of: "gap", "gmp", "flatten", or "embedding", the encoder's own.
+      query_pool: the same of the queries, or "dense": the softmax over the classes at every position of the map,
+        averaged over the positions (Lifchitz et al. 2019, Eq. 14).
+      tau: scale of the similarities; it decides nothing but for "dense".
+      unit_support: whether support features have length 1 before they are averaged (Qi et al. 2018, Sec. 3.2).
+    """
+
+    similarity: str
+    support_pool: str
+    query_pool: str
+    tau: float
+    unit_support: bool = False
+
+    def __post_init__(self) -> None:
+        if self.similarity not in SIMILARITIES:
+            raise unknown("similarity", self.similarity, SIMILARITIES)
+        if self.query_pool not in FEATURES:
+            raise unknown("query pooling", self.query_pool, FEATURES)
+        if self.support_pool not in FEATURES or self.support_pool == "dense":
+            raise unknown("support pooling", self.support_pool, FEATURES[:-1])
+        if "flatten" in (self.support_pool, self.query_pool) and self.support_pool != self.query_pool:
+            raise UserError(
+                "pooling 'flatten' makes vectors of another length: use it for support and queries, or none"
+            )
+        if not self.tau > 0:
+            raise UserError(f"the scale tau={self.tau} of the similarities must be above 0")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that the rule needs of an image."""
+        return tuple(dict.fromkeys((self.support_pool, self.query_pool)))
+
+
+def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
+    """Raise a `UserError` unless this encoder's images can be reduced so."""
+    for name in names:
+        if name not in FEATURES:
+            raise unknown("pooling", name, FEATURES)
+        if name != "embedding" and (encoder.hidden or encoder.dim is not None):
+            raise UserError(
+                f"pooling {name!r} reads the last feature maps, but this network has fully connected layers after "
+                "them: set the model's dim to None and its hidden layers to (), or use pooling 'embedding'"
+            )
+
+
+def own_pool(encoder: Encoder) -> str:
+    """The name of the features that the encoder's embedding is."""
+    return "embedding" if encoder.hidden or encoder.dim is not None else encoder.pool
+
+
+def features_of(encoded: Encoded, names: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Features of images by name, float32: `[batch, dim]`, and of "dense" `[batch, positions, dim]`."""
+    maps = list(encoded.maps.values())[-1]
+    found = {}
+    for name in names:
+        if name == "embedding":
+            found[name] = encoded.embedding
+        elif name == "dense":
+            found[name] = positions(maps)
+        else:
+            found[name] = POOLS[name](maps)
+    return found
+
+
+def positions(maps: jax.Array) -> jax.Array:
+    """Feature maps `[batch, h, w, channels]` as one vector a position, float32 `[batch, h * w, channels]`."""
+    return maps.reshape(maps.shape[0], -1, maps.shape[-1]).astype(jnp.float32)
+
+
+def prototypes(support: jax.Array, real: jax.Array | None = None, *, unit_support: bool = False) -> jax.Array:
+    """The mean of each class's support features (Snell et al. 2017, Eq. 1).
+
+    Args:
+      support: `[..., way, shot, dim]`.
+      real: `[..., way, shot]` bool, False for padding; None where all are real.
+      unit_support: whether the features are brought to length 1 before.
+
+    Returns:
+      `[..., way, dim]`; of a class without any real image, 0.
+    """
+    support = unit(support) if unit_support else support
+    if real is None:
+        return jnp.mean(support, axis=-2)
+    weights = real[..., None].astype(support.dtype)
+    return jnp.sum(support * weights, axis=-2) / jnp.maximum(jnp.sum(weights, axis=-2), 1)
+
+
+def class_scores(
+    queries: jax.Array, classes: jax.Array, *, similarity: str, tau: jax.Array | float, dense: bool = False
+) -> jax.Array:
+    """Scores of queries by class; the argmax is the prediction, Eq. 13 and 14 of Lifchitz et al.
+
+    Args:
+      queries: `[..., n, dim]`; if `dense`, `[..., n, positions, dim]`.
+      classes: `[..., num_classes, dim]`: prototypes, or the weights of classes.
+      similarity: "cosine" or "squared_euclid".
+      tau: scale of the similarities.
+      dense: whether each position is classified for itself, and the probabilities averaged.
+
+    Returns:
+      `[..., n, num_classes]` similarities; if `dense`, the logarithm of the mean probabilities.
+    """
+    if not dense:
+        return SIMILARITIES[similarity](queries, classes, tau)
+    n, count = queries.shape[-3:-1]
+    flat = queries.reshape(*queries.shape[:-3], n * count, queries.shape[-1])
+    logits = SIMILARITIES[similarity](flat, classes, tau)
+    return mean_probability(logits.reshape(*logits.shape[:-2], n, count, logits.shape[-1]))
+
+
+def mean_probability(logits: jax.Array) -> jax.Array:
+    """Logarithm of the softmax averaged over positions: `[..., positions, classes]` -> `[..., classes]`."""
+    log_probability = jax.nn.log_softmax(logits, axis=-1)
+    return jax.nn.logsumexp(log_probability, axis=-2) - jnp.log(logits.shape[-2])
+
+
+def overridden(rule: Rule, overrides: Mapping[str, object]) -> Rule:
+    """The rule with the given fields in the place of its own; empty strings, zeros and None change nothing."""
+    return dataclasses.replace(rule, **{name: value for name, value in overrides.items() if value})

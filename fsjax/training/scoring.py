@@ -1,0 +1,112 @@
+"""What a run's accuracy is: of labels on ordinary splits, of few-shot tasks where the classes are divided."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+
+from fsjax import data
+from fsjax.evaluation.few_shot import Evaluator, check_part
+from fsjax.evaluation.metrics import summarize
+from fsjax.evaluation.protocol import Protocol
+from fsjax.training.parallel import AXIS, DataParallel
+from fsjax.training.state import TrainState
+from fsjax.training.step import make_eval_step
+
+
+class ClassificationScoring:
+    """Labels predicted by the method's own rule; every example counts once."""
+
+    def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
+        self._config, self._splits, self._parallel = config, splits, parallel
+        self._step = parallel.lift(make_eval_step(method, axis_name=AXIS), batch_axis=0, num_replicated=2)
+
+    def validation(self, state: TrainState) -> dict[str, float] | None:
+        """Accuracy and the like of a replicated state on the validation split; None if there is none."""
+        return self._score(state, self._splits.validation)
+
+    def test(self, state: TrainState) -> dict[str, Any] | None:
+        """The same on the test split."""
+        return self._score(state, self._splits.test)
+
+    def _score(self, state: TrainState, examples: Any) -> dict[str, float] | None:
+        if examples is None:
+            return None
+        total: dict[str, np.ndarray] = {}
+        for batch in data.eval_batches(examples, batch_size=self._config.eval.batch_size, info=self._splits.info):
+            batch = self._parallel.put({k: batch[k] for k in ("image", "label", "weight")}, batch_axis=0)
+            sums = self._parallel.single(self._step(state.params, state.collections, batch))
+            for name, value in sums.items():
+                # float64 and int64 here: float32 sums would lose counts past 2**24.
+                value = np.asarray(value)
+                wide = value.astype(np.float64 if value.dtype.kind == "f" else np.int64)
+                total[name] = total.get(name, 0) + wide
+        return summarize(total, class_counts=self._splits.info.class_counts)
+
+
+class FewShotScoring:
+    """Tasks of validation classes select the checkpoint; the protocol of `config.few_shot` is the test."""
+
+    def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
+        self._config, self._splits, self._method, self._parallel = config, splits, method, parallel
+        self._protocol = Protocol.of(config.few_shot)
+        self._steps: dict[tuple[str, ...], Any] = {}
+        self._check(splits)
+
+    def validation(self, state: TrainState) -> dict[str, float] | None:
+        """Mean accuracy of the validation tasks, the same at every step and in every run; None without such classes."""
+        if self._splits.validation is None:
+            return None
+        (figure,) = self._evaluator(state, implants=False).figures(self._validation)
+        return {name: figure.facts[name] for name in ("accuracy", "interval", "tasks")}
+
+    def test(self, state: TrainState) -> dict[str, Any] | None:
+        """The figures of the protocol; "accuracy" is that of the first, on the classes and shots that come first."""
+        figures = [figure.facts for figure in self._evaluator(state).figures(self._protocol)]
+        return {"accuracy": figures[0]["accuracy"], "figures": figures}
+
+    @property
+    def _validation(self) -> Protocol:
+        own = self._config.few_shot.validation
+        return dataclasses.replace(
+            self._protocol, classes=("validation",), shots=(tuple(own.shot),), query=tuple(own.query), tasks=own.tasks
+        )
+
+    def _check(self, splits: data.Splits) -> None:
+        """Raise what evaluation would raise at the end of training, before it begins."""
+        protocols = [self._protocol]
+        if splits.validation is not None:
+            protocols.append(self._validation)
+        for protocol in protocols:
+            for part in protocol.classes:
+                for spec in protocol.specs():
+                    check_part(splits, part, spec)
+
+    def _evaluator(self, state: TrainState, *, implants: bool = True) -> Evaluator:
+        single = self._parallel.single(state)
+        return Evaluator(
+            self._method, single.params, single.collections, self._splits,
+            lambda images, names: self._extract(state, images, names), self._config.eval.batch_size,
+            implants=self._method.implants if implants else None,
+        )  # fmt: skip
+
+    def _extract(self, state: TrainState, images: np.ndarray, names: tuple[str, ...]) -> Mapping[str, jax.Array]:
+        """Features of images, divided among the devices."""
+        if names not in self._steps:
+
+            def step(params: Any, collections: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+                features = self._method.features(params, collections, batch["image"], names)
+                return lax.all_gather(features, AXIS, tiled=True)
+
+            self._steps[names] = self._parallel.lift(step, batch_axis=0, num_replicated=2)
+        batch = self._parallel.put({"image": images}, batch_axis=0)
+        return self._parallel.single(self._steps[names](state.params, state.collections, batch))
+
+
+def build_scoring(config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> Any:
+    """The scoring that the data ask for."""
+    kind = FewShotScoring if splits.info.few_shot else ClassificationScoring
+    return kind(config, splits, method, parallel)
