@@ -190,9 +190,7 @@ def main() -> None:
         try:
             import torch
         except ImportError as error:
-            sys.exit(
-                f"--torch needs PyTorch, which is not importable here ({error}): pip install torch, or leave it out"
-            )
+            sys.exit(f"--torch needs PyTorch, and it cannot be imported ({error}): pip install torch, or drop the flag")
         if jax.default_backend() != "cpu":
             sys.exit(f"--torch compares on the CPU, but JAX runs on {jax.default_backend()}: set JAX_PLATFORMS=cpu")
         versions["torch"] = torch.__version__

@@ -48,8 +48,8 @@ def base() -> ConfigDict:
         {"height": 32, "width": 32, "channels": 3, "num_classes": 10, "train": 100, "test": 50}
     )
 
-    # Of methods that train on episodes: (n,) is n, and of a pair (least, most) the ways are drawn for each episode, shots
-    # and queries for each class of it.
+    # Of methods that train on episodes: (n,) is n; of a pair (least, most) the ways are drawn for each episode, shots and
+    # queries for each class of it.
     config.episodes = ConfigDict({"way": (5,), "shot": (5,), "query": (15,), "per_step": 1})
 
     config.optimizer = ConfigDict()
@@ -93,8 +93,8 @@ def base() -> ConfigDict:
     config.few_shot.implant_tasks = 5_000  # where implants are trained for each
     config.few_shot.classes = ("novel",)  # "novel", "base", "both", "validation"
     config.few_shot.seed = 0  # of the tasks, whatever the run's seed
-    config.few_shot.support_pool = ""  # "gap", "gmp", "flatten", "embedding"; empty: the method's own
-    config.few_shot.query_pool = ""  # those, or "dense"
+    # "support/query" each, of "gap", "gmp", "flatten", "embedding", and for queries "dense"; none: the method's own.
+    config.few_shot.poolings = ()
     config.few_shot.inference_tau = 0.0  # scale of dense queries; 0: the learned one
     config.few_shot.validation = ConfigDict({"shot": (5,), "query": (15,), "tasks": 500})  # they choose the checkpoint
     config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
@@ -136,6 +136,15 @@ def methods() -> ConfigDict:
     method.name = "classification"  # an embedding and a loss
     method.classification = ConfigDict()
     method.dense = ConfigDict({"reduction": "mean"})  # of the losses of all positions: "mean", or Eq. 10's "sum"
+    # Stage 1 is dense classification; at the test, implants are trained for each task. Lifchitz et al. 2019; rate, decay
+    # and normalisation are our reading, METHODS §2.2.
+    method.implants = ConfigDict(
+        {
+            "reduction": "mean", "channels": 16, "steps": 50, "learning_rate": 1e-3, "weight_decay": 5e-4, "b1": 0.9,
+            "b2": 0.999, "eps": 1e-8, "tau": 10.0, "norm": "bn", "shortcut": False, "support_pool": "gap",
+            "query_pool": "gap", "statistics": "support",
+        }
+    )  # fmt: skip
     method.imprinted = ConfigDict()
     method.prototypical = ConfigDict({"similarity": "squared_euclid", "tau": 1.0, "learn_tau": False})
     method.meta_baseline = ConfigDict({"tau": 10.0})

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "data": {"errors"},
     "device_data": {"errors", "data"},
     "methods": {"errors", "losses", "models"},
-    "evaluation": {"errors", "data", "device_data", "losses", "methods"},
+    "evaluation": {"errors", "data", "device_data", "losses", "models", "methods"},
     "training": {"errors", "version", "data", "device_data", "methods", "evaluation"},
     "runs": {"errors", "data", "methods", "training"},
     "__init__": {"errors", "version", "runs"},

@@ -7,6 +7,7 @@ for batch in train_batches(splits.train, ...): ...
 from fsjax.data.batches import episode_batches, eval_batches, train_batches
 from fsjax.data.config import default_config
 from fsjax.data.describe import describe
+from fsjax.data.episode_spec import ends
 from fsjax.data.episodes import (
     ClassTable,
     EpisodeDigest,
@@ -19,7 +20,7 @@ from fsjax.data.episodes import (
     parse_spec,
 )
 from fsjax.data.errors import DataError
-from fsjax.data.examples import ArrayExamples, Examples, StreamExamples
+from fsjax.data.examples import ArrayExamples, Examples, StreamExamples, images_at
 from fsjax.data.info import DataInfo, normalize
 from fsjax.data.load import Splits, load_splits
 from fsjax.data.sources import SOURCES
@@ -41,8 +42,10 @@ __all__ = [
     "default_config",
     "describe",
     "draw_episodes",
+    "ends",
     "episode_batches",
     "eval_batches",
+    "images_at",
     "load_episodes",
     "load_splits",
     "normalize",

@@ -79,6 +79,13 @@ class StreamExamples:
 Examples = ArrayExamples | StreamExamples
 
 
+def images_at(examples: Examples, positions: np.ndarray) -> np.ndarray:
+    """The images at positions `[n]` of a split, uint8 `[n, height, width, channels]`, as evaluation sees them."""
+    if isinstance(examples, ArrayExamples):
+        return examples.gather(positions)
+    return np.stack([examples.image(int(position)) for position in positions])
+
+
 @dataclasses.dataclass(frozen=True)
 class Reference:
     """The shape that all images must have, and the image that has it, in words."""

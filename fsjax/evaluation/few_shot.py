@@ -10,11 +10,12 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.implanted import FrozenNetwork, score_implanted
 from fsjax.evaluation.protocol import Figure, Protocol, make_figure
 from fsjax.evaluation.statistics import harmonic_mean
 from fsjax.evaluation.tasks import Bank, score_joint_tasks, score_tasks
 from fsjax.losses.similarity import unit
-from fsjax.methods.rules import Rule, check_features, overridden
+from fsjax.methods.rules import Rule, check_features
 
 # Of normalised images `[rows, h, w, c]` and names, the features by name `[rows, ...]`.
 Extract = Callable[[np.ndarray, tuple[str, ...]], dict[str, Any]]
@@ -65,6 +66,7 @@ class Evaluator:
     batch_size: int
     implants: Any = None
     _banks: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    _networks: dict[str, FrozenNetwork] = dataclasses.field(default_factory=dict)
 
     def bank(self, part: str, names: tuple[str, ...]) -> Bank:
         """Features by name of "novel", "validation", "base" (held-out) or "train" images."""
@@ -88,8 +90,9 @@ class Evaluator:
         Raises:
           UserError: if the data or the method cannot do what the protocol asks.
         """
-        rule = overridden(self.method.rule(self.params), protocol.rule_overrides)
-        check_features(self.method.encoder, rule.features)
+        rules = protocol.rules(self.method.rule(self.params))
+        names = tuple(dict.fromkeys(name for rule in rules for name in rule.features))
+        check_features(self.method.encoder, names)
         specs, seed = protocol.specs(), protocol.seed
         if episodes is not None:
             if len(protocol.classes) > 1 or "both" in protocol.classes:
@@ -98,13 +101,39 @@ class Evaluator:
         for classes in protocol.classes:
             for spec in specs:
                 check_part(self.splits, classes, spec)
-                facts = {"classes": classes, **spec.to_json(), "seed": seed, **_rule_facts(rule)}
+                facts = {"classes": classes, **spec.to_json(), "seed": seed}
                 if classes == "both":
-                    yield self._joint(rule, spec, protocol, facts)
+                    yield from (self._joint(rule, spec, protocol, facts | _rule_facts(rule)) for rule in rules)
                     continue
-                bank = self.bank(classes, rule.features)
-                scores = score_tasks(bank, rule, spec=spec, seed=seed, tasks=protocol.tasks, episodes=episodes)
-                yield make_figure(scores, bank.class_names, facts)
+                bank = self.bank(classes, names)
+                common = {"spec": spec, "seed": seed, "episodes": episodes}
+                for rule, scores in zip(rules, score_tasks(bank, rules, tasks=protocol.tasks, **common), strict=True):
+                    yield make_figure(scores, bank.class_names, facts | _rule_facts(rule))
+                if self.implants is not None and data.ends(spec.shot)[0] > 1:
+                    yield from self._implanted(classes, bank, rules, protocol, facts, common)
+
+    def _implanted(
+        self, classes: str, bank: Bank, rules: list[Rule], protocol: Protocol, facts: dict[str, Any], common: Any
+    ) -> Iterator[Figure]:
+        """The figures with implants; the widened network's scale is the implants' own."""
+        rules = [dataclasses.replace(rule, tau=protocol.inference_tau or self.implants.tau) for rule in rules]
+        facts = {**facts, "implants": dataclasses.asdict(self.implants)}
+        found = score_implanted(
+            self._frozen(classes), bank, rules, options=self.implants, tasks=protocol.implant_tasks, **common
+        )
+        for rule, scores in zip(rules, found, strict=True):
+            yield make_figure(scores, bank.class_names, facts | _rule_facts(rule))
+
+    def _frozen(self, part: str) -> FrozenNetwork:
+        known = self._networks
+        if part not in known:
+            examples = getattr(self.splits, _PARTS[part][0])
+            # One split's activations at a time: they are large.
+            known.clear()
+            known[part] = FrozenNetwork(
+                self.method, self.params, self.collections, examples, self.splits.info, self.batch_size
+            )
+        return known[part]
 
     def _joint(self, rule: Rule, spec: data.EpisodeSpec, protocol: Protocol, facts: dict[str, Any]) -> Figure:
         novel, base = self.bank("novel", rule.features), self.bank("base", rule.features)

@@ -10,6 +10,7 @@ from fsjax.data import EpisodeSpec, parse_spec
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.statistics import mean_interval
 from fsjax.evaluation.tasks import TaskScores
+from fsjax.methods.rules import Rule
 
 # novel: tasks of novel classes. base: tasks of base classes, on images kept out of training. both: queries of novel
 # and base classes among the base classes and the task's novel ones (generalised few-shot learning).
@@ -28,7 +29,7 @@ class Protocol:
       implant_tasks: how many where implants are trained for each.
       classes: of `CLASSES`.
       seed: of the tasks, apart from the run's: every run meets the same ones.
-      support_pool, query_pool: in the place of the method's own; empty: its own.
+      poolings: "support/query" each ("gap/dense"), in the place of the method's own; none: that.
       inference_tau: scale of the similarities of dense queries in the place of the learned one; 0: that.
     """
 
@@ -39,8 +40,7 @@ class Protocol:
     implant_tasks: int = 5_000
     classes: tuple[str, ...] = ("novel",)
     seed: int = 0
-    support_pool: str = ""
-    query_pool: str = ""
+    poolings: tuple[str, ...] = ()
     inference_tau: float = 0.0
 
     def __post_init__(self) -> None:
@@ -60,10 +60,14 @@ class Protocol:
         """The tasks of each number of shots."""
         return [parse_spec(way=self.way, shot=shot, query=self.query) for shot in self.shots]
 
-    @property
-    def rule_overrides(self) -> dict[str, Any]:
-        """What replaces fields of the method's rule."""
-        return {"support_pool": self.support_pool, "query_pool": self.query_pool, "tau": self.inference_tau}
+    def rules(self, own: Rule) -> list[Rule]:
+        """The rules of prediction that are evaluated, given the method's own."""
+        own = dataclasses.replace(own, tau=self.inference_tau or own.tau)
+        pairs = [pooling.split("/") for pooling in self.poolings]
+        for pooling, pair in zip(self.poolings, pairs, strict=True):
+            if len(pair) != 2:
+                raise UserError(f"few_shot.poolings: {pooling!r} must be SUPPORT/QUERY, such as gap/dense")
+        return [dataclasses.replace(own, support_pool=s, query_pool=q) for s, q in pairs] or [own]
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> "Protocol":
@@ -77,7 +81,7 @@ class Protocol:
         for name in given:
             if name not in fields:
                 raise unknown("key in config.few_shot", name, sorted(fields))
-        for name in ("shots", "classes"):
+        for name in ("shots", "classes", "poolings"):
             if name in given:
                 value = given[name]
                 given[name] = tuple(value) if isinstance(value, tuple | list) else (value,)

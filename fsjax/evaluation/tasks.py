@@ -6,7 +6,7 @@ needed does not depend on their number.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -56,66 +56,97 @@ class TaskScores:
       accuracy: float64 `[tasks]`, the share of each task's queries that were classified rightly.
       correct, count: int64 `[classes]`, queries of each class over all tasks: classified rightly, and in all.
       episodes: hash of the tasks.
+      hits, queries: int64 `[tasks]`, `accuracy` is their ratio.
     """
 
     accuracy: np.ndarray
     correct: np.ndarray
     count: np.ndarray
     episodes: str
+    hits: np.ndarray
+    queries: np.ndarray
+
+
+class _Tally:
+    """Counts hits task by task and class by class, as they come."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._hits: list[np.ndarray] = []
+        self._queries: list[np.ndarray] = []
+        self._correct, self._count = np.zeros((2, num_classes), np.int64)
+        self._digest = EpisodeDigest()
+
+    def add(self, classes: np.ndarray, support: np.ndarray, query: np.ndarray, hits: np.ndarray) -> None:
+        """Add a chunk of tasks: index arrays as in `fsjax.data.Episodes`, and hits `[tasks, way, query]`."""
+        real, present = query >= 0, classes >= 0
+        hits = hits & real
+        self._hits.append(hits.sum((1, 2)))
+        self._queries.append(real.sum((1, 2)))
+        np.add.at(self._correct, classes[present], hits.sum(2)[present])
+        np.add.at(self._count, classes[present], real.sum(2)[present])
+        self._digest.update(classes, support, query)
+
+    def scores(self) -> TaskScores:
+        """All of them."""
+        hits, queries = (np.concatenate(parts) for parts in (self._hits, self._queries))
+        return TaskScores(hits / queries, self._correct, self._count, self._digest.hash, hits, queries)
 
 
 def score_tasks(
-    bank: Bank, rule: Rule, *, spec: EpisodeSpec, seed: int, tasks: int, episodes: Episodes | None = None
-) -> TaskScores:
-    """Classify the queries of many tasks by their prototypes.
+    bank: Bank, rules: Sequence[Rule], *, spec: EpisodeSpec, seed: int, tasks: int, episodes: Episodes | None = None
+) -> list[TaskScores]:
+    """Classify the queries of many tasks by their prototypes, by each of several rules.
 
     Args:
       bank: features of the split that the tasks are drawn from.
-      rule: how.
+      rules: how.
       spec: of the tasks.
       seed: of the tasks; task i is a function of (seed, i).
       tasks: how many.
       episodes: a list of tasks to take in the place of drawn ones.
 
+    Returns:
+      The scores by rule.
+
     Raises:
       DataError: if the classes cannot make such tasks.
     """
-    head = functools.partial(_head, _features(bank, rule), rule.tau, rule=_static(rule))
-    return scored_chunks(bank, lambda start, *chunk: head(*chunk), spec=spec, seed=seed, tasks=tasks, episodes=episodes)
+
+    def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[jax.Array]:
+        return [_head(_features(bank, rule), rule.tau, support, query, rule=_static(rule)) for rule in rules]
+
+    return scored_chunks(bank, classify, len(rules), spec=spec, seed=seed, tasks=tasks, episodes=episodes)
 
 
 def scored_chunks(
     bank: Bank,
-    classify: Callable[..., jax.Array],
+    classify: Callable[..., Sequence[jax.Array]],
+    num_rules: int,
     *,
     spec: EpisodeSpec,
     seed: int,
     tasks: int,
     episodes: Episodes | None = None,
     chunk: int = _CHUNK,
-) -> TaskScores:
+) -> list[TaskScores]:
     """Draw the tasks chunk by chunk, have them classified, and count.
 
     Args:
       bank: whose table the tasks are drawn from; its features are not read.
-      classify: `(start, classes, support, query)`, index arrays of the tasks from `start` on, to bool
-        `[tasks, way, query]`: whether each query is classified rightly.
+      classify: `(start, classes, support, query)`, index arrays of the tasks from `start` on, to one bool array
+        `[tasks, way, query]` a rule: whether each query is classified rightly.
+      num_rules: how many.
       spec, seed, tasks, episodes: see `score_tasks`.
       chunk: tasks at once.
     """
     check_feasible(bank.table, spec, bank.class_names, bank.where)
-    digest, accuracy = EpisodeDigest(), []
-    correct, count = np.zeros((2, len(bank.class_names)), np.int64)
-    for start, classes, support, query in _chunks(bank.table, spec, seed, tasks, episodes, chunk):
-        hits = np.asarray(classify(start, classes, support, query))
-        classes, support, query = (np.asarray(array) for array in (classes, support, query))
-        digest.update(classes, support, query)
-        real = query >= 0
-        hits = hits & real
-        accuracy.append(hits.sum((1, 2)) / real.sum((1, 2)))
-        np.add.at(correct, classes[classes >= 0], hits.sum(2)[classes >= 0])
-        np.add.at(count, classes[classes >= 0], real.sum(2)[classes >= 0])
-    return TaskScores(np.concatenate(accuracy), correct, count, digest.hash)
+    tallies = [_Tally(len(bank.class_names)) for _ in range(num_rules)]
+    for start, *indices in _chunks(bank.table, spec, seed, tasks, episodes, chunk):
+        found = classify(start, *indices)
+        indices = [np.asarray(index) for index in indices]
+        for tally, hits in zip(tallies, found, strict=True):
+            tally.add(*indices, np.asarray(hits))
+    return [tally.scores() for tally in tallies]
 
 
 def _chunks(
@@ -151,7 +182,6 @@ def _features(bank: Bank, rule: Rule) -> tuple[jax.Array, jax.Array]:
 def _head(
     features: tuple[jax.Array, jax.Array],
     tau: float,
-    classes: jax.Array,
     support: jax.Array,
     query: jax.Array,
     *,
@@ -253,27 +283,22 @@ def score_joint_tasks(
     base_spec = dataclasses.replace(spec, shot=1)
     check_feasible(base.table, base_spec, base.class_names, base.where)
     features, of_base = _features(novel, rule), base.features[rule.query_pool]
-    base_parts, base_digest = [], EpisodeDigest()
-    base_correct, base_count = np.zeros((2, len(base.class_names)), np.int64)
+    of_base_queries = _Tally(len(base.class_names))
 
-    def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> jax.Array:
+    def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[jax.Array]:
         drawn = _draw(base.table, start, spec=base_spec, seed=seed, count=_CHUNK)
         base_classes, base_support, base_query = (array[: classes.shape[0]] for array in drawn)
         tasks = (support, query, base_classes, base_query)
         hits, base_hits = _joint_head(features, of_base, weights, rule.tau, tasks, rule=_static(rule))
-        base_classes, base_query = np.asarray(base_classes), np.asarray(base_query)
-        base_digest.update(base_classes, np.asarray(base_support), base_query)
-        real = base_query >= 0
-        base_hits = np.asarray(base_hits) & real
-        base_parts.append((base_hits.sum((1, 2)), real.sum((1, 2)), np.sum(np.asarray(query) >= 0, axis=(1, 2))))
-        np.add.at(base_correct, base_classes[base_classes >= 0], base_hits.sum(2)[base_classes >= 0])
-        np.add.at(base_count, base_classes[base_classes >= 0], real.sum(2)[base_classes >= 0])
-        return hits
+        indices = (np.asarray(index) for index in (base_classes, base_support, base_query))
+        of_base_queries.add(*indices, np.asarray(base_hits))
+        return [hits]
 
-    of_novel = scored_chunks(novel, classify, spec=spec, seed=seed, tasks=tasks)
-    hits, base_queries, novel_queries = (np.concatenate(parts) for parts in zip(*base_parts, strict=True))
-    of_base_tasks = TaskScores(hits / base_queries, base_correct, base_count, base_digest.hash)
-    both = (of_novel.accuracy * novel_queries + hits) / (novel_queries + base_queries)
-    counts = [np.concatenate(pair) for pair in ((base_correct, of_novel.correct), (base_count, of_novel.count))]
-    joint = TaskScores(both, *counts, f"{of_novel.episodes}+{base_digest.hash}")
+    (of_novel,) = scored_chunks(novel, classify, 1, spec=spec, seed=seed, tasks=tasks)
+    of_base_tasks = of_base_queries.scores()
+    hits, queries = of_novel.hits + of_base_tasks.hits, of_novel.queries + of_base_tasks.queries
+    correct = np.concatenate([of_base_tasks.correct, of_novel.correct])
+    count = np.concatenate([of_base_tasks.count, of_novel.count])
+    episodes = f"{of_novel.episodes}+{of_base_tasks.episodes}"
+    joint = TaskScores(hits / queries, correct, count, episodes, hits, queries)
     return {"both": joint, "novel": of_novel, "base": of_base_tasks}

@@ -1,12 +1,13 @@
 """Methods: a paper = model + objective + prediction rule; one file each, one line here to add it."""
 
 from fsjax.errors import unknown
-from fsjax.methods import classification, dense, imprinted, meta_baseline, prototypical
+from fsjax.methods import classification, dense, dense_implants, imprinted, meta_baseline, prototypical
 from fsjax.methods.base import check_sections
 
 METHODS = {
     "classification": classification.build,
     "dense": dense.build,
+    "implants": dense_implants.build,
     "imprinted": imprinted.build,
     "prototypical": prototypical.build,
     "meta_baseline": meta_baseline.build,

@@ -1,7 +1,6 @@
 """How queries of a new task are classified: prototypes of the support images, and a similarity to them."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -42,9 +41,7 @@ class Rule:
         if self.support_pool not in FEATURES or self.support_pool == "dense":
             raise unknown("support pooling", self.support_pool, FEATURES[:-1])
         if "flatten" in (self.support_pool, self.query_pool) and self.support_pool != self.query_pool:
-            raise UserError(
-                "pooling 'flatten' makes vectors of another length: use it for support and queries, or none"
-            )
+            raise UserError("pooling 'flatten' makes longer vectors: use it for support and queries, or neither")
         if not self.tau > 0:
             raise UserError(f"the scale tau={self.tau} of the similarities must be above 0")
 
@@ -135,8 +132,3 @@ def mean_probability(logits: jax.Array) -> jax.Array:
     """Logarithm of the softmax averaged over positions: `[..., positions, classes]` -> `[..., classes]`."""
     log_probability = jax.nn.log_softmax(logits, axis=-1)
     return jax.nn.logsumexp(log_probability, axis=-2) - jnp.log(logits.shape[-2])
-
-
-def overridden(rule: Rule, overrides: Mapping[str, object]) -> Rule:
-    """The rule with the given fields in the place of its own; empty strings, zeros and None change nothing."""
-    return dataclasses.replace(rule, **{name: value for name, value in overrides.items() if value})

@@ -134,9 +134,8 @@ def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.S
     if episodes is not None:
         if train.batch_size:
             raise UserError(
-                f"config.train.batch_size={train.batch_size}, but method {config.method.name!r} trains on episodes, and "
-                f"a step of {episodes.per_step} episodes has {episodes.rows} images: set it to 0, and "
-                "config.episodes.per_step as you like"
+                f"config.train.batch_size={train.batch_size}, but method {config.method.name!r} trains on episodes: "
+                f"set it to 0 (a step of {episodes.per_step} episodes has {episodes.rows} images)"
             )
         if config.train.steps == 0:
             raise UserError("training on episodes has no epochs: set config.train.steps, and config.train.epochs to 0")

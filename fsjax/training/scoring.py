@@ -72,7 +72,12 @@ class FewShotScoring:
     def _validation(self) -> Protocol:
         own = self._config.few_shot.validation
         return dataclasses.replace(
-            self._protocol, classes=("validation",), shots=(tuple(own.shot),), query=tuple(own.query), tasks=own.tasks
+            self._protocol,
+            classes=("validation",),
+            shots=(tuple(own.shot),),
+            query=tuple(own.query),
+            tasks=own.tasks,
+            poolings=self._protocol.poolings[:1],
         )
 
     def _check(self, splits: data.Splits) -> None:

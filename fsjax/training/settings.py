@@ -32,7 +32,7 @@ SCHEMA: dict[str, Any] = {
     "eval": {"batch_size": int},
     "few_shot": {
         "way": tuple, "shots": tuple, "query": tuple, "tasks": int, "implant_tasks": int, "classes": tuple,
-        "seed": int, "support_pool": str, "query_pool": str, "inference_tau": float,
+        "seed": int, "poolings": tuple, "inference_tau": float,
         "validation": {"shot": tuple, "query": tuple, "tasks": int},
     },
     "parallel": {"backend": str, "num_devices": int},
@@ -82,7 +82,11 @@ def check(config: Mapping[str, Any]) -> None:
             f"config.train.batch_size={train['batch_size']} cannot be divided into "
             f"config.train.accumulate={train['accumulate']} micro-batches"
         )
-    for section, keys in {"loss": ("name",), "method": ("name",), "model": ("name", "dtype", "sync_batch_norm")}.items():
+    for section, keys in {
+        "loss": ("name",),
+        "method": ("name",),
+        "model": ("name", "dtype", "sync_batch_norm"),
+    }.items():
         for key in keys:
             if key not in config[section]:
                 raise UserError(f"config.{section}.{key} is missing")

@@ -21,8 +21,8 @@ def check_start(config: Any, method: Any) -> None:
     if not config.start_from:
         if method.needs_start:
             raise UserError(
-                f"method {config.method.name!r} goes on from a trained classifier: train one on the same data first, and "
-                "give its folder: --config.start_from=runs/CLASSIFIER"
+                f"method {config.method.name!r} goes on from a trained classifier: train one on the same data "
+                "first, and give its folder: --config.start_from=runs/CLASSIFIER"
             )
         return
     directory, _ = _checkpoint(config.start_from)

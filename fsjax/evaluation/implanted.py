@@ -1,0 +1,166 @@
+"""Few-shot tasks with implants: the network is widened and adapted on each task's support images."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fsjax import data
+from fsjax.errors import UserError
+from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks
+from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
+from fsjax.methods.rules import Rule, class_scores, positions, prototypes
+from fsjax.models.pooling import POOLS
+
+# A split's activations are computed once and kept up to this size; beyond it, those of each chunk of tasks are.
+_KEPT_BYTES = 4 * 2**30
+# Bytes of activations of the tasks that train side by side.
+_CHUNK_BYTES = {"cpu": 2**28}
+_CHUNK_BYTES_ELSEWHERE = 2**32
+
+
+def score_implanted(
+    frozen: "FrozenNetwork",
+    bank: Bank,
+    rules: Sequence[Rule],
+    *,
+    options: ImplantOptions,
+    spec: data.EpisodeSpec,
+    seed: int,
+    tasks: int,
+    episodes: data.Episodes | None = None,
+) -> list[TaskScores]:
+    """Train implants for each task, and classify its queries by the widened maps, by each of several rules.
+
+    Task i's implants start from (seed, i).
+
+    Args:
+      frozen: the trained network, over the split that the tasks are drawn from; nothing of it changes.
+      bank: of that split; only its table of classes is read.
+      rules: how queries are classified.
+      options: of the implants.
+      spec, seed, tasks, episodes: see `fsjax.evaluation.tasks.score_tasks`.
+
+    Returns:
+      Scores by rule, in their order.
+
+    Raises:
+      UserError: for tasks of one shot.
+    """
+    check_spec(spec)
+    budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES_ELSEWHERE)
+    chunk = int(np.clip(budget // (frozen.bytes_an_image * spec.rows), 1, tasks))
+    pools = tuple((rule.support_pool, rule.query_pool, rule.similarity, rule.unit_support) for rule in rules)
+    taus = [rule.tau for rule in rules]
+
+    def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[np.ndarray]:
+        count, shape = len(classes), query.shape
+        # The last chunk is filled up with its first task, so that one program serves all chunks.
+        filled = [
+            np.concatenate([x, np.repeat(x[:1], chunk - count, axis=0)]) for x in map(np.asarray, (support, query))
+        ]
+        activations = [frozen(np.maximum(index, 0).reshape(chunk, -1)) for index in filled]
+        keys, real = _keys(seed, start + jnp.arange(chunk)), jnp.asarray(filled[0] >= 0)
+        found = _adapt_and_classify(*activations, real, keys, taus, options=options, rules=pools)
+        return [np.asarray(hits)[:count].reshape(shape) for hits in found]
+
+    common = {"spec": spec, "seed": seed, "tasks": tasks, "episodes": episodes}
+    return scored_chunks(bank, classify, len(rules), chunk=chunk, **common)
+
+
+def check_spec(spec: data.EpisodeSpec) -> None:
+    """Raise a `UserError`, with the reason, for tasks in which a class may have a single support image."""
+    if data.ends(spec.shot)[0] < 2:
+        raise UserError(
+            f"implants cannot be trained on {spec} tasks: they learn by leaving one support image out and classifying "
+            "it against prototypes of the others (Lifchitz et al. 2019, Eq. 11), so every class needs at least 2; "
+            "take 2 shots or more, or evaluate without implants"
+        )
+
+
+@functools.partial(jax.jit, static_argnames=("options", "rules"))
+def _adapt_and_classify(
+    support: Activations,
+    queries: Activations,
+    real: jax.Array,
+    keys: jax.Array,
+    taus: list[float],
+    *,
+    options: ImplantOptions,
+    rules: tuple[tuple[Any, ...], ...],
+) -> list[jax.Array]:
+    """Whether each query is classified rightly by each rule, bool `[tasks, way * query]`."""
+    tasks, way, shot = real.shape
+    labels = jnp.broadcast_to(jnp.repeat(jnp.arange(way), shot), (tasks, way * shot))
+    mask = real.reshape(tasks, way * shot).astype(jnp.float32)
+    params, stats = train_implants(support, labels, mask, keys, options=options, num_ways=way)
+    of_support, of_queries = (implant_maps(params, stats, x, options) for x in (support, queries))
+    present = jnp.any(real, axis=-1)[:, None]
+    wanted = jnp.repeat(jnp.arange(way), of_queries.shape[1] // way)
+    found = []
+    for (support_pool, query_pool, similarity, unit_support), tau in zip(rules, taus, strict=True):
+        pooled = _reduced(of_support, support_pool).reshape(tasks, way, shot, -1)
+        means = prototypes(pooled, real, unit_support=unit_support)
+        dense = query_pool == "dense"
+        scores = class_scores(_reduced(of_queries, query_pool), means, similarity=similarity, tau=tau, dense=dense)
+        found.append(jnp.argmax(jnp.where(present, scores, -jnp.inf), axis=-1) == wanted)
+    return found
+
+
+def _reduced(maps: jax.Array, pool: str) -> jax.Array:
+    """Features of widened maps `[tasks, n, h, w, dim]`: `[tasks, n, ...]`."""
+    flat = maps.reshape(-1, *maps.shape[2:])
+    features = positions(flat) if pool == "dense" else POOLS[pool](flat)
+    return features.reshape(*maps.shape[:2], *features.shape[1:])
+
+
+@functools.partial(jax.jit, static_argnames="seed")
+def _keys(seed: int, tasks: jax.Array) -> jax.Array:
+    return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(tasks)
+
+
+class FrozenNetwork:
+    """The frozen network's activations of a split's images: positions `[...]` -> `[..., h, w, c]`.
+
+    Computed once for the whole split where they fit in 4 GiB, else once for each call.
+    """
+
+    def __init__(
+        self, method: Any, params: Any, collections: Any, examples: data.Examples, info: data.DataInfo, batch_size: int
+    ) -> None:
+        self._examples, self._info, self._batch_size = examples, info, batch_size
+        self._variables = {"params": params["encoder"], "batch_stats": collections["batch_stats"]}
+        self._encode = jax.jit(functools.partial(base_activations, method.encoder))
+        image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
+        one = jax.tree.leaves(jax.eval_shape(self._encode, self._variables, image))
+        self.bytes_an_image = sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in one)
+        self._kept: Activations | None = None
+
+    def __call__(self, index: np.ndarray) -> Activations:
+        """The activations of the images at these positions of the split."""
+        if self.bytes_an_image * len(self._examples) <= _KEPT_BYTES:
+            if self._kept is None:
+                self._kept = self._compute(np.arange(len(self._examples)))
+            return jax.tree.map(lambda x: x[index], self._kept)
+        images, where = np.unique(index, return_inverse=True)
+        return jax.tree.map(lambda x: x[where.reshape(index.shape)], self._compute(images))
+
+    def _compute(self, index: np.ndarray) -> Activations:
+        parts = []
+        for images, count in _in_batches(self._examples, index, self._info, self._batch_size):
+            found = self._encode(self._variables, images)
+            parts.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), found))
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _in_batches(
+    examples: data.Examples, index: np.ndarray, info: data.DataInfo, batch_size: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Normalised images at these positions in batches of one size, and how many of each are real."""
+    for start in range(0, len(index), batch_size):
+        part = index[start : start + batch_size]
+        filled = np.concatenate([part, np.repeat(part[:1], batch_size - len(part))])
+        yield data.normalize(data.images_at(examples, filled), info), len(part)
