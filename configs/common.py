@@ -48,8 +48,8 @@ def base() -> ConfigDict:
         {"height": 32, "width": 32, "channels": 3, "num_classes": 10, "train": 100, "test": 50}
     )
 
-    # Of methods that train on episodes: (n,) is n; of a pair (least, most) the ways are drawn for each episode, shots and
-    # queries for each class of it.
+    # Of methods that train on episodes: (n,) is n; of a pair (least, most) the ways are drawn for each episode, shots
+    # and queries for each class of it.
     config.episodes = ConfigDict({"way": (5,), "shot": (5,), "query": (15,), "per_step": 1})
 
     config.optimizer = ConfigDict()
@@ -136,8 +136,8 @@ def methods() -> ConfigDict:
     method.name = "classification"  # an embedding and a loss
     method.classification = ConfigDict()
     method.dense = ConfigDict({"reduction": "mean"})  # of the losses of all positions: "mean", or Eq. 10's "sum"
-    # Stage 1 is dense classification; at the test, implants are trained for each task. Lifchitz et al. 2019; rate, decay
-    # and normalisation are our reading, METHODS §2.2.
+    # Stage 1 is dense classification; at the test, implants are trained for each task. Lifchitz et al. 2019; rate,
+    # decay and normalisation are our reading, METHODS §2.2.
     method.implants = ConfigDict(
         {
             "reduction": "mean", "channels": 16, "steps": 50, "learning_rate": 1e-3, "weight_decay": 5e-4, "b1": 0.9,

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from fsjax import data
 from fsjax.data import DataInfo, normalize
 from fsjax.errors import UserError
+from fsjax.evaluation.few_shot import Evaluator, extractor
 from fsjax.methods import build_method
+from fsjax.methods.rules import FEATURES, class_scores, prototypes
 from fsjax.training import checkpoints
 
 
@@ -41,7 +44,8 @@ class Run:
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.info.image_shape))
         return (
-            f"Run({str(self.workdir)!r}: {self.config.name}, loss {self.config.loss.name}, step {self.step}; "
+            f"Run({str(self.workdir)!r}: {self.config.name}, method {self.config.method.name}, "
+            f"loss {self.config.loss.name}, step {self.step}; "
             f"{self.info.num_classes} classes of {self.info.name}, images {shape}, embeddings {self.method.dim}-d)"
         )
 
@@ -73,6 +77,63 @@ class Run:
         """Predicted labels, int64 `[n]`; `class_names[label]` is the name. Images as for `embed`."""
         return self.logits(images, batch_size=batch_size).argmax(axis=-1)
 
+    def few_shot(
+        self, support: np.ndarray, labels: Sequence[Any], queries: np.ndarray, *, batch_size: int = 256
+    ) -> np.ndarray:
+        """Classify pictures by a few labelled ones, of classes that the run need not have seen.
+
+        Args:
+          support: labelled images, as for `embed`.
+          labels: `[n]`, the class of each: names or numbers.
+          queries: images to label, as for `embed`.
+          batch_size: how many go through the network at once.
+
+        Returns:
+          The label of each query, `[m]`, of those in `labels`, by the method's own rule (prototypes and its pooling).
+
+        Raises:
+          UserError: for as many labels as there are not images, or images that the network does not take.
+        """
+        labels = np.asarray(labels)
+        if labels.shape != (len(support),):
+            raise UserError(f"{len(support)} support images need as many labels, not {labels.shape}")
+        rule, classes = self.method.rule(self.params), np.unique(labels)
+        of_support, of_queries = (
+            self._apply_named(name, images, batch_size)
+            for name, images in ((rule.support_pool, support), (rule.query_pool, queries))
+        )
+        means = jnp.stack([prototypes(of_support[labels == c], unit_support=rule.unit_support) for c in classes])
+        dense = rule.query_pool == "dense"
+        scores = class_scores(of_queries, means, similarity=rule.similarity, tau=rule.tau, dense=dense)
+        return classes[np.asarray(scores).argmax(axis=-1)]
+
+    def evaluator(self, *, data_path: str = "", batch_size: int = 256, implants: Any = None) -> Evaluator:
+        """The run on few-shot tasks of its data: `for f in run.evaluator().figures(Protocol()): print(f)`.
+
+        Args:
+          data_path: where the data lie here, if elsewhere than when the run was trained.
+          batch_size: how many images go through the network at once.
+          implants: options of implants to train for each task, see `fsjax.methods.dense_implants.implant_options`.
+
+        Raises:
+          UserError: if the data cannot be read, are others than the run's, or have no novel classes.
+        """
+        config = self.config.data.copy_and_resolve_references()
+        if data_path:
+            config.path = data_path
+        splits = data.load_splits(config, seed=self.config.seed)
+        if not splits.info.few_shot:
+            raise UserError(
+                f"{self.workdir} was trained without novel classes (config.data.class_split.name is empty): there are "
+                "no few-shot tasks to evaluate"
+            )
+        for name in ("class_names", "validation_classes", "test_classes", "image_shape"):
+            if getattr(splits.info, name) != getattr(self.info, name):
+                raise UserError(f"the data here are others than those of {self.workdir}: their {name} differ")
+        splits = dataclasses.replace(splits, info=self.info)  # normalised as in training
+        extract = extractor(self.method, self.params, self.collections)
+        return Evaluator(self.method, self.params, self.collections, splits, extract, batch_size, implants)
+
     @functools.cached_property
     def method(self) -> Any:
         """The run's method: the pure functions behind `embed` and `logits`."""
@@ -80,7 +141,17 @@ class Run:
 
     @functools.cached_property
     def _functions(self) -> dict[str, Callable[..., jax.Array]]:
-        return {name: jax.jit(getattr(self.method, name)) for name in ("embed", "logits")}
+        functions = {name: jax.jit(getattr(self.method, name)) for name in ("embed", "logits")}
+        return functions | {name: self._feature(name) for name in FEATURES if name not in functions}
+
+    def _feature(self, name: str) -> Callable[..., jax.Array]:
+        return jax.jit(lambda *args: self.method.features(*args, names=(name,))[name])
+
+    def _apply_named(self, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Features of one name, see `fsjax.methods.rules.FEATURES`."""
+        image = jax.ShapeDtypeStruct((1, *self.info.image_shape), jnp.float32)
+        shape = jax.eval_shape(self._functions[name], self.params, self.collections, image).shape[1:]
+        return self._apply(name, images, batch_size, shape)
 
     def _apply(self, name: str, images: np.ndarray, batch_size: int, shape: tuple[int, ...]) -> np.ndarray:
         if batch_size < 1:

@@ -1,13 +1,20 @@
 """Fixtures for all tests; everything here runs on the CPU and needs no download."""
 
+import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+VECTORS = Path(__file__).parent / "vectors"
+# Most tests of arithmetic take their time in compilation; the arrays are tiny, and nothing is gained by optimised code.
+FAST_COMPILE = {"xla_backend_optimization_level": 0}
 # Compiled programs are kept between runs of the tests, and between their subprocesses.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -19,6 +26,66 @@ sys.path.insert(0, str(ROOT))  # for `configs` and `train`, which are not part o
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture
+def x64():
+    """Runs the test in float64."""
+    import jax
+
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def vector():
+    """Loads a vector by name: `.inputs` and `.expected` with lists as arrays, `.params` as it is."""
+
+    def load(name):
+        content = json.loads((VECTORS / f"{name}.json").read_text())
+
+        def as_arrays(part):
+            return {key: np.asarray(value) if isinstance(value, list) else value for key, value in part.items()}
+
+        return SimpleNamespace(
+            inputs=as_arrays(content["inputs"]),
+            params=content["params"],
+            expected=as_arrays(content["expected"]),
+        )
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def jit():
+    """`jax.jit` that compiles fast."""
+    import jax
+
+    return partial(jax.jit, compiler_options=FAST_COMPILE)
+
+
+@pytest.fixture
+def finite_differences(jit):
+    """Gradients of a scalar function of arrays, one for each of them, by central differences."""
+
+    def partial_gradient(function, point, step=1e-6):
+        point = np.asarray(point)
+        result = np.zeros_like(point)
+        for index in np.ndindex(point.shape):
+            shift = np.zeros_like(point)
+            shift[index] = step
+            result[index] = (function(point + shift) - function(point - shift)) / (2 * step)
+        return result
+
+    def gradients(function, *points):
+        function = jit(function)
+
+        def along(i):
+            return lambda point: function(*points[:i], point, *points[i + 1 :])
+
+        return [partial_gradient(along(i), point) for i, point in enumerate(points)]
+
+    return gradients
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "methods": {"errors", "losses", "models"},
     "evaluation": {"errors", "data", "device_data", "losses", "models", "methods"},
     "training": {"errors", "version", "data", "device_data", "methods", "evaluation"},
-    "runs": {"errors", "data", "methods", "training"},
+    "runs": {"errors", "data", "methods", "evaluation", "training"},
+    "cli": {"errors", "version", "data", "methods", "evaluation", "training", "runs"},
+    "__main__": {"cli"},
     "__init__": {"errors", "version", "runs"},
 }
 

@@ -1,6 +1,7 @@
 """The few-shot evaluation of a trained method: banks of features, made once, and the figures of a protocol."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.implanted import FrozenNetwork, score_implanted
+from fsjax.evaluation.implanted import FrozenNetwork, normalized_batches, score_implanted
 from fsjax.evaluation.protocol import Figure, Protocol, make_figure
 from fsjax.evaluation.statistics import harmonic_mean
 from fsjax.evaluation.tasks import Bank, score_joint_tasks, score_tasks
 from fsjax.losses.similarity import unit
 from fsjax.methods.rules import Rule, check_features
+
+logger = logging.getLogger("fsjax")
 
 # Of normalised images `[rows, h, w, c]` and names, the features by name `[rows, ...]`.
 Extract = Callable[[np.ndarray, tuple[str, ...]], dict[str, Any]]
@@ -37,12 +40,18 @@ def check_part(splits: data.Splits, classes: str, spec: data.EpisodeSpec) -> Non
       spec: of the tasks.
     """
     for part in ("novel", "base") if classes == "both" else (classes,):
-        split, names, where = _PARTS[part]
-        examples, names = getattr(splits, split), getattr(splits.info, names)
-        if examples is None:
-            way_out = "set config.data.base_holdout above 0" if part == "base" else "choose a class split that has them"
-            raise UserError(f"there are no images of {where}: {way_out}, or leave {classes!r} out of few_shot.classes")
-        data.check_feasible(data.class_table(examples.labels, len(names)), spec, names, where)
+        _, names, where = _PARTS[part]
+        labels, names = _examples(splits, part).labels, getattr(splits.info, names)
+        data.check_feasible(data.class_table(labels, len(names)), spec, names, where)
+
+
+def _examples(splits: data.Splits, part: str) -> data.Examples:
+    split, _, where = _PARTS[part]
+    examples = getattr(splits, split)
+    if examples is None:
+        way_out = "set config.data.base_holdout above 0" if part == "base" else "choose a class split that has them"
+        raise UserError(f"there are no images of {where}: {way_out}, or leave them out of few_shot.classes")
+    return examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,10 +77,37 @@ class Evaluator:
     _banks: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
     _networks: dict[str, FrozenNetwork] = dataclasses.field(default_factory=dict)
 
+    def examples(self, part: str) -> data.Examples:
+        """The images of "novel", "validation", "base" (held-out) or "train" classes.
+
+        Raises:
+          UserError: if the run's data have none.
+        """
+        return _examples(self.splits, part)
+
+    def labels(self, part: str) -> np.ndarray:
+        """Their labels, int32 `[n]`."""
+        return self.examples(part).labels
+
+    def features_at(self, examples: data.Examples, index: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Features by name of the images at these positions `[n]` of a split."""
+        parts = [
+            jax.tree.map(lambda x, count=count: np.asarray(x)[:count], self.extract(images, names))
+            for images, count in normalized_batches(examples, index, self.splits.info, self.batch_size)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        """Height and width of the last feature maps."""
+        image = jax.ShapeDtypeStruct((1, *self.splits.info.image_shape), jnp.float32)
+        encoded = jax.eval_shape(self.method.encode, self.params, self.collections, image)
+        return list(encoded.maps.values())[-1].shape[1:3]
+
     def bank(self, part: str, names: tuple[str, ...]) -> Bank:
         """Features by name of "novel", "validation", "base" (held-out) or "train" images."""
-        split, classes, where = _PARTS[part]
-        examples = getattr(self.splits, split)
+        _, classes, where = _PARTS[part]
+        examples = self.examples(part)
         known = self._banks.setdefault(part, {})
         missing = tuple(name for name in names if name not in known)
         if missing:
@@ -109,8 +145,12 @@ class Evaluator:
                 common = {"spec": spec, "seed": seed, "episodes": episodes}
                 for rule, scores in zip(rules, score_tasks(bank, rules, tasks=protocol.tasks, **common), strict=True):
                     yield make_figure(scores, bank.class_names, facts | _rule_facts(rule))
-                if self.implants is not None and data.ends(spec.shot)[0] > 1:
-                    yield from self._implanted(classes, bank, rules, protocol, facts, common)
+                if self.implants is None:
+                    continue
+                if data.ends(spec.shot)[0] < 2:
+                    logger.info("no implants for %s tasks: they need at least 2 support images a class", spec)
+                    continue
+                yield from self._implanted(classes, bank, rules, protocol, facts, common)
 
     def _implanted(
         self, classes: str, bank: Bank, rules: list[Rule], protocol: Protocol, facts: dict[str, Any], common: Any
@@ -127,7 +167,7 @@ class Evaluator:
     def _frozen(self, part: str) -> FrozenNetwork:
         known = self._networks
         if part not in known:
-            examples = getattr(self.splits, _PARTS[part][0])
+            examples = self.examples(part)
             # One split's activations at a time: they are large.
             known.clear()
             known[part] = FrozenNetwork(

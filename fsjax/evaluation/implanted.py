@@ -150,13 +150,13 @@ class FrozenNetwork:
 
     def _compute(self, index: np.ndarray) -> Activations:
         parts = []
-        for images, count in _in_batches(self._examples, index, self._info, self._batch_size):
+        for images, count in normalized_batches(self._examples, index, self._info, self._batch_size):
             found = self._encode(self._variables, images)
             parts.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), found))
         return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def _in_batches(
+def normalized_batches(
     examples: data.Examples, index: np.ndarray, info: data.DataInfo, batch_size: int
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Normalised images at these positions in batches of one size, and how many of each are real."""

@@ -3,8 +3,9 @@
 A 3x3 convolution of `c` channels into 16 is written as one product with a `[c, 9 · 16]` matrix, whose result's
 nine planes are then shifted and added. The usual way, patches times a `[9c, 16]` matrix, has as many
 multiplications, but reads nine times the memory, and its 16 columns are too few to keep a CPU busy: a forward and
-backward product with 512 channels on 25 maps of 4x4 ran at 50 GFLOP/s so, and at 190 as it is here (jax 0.10.2,
-2 cores whose large products run at 340). A convolution proper is slower still where every task has its own kernel.
+backward product with 512 channels on 25 maps of 4x4 ran at 55 GFLOP/s so, and at 191 as it is here (jax 0.10.2,
+four tasks under `vmap` in a scan, 2 cores whose large products ran at 345). A convolution proper is slower still
+where every task has its own kernel.
 """
 
 import jax

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsjax.losses import LOSSES, LossOutput, build_loss, gaussian, loss_options
+from fsjax.losses import LOSSES, LossOutput, build_loss, cosine, gaussian, loss_options
 
 NUM_CLASSES, DIM = 6, 5
 VARIANTS = {
@@ -56,8 +56,12 @@ def compiled(request, jit):
 
 
 def extremes(params):
-    """Parameters as they are, and with the spreads at their clips, far beyond them, and of both kinds."""
+    """Parameters as they are, the spreads and scales at their clips, far beyond them, and class vectors of zeros."""
     yield params
+    if "tau" in params:
+        for tau in (cosine.MIN_TAU, 0.0, -1e3, 1e3):
+            yield params | {"tau": jnp.float32(tau)}
+        yield params | {"weights": jnp.zeros_like(params["weights"])}
     for name in {"log_var", "inv_std"} & set(params):
         clip = gaussian.LOG_VAR_LIMIT if name == "log_var" else np.exp(gaussian.LOG_VAR_LIMIT / 2)
         signs = np.resize([-1.0, 1.0], params[name].shape).astype("f")
@@ -127,6 +131,9 @@ def test_parameters_without_decay_exist(name):
         ("mixup", {"mixup_alpha": 0}, ["mixup_alpha", "softmax"]),
         ("center", {"rate": float("nan")}, ["rate=nan"]),
         ("focal", {"gamma": -2.0}, ["gamma=-2.0"]),
+        ("cosine", {"tau_init": 0.001}, ["tau_init=0.001", "at least 0.01"]),
+        ("cosine", {"tau_init": float("nan")}, ["tau_init=nan"]),
+        ("cosine", {"tau": 10.0}, ["'tau'", "tau_init"]),
         ("class_balanced", {"beta": 1.0}, ["beta=1.0", "below 1"]),
         ("class_balanced", {"base": "hinge"}, ["base", "focal_sigmoid"]),
         ("class_balanced", {"class_counts": [1]}, ["'class_counts'", "beta"]),

@@ -1,0 +1,34 @@
+"""The `fsjax` command: `fsjax evaluate RUN`, one file a subcommand, one line here to add it."""
+
+import argparse
+import sys
+
+from fsjax.cli import activations, compare, evaluate
+from fsjax.errors import UserError
+from fsjax.version import __version__
+
+COMMANDS = {"evaluate": evaluate, "compare": compare, "activations": activations}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line, and return its exit status: 0, or 2 for what the user can set right.
+
+    Args:
+      argv: the arguments behind `fsjax`; None: those of the process.
+    """
+    parser = argparse.ArgumentParser(prog="fsjax", description="Few-shot evaluation of trained runs.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = module.__doc__.split("\n")[0].replace("%", "%%")  # argparse formats help, not descriptions, with %
+        sub = subparsers.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(sub)
+    args = parser.parse_args(argv)
+    try:
+        COMMANDS[args.command].run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

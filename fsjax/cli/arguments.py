@@ -1,0 +1,30 @@
+"""Arguments that several commands share."""
+
+import argparse
+from typing import Any
+
+from fsjax.training.xla import set_cpu_flags
+
+
+def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
+    """The run or runs, and where their data lie."""
+    parser.add_argument("run", help="the workdir of a trained run", **more)
+    parser.add_argument("--which", choices=("best", "latest"), default="best", help="which checkpoint (best)")
+    parser.add_argument("--data-path", default="", help="where the run's data lie here, if elsewhere than in training")
+    parser.add_argument("--batch-size", type=int, default=256, help="images through the network at once (256)")
+
+
+def count(text: str) -> int | tuple[int, int]:
+    """A number, "5", or a range, "1-5", from which it is drawn anew for each class or task."""
+    first, _, last = text.partition("-")
+    if not first.isdigit() or (last and not last.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, such as 5, nor a range, such as 1-5")
+    return (int(first), int(last)) if last else int(first)
+
+
+def open_run(args: argparse.Namespace, path: str) -> Any:
+    """The run of this workdir."""
+    set_cpu_flags()
+    from fsjax.runs import restore
+
+    return restore(path, which=args.which)

@@ -1,0 +1,123 @@
+"""Accuracy of a trained run on few-shot tasks, with its 95 % interval.
+
+    fsjax evaluate runs/dc_fc100                                      # the protocol of the run's config
+    fsjax evaluate runs/dc_fc100 --classes novel base both --shots 1 5 10 --tasks 10000
+    fsjax evaluate runs/dc_fc100 --pooling gap/dense gap/gap gmp/gmp  # support/query, as in Table 2 of the DC paper
+    fsjax evaluate runs/dc_fc100 --implants --tasks 5000 --out imp.json
+    fsjax evaluate runs/dc_fc100 --way 5-10 --shots 1-5 --save-episodes tasks.npz
+
+Every image goes through the network once. The same classes, ways, shots, queries and seed give the same tasks for
+every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsjax import data
+from fsjax.cli.arguments import add_run, count, open_run
+from fsjax.errors import UserError, unknown
+from fsjax.evaluation.implanted import check_spec
+from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
+
+# The columns of Tables 2 and 3.
+ALL_POOLINGS = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    add_run(parser)
+    parser.add_argument("--classes", nargs="+", metavar="CLASSES", help=f"of: {', '.join(CLASSES)}")
+    parser.add_argument("--way", type=count, help="classes of a task, a number or a range (5 or 5-10)")
+    parser.add_argument("--shots", type=count, nargs="+", help="support images a class; each is evaluated for itself")
+    parser.add_argument("--query", type=count, help="queries a class")
+    parser.add_argument("--tasks", type=int, help="how many tasks, also of those with implants")
+    parser.add_argument("--seed", type=int, help="of the tasks")
+    parser.add_argument("--pooling", nargs="+", metavar="SUPPORT/QUERY", help=f"or all: {', '.join(ALL_POOLINGS)}")
+    parser.add_argument("--tau", type=float, help="scale of the similarities of dense queries (the learned one)")
+    parser.add_argument("--implants", action="store_true", help="also train implants for each task (resnet12)")
+    parser.add_argument(
+        "--implant-option", nargs="+", default=[], metavar="NAME=VALUE", help="such as steps=100 query_pool=dense"
+    )
+    parser.add_argument("--episodes", type=Path, help="take the tasks of this file")
+    parser.add_argument(
+        "--save-episodes", type=Path, help="write the tasks to this file (one kind of classes and shots)"
+    )
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file, each task's accuracy beside it")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate, print, and write."""
+    run = open_run(args, args.run)
+    protocol = _protocol(run.config.few_shot, args)
+    implants = _implants(run, args)
+    if implants is not None and args.shots:
+        for spec in protocol.specs():
+            check_spec(spec)
+    evaluator = run.evaluator(data_path=args.data_path, batch_size=args.batch_size, implants=implants)
+    episodes = None
+    if args.episodes:
+        episodes = data.load_episodes(args.episodes, labels=evaluator.labels(protocol.classes[0]))
+    if args.save_episodes:
+        _save_episodes(evaluator, protocol, args.save_episodes)
+    figures = []
+    for figure in evaluator.figures(protocol, episodes=episodes):
+        print(figure, flush=True)
+        figures.append(figure)
+    if args.out:
+        write(args.out, figures, {"run": str(run.workdir), "step": run.step, "method": run.config.method.name})
+
+
+def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
+    """Figures as JSON, and the accuracy of each of their tasks in `PATH.npz` beside it."""
+    accuracies = {str(number): figure.accuracy for number, figure in enumerate(figures)}
+    with path.with_suffix(".npz").open("wb") as file:
+        np.savez_compressed(file, **accuracies)
+    path.write_text(json.dumps({**facts, "figures": [figure.facts for figure in figures]}, indent=1) + "\n")
+
+
+def _protocol(section: Any, args: argparse.Namespace) -> Protocol:
+    """The protocol of the run's config, with what the command line states in its place."""
+    given = {
+        "classes": args.classes, "way": args.way, "shots": args.shots, "query": args.query, "tasks": args.tasks,
+        "implant_tasks": args.tasks, "seed": args.seed, "inference_tau": args.tau,
+        "poolings": ALL_POOLINGS if args.pooling == ["all"] else args.pooling,
+    }  # fmt: skip
+    stated = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
+    return Protocol.of({**dict(section), **stated})
+
+
+def _implants(run: Any, args: argparse.Namespace) -> Any:
+    """Options of the implants, or None."""
+    from fsjax.methods.dense_implants import OPTIONS, implant_options
+
+    if not args.implants:
+        if args.implant_option:
+            raise UserError("--implant-option says how implants are trained, and needs --implants")
+        return None
+    chosen = {} if run.method.implants is None else dataclasses.asdict(run.method.implants)
+    chosen = {name: value for name, value in chosen.items() if name in OPTIONS}
+    for option in args.implant_option:
+        name, _, value = option.partition("=")
+        if name not in OPTIONS:
+            raise unknown("option of implants", name, OPTIONS)
+        try:
+            chosen[name] = json.loads(value)
+        except json.JSONDecodeError:
+            chosen[name] = value
+    return implant_options(run.method.encoder, **chosen)
+
+
+def _save_episodes(evaluator: Any, protocol: Protocol, path: Path) -> None:
+    specs = protocol.specs()
+    if len(specs) > 1 or len(protocol.classes) > 1 or protocol.classes == ("both",):
+        raise UserError("--save-episodes writes the tasks of one number of shots and of one kind of classes: name them")
+    bank = evaluator.bank(protocol.classes[0], ())
+    data.check_feasible(bank.table, specs[0], bank.class_names, bank.where)
+    episodes = data.draw_episodes(bank.table, specs[0], seed=protocol.seed, start=0, count=protocol.tasks)
+    episodes.save(path, data=evaluator.splits.info.name, classes=protocol.classes[0])
+    print(f"{len(episodes)} tasks, {episodes.hash}, written to {path}")
