@@ -5,9 +5,10 @@ A config takes a data set's section by its name, `few_shot(config, "fc100")`, an
 
 from ml_collections import ConfigDict
 
-from configs.common import shrink
+from configs.common import base, choose, shrink
 
 DATASETS = ("fc100", "cifarfs", "mini", "tiny")
+IMAGE_SIZES = {"fc100": 32, "cifarfs": 32, "mini": 84, "tiny": 64}
 
 
 def few_shot(config: ConfigDict, dataset: str) -> None:
@@ -30,10 +31,115 @@ def few_shot(config: ConfigDict, dataset: str) -> None:
     config.few_shot.classes = ("novel", "base", "both")
 
 
+DENSE_VARIANTS = ("gap", "gmp", "flatten", "linear", "imprinted", "wide", "c128f", "smoke")
+
+
+def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
+    """Stage 1 of Lifchitz et al. 2019 with its baselines.
+
+    Args:
+      name: of the experiment.
+      dataset: of `DATASETS`.
+      arg: none: dense classification. "gap", "gmp", "flatten": a cosine classifier of the pooled or flattened maps,
+        Eq. 6
+        to 8; "linear": softmax over a linear classifier of averaged maps; "imprinted": imprinted weights; "wide": the
+        last block widened by the 16 channels that implants have; "c128f": Gidaris & Komodakis' small network.
+    """
+    parts = choose(arg, DENSE_VARIANTS)
+    config = base()
+    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
+    few_shot(config, dataset)
+    config.method.name = "dense"
+    config.loss.name = "cosine"
+    if {"gap", "gmp", "flatten", "linear", "imprinted"} & set(parts):
+        config.method.name = "imprinted" if "imprinted" in parts else "classification"
+        config.loss.name = "softmax" if "linear" in parts else "cosine"
+    pool = next((part for part in parts if part in ("gap", "gmp", "flatten")), "gap")
+    config.model.resnet12.pool = config.model.c128f.pool = pool
+    if "wide" in parts:
+        config.model.resnet12.widths = (64, 128, 256, 528)
+    if "c128f" in parts:
+        config.model.name = "c128f"
+        config.model.c128f.last_relu = False  # as with the authors' cosine classifier (METHODS §0)
+    if "smoke" in parts:
+        smoke(config, IMAGE_SIZES[dataset])
+    return config
+
+
+def implants(name: str, dataset: str, arg: str) -> ConfigDict:
+    """Dense classification, and implants for each task at the test."""
+    config = dense_classification(name, dataset, arg)
+    choose(arg, ("smoke",))
+    config.method.name = "implants"
+    config.few_shot.classes = ("novel",)
+    return config
+
+
+def prototypical(name: str, dataset: str, arg: str) -> ConfigDict:
+    """Prototypical networks with the recipe of Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes.
+
+    Args:
+      name: of the experiment.
+      dataset: of `DATASETS`.
+      arg: none: squared Euclidean distance, 20-way 5-shot episodes. "cosine": the cosine, its scale learned from 10;
+        "1shot": 30-way 1-shot episodes.
+    """
+    parts = choose(arg, ("cosine", "1shot", "smoke"))
+    config = base()
+    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
+    few_shot(config, dataset)
+    config.method.name = "prototypical"
+    if "cosine" in parts:
+        config.method.prototypical.update(similarity="cosine", tau=10.0, learn_tau=True)
+    one_shot = "1shot" in parts
+    # FC100 and miniImageNet have base classes enough for both; Tiny ImageNet's 32 too.
+    config.episodes.update(way=(30,) if one_shot else (20,), shot=(1,) if one_shot else (5,), query=(15,), per_step=1)
+    config.optimizer.update(name="adam", learning_rate=1e-3, weight_decay=0.0)
+    episodic(config, steps=20_000)
+    config.schedule.factor = 0.5
+    config.schedule.boundaries = tuple(range(2_000, 20_000, 2_000))
+    config.few_shot.validation.shot = config.episodes.shot
+    config.few_shot.shots = (1, 5, 10) if one_shot else (5, 1, 10)
+    if "smoke" in parts:
+        smoke(config, IMAGE_SIZES[dataset])
+    return config
+
+
+def meta_baseline(name: str, dataset: str, arg: str) -> ConfigDict:
+    """Meta-Baseline (Chen et al. 2021) with the settings of its code, METHODS §1.4.
+
+    Args:
+      name: of the experiment.
+      dataset: of `DATASETS`.
+      arg: "classifier": the first stage, softmax over a linear classifier, 100 epochs. None: the second, 20 epochs
+        of 200
+        steps of 4 episodes, from the encoder of `config.start_from`.
+    """
+    parts = choose(arg, ("classifier", "smoke"))
+    config = base()
+    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
+    few_shot(config, dataset)
+    config.model.resnet12.activation = "leaky"
+    config.optimizer.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=5e-4)
+    if "classifier" in parts:
+        config.method.name = "classification"
+        config.loss.name = "softmax"
+        config.train.update(steps=0, epochs=100.0, batch_size=128)
+        config.schedule.update(unit="epochs", boundaries=(90.0,))
+    else:
+        config.method.name = "meta_baseline"
+        config.optimizer.learning_rate = 1e-3
+        config.episodes.update(way=(5,), shot=(5,), query=(15,), per_step=4)
+        episodic(config, steps=4_000)
+        config.schedule.name = "constant"
+    if "smoke" in parts:
+        smoke(config, IMAGE_SIZES[dataset])
+    return config
+
+
 def episodic(config: ConfigDict, *, steps: int) -> None:
-    """Make a config train on episodes in place: no batch size, and as many steps, rate drops along with them."""
-    config.train.batch_size = 0
-    config.train.steps = steps
+    """Make a config train on so many steps of episodes in place: no batch size, and rate drops at their places."""
+    config.train.update(batch_size=0, steps=steps, epochs=0.0)
     config.schedule.boundaries = tuple(steps * part // 100 for part in (50, 75, 90))
 
 
@@ -46,6 +152,7 @@ def smoke(config: ConfigDict, size: int) -> None:
     config.data.path = ""
     config.data.base_holdout = 6
     config.model.resnet12.widths = (4, 4, 8, 8)
+    config.model.c128f.widths = (4, 4, 8, 8)
     if on_episodes:
         config.train.batch_size = 0
         config.episodes.update(way=(3,), shot=(2,), query=(3,), per_step=1)

@@ -88,7 +88,7 @@ def by_hand():
 def make_bank():
     """A function that gives a bank of Gaussian classes with features by every name, and its labels."""
 
-    def make(counts=(14, 9, 20, 11, 16, 12), *, dim=6, spread=1.0, seed=0, where="the novel classes"):
+    def make(counts=(14, 9, 20, 11, 16, 12), *, dim=6, spread=1.8, seed=0, where="the novel classes"):
         rng = np.random.default_rng(seed)
         labels = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int32)
         centres = rng.normal(size=(len(counts), dim))

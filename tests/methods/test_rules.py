@@ -112,7 +112,7 @@ def test_features_are_the_poolings_of_the_last_maps(x64):
     found = features_of(encoded, FEATURES)
     assert set(found) == set(FEATURES)
     np.testing.assert_array_equal(found["embedding"], 1.0)
-    np.testing.assert_allclose(found["gap"], MAPS.mean((1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(found["gap"], MAPS.mean((1, 2)), atol=1e-6)
     np.testing.assert_allclose(found["gmp"], MAPS.max((1, 2)), rtol=1e-6)
     for n, row, column in np.ndindex(3, 2, 4):
         index = 4 * row + column

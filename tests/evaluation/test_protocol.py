@@ -1,0 +1,137 @@
+"""What a protocol refuses, in words, the rules it makes, and what a figure says of itself."""
+
+import numpy as np
+import pytest
+
+from fsjax.data import EpisodeSpec
+from fsjax.errors import UserError
+from fsjax.evaluation.protocol import CLASSES, Protocol, in_words, make_figure
+from fsjax.evaluation.tasks import TaskScores
+from fsjax.methods.rules import Rule
+
+OWN = Rule("cosine", "gap", "dense", 7.5, unit_support=True)
+FACTS = {
+    "classes": "novel",
+    "way": 5,
+    "shot": 1,
+    "query": 15,
+    "seed": 3,
+    "support_pool": "gap",
+    "query_pool": "dense",
+}
+
+
+def scores(hits, queries, correct, count):
+    hits, queries, correct, count = (np.array(x) for x in (hits, queries, correct, count))
+    return TaskScores(hits / queries, correct, count, "0123456789abcdef", hits, queries)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"classes": ("novel", "bsae")}, "unknown few_shot.classes 'bsae'; known: base, both, novel, validation. Did "),
+        ({"classes": ()}, "few_shot.classes and few_shot.shots must name at least one each"),
+        ({"shots": ()}, "few_shot.classes and few_shot.shots must name at least one each"),
+        ({"tasks": 0}, "few_shot.tasks=0 must be at least 1"),
+        ({"implant_tasks": -1}, "few_shot.implant_tasks=-1 must be at least 1"),
+        ({"inference_tau": -1.0}, "few_shot.inference_tau=-1.0 must be above 0, or 0 for the learned one"),
+        ({"way": 1}, "way=1 of episodes must be at least 2"),
+        ({"shots": (5, 0)}, "shot=0 of episodes must be at least 1"),
+        ({"query": (15, 5)}, r"query=\(15, 5\) of episodes is a pair \(least, most\): write \(5, 15\)"),
+        ({"task": 100}, "unknown key in config.few_shot 'task'; known: .*Did you mean 'tasks'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_errors_in_words(section, words):
+    with pytest.raises(UserError, match=words):
+        Protocol.of(section)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "words"),
+    [
+        ("gap", "few_shot.poolings: 'gap' must be SUPPORT/QUERY, such as gap/dense"),
+        ("gap/gap/gap", "few_shot.poolings: 'gap/gap/gap' must be SUPPORT/QUERY"),
+        ("gap/gpm", "unknown query pooling 'gpm'; .*Did you mean 'gmp'"),
+        ("dense/dense", "unknown support pooling 'dense'; known: embedding, flatten, gap, gmp"),
+        ("flatten/gap", "'flatten' makes longer vectors: use it for support and queries, or neither"),
+    ],
+)
+def test_poolings_that_cannot_be(pooling, words):
+    with pytest.raises(UserError, match=words):
+        Protocol.of({"poolings": (pooling,)}).rules(OWN)
+
+
+def test_every_field_of_a_section_is_taken():
+    section = {
+        "way": (5, 10),
+        "shots": (1, (2, 5)),
+        "query": 30,
+        "tasks": 11,
+        "implant_tasks": 12,
+        "classes": CLASSES,
+        "seed": 13,
+        "poolings": ("gap/gmp",),
+        "inference_tau": 2.0,
+        "validation": {"tasks": 5},  # the trainer's own
+    }
+    protocol = Protocol.of(section)
+    assert {name: getattr(protocol, name) for name in section if name != "validation"} == {
+        name: value for name, value in section.items() if name != "validation"
+    }
+    assert protocol.specs() == [EpisodeSpec((5, 10), 1, 30), EpisodeSpec((5, 10), (2, 5), 30)]
+
+
+def test_single_values_are_lists_of_one_as_flags_give_them():
+    protocol = Protocol.of({"way": (5,), "shots": 5, "classes": "base", "query": (15,), "poolings": "gap/gap"})
+    assert protocol == Protocol(way=(5,), shots=(5,), classes=("base",), query=(15,), poolings=("gap/gap",))
+    assert protocol.specs() == [EpisodeSpec(5, 5, 15)]
+    assert Protocol.of({"shots": [1, 5], "classes": ["novel"]}).shots == (1, 5)
+
+
+def test_rules_are_the_methods_own_or_one_a_pooling():
+    assert Protocol().rules(OWN) == [OWN]
+    found = Protocol(poolings=("gap/gap", "gmp/dense", "flatten/flatten")).rules(OWN)
+    assert [(rule.support_pool, rule.query_pool) for rule in found] == [
+        ("gap", "gap"),
+        ("gmp", "dense"),
+        ("flatten", "flatten"),
+    ]
+    # All else is the method's.
+    assert {(rule.similarity, rule.tau, rule.unit_support) for rule in found} == {("cosine", 7.5, True)}
+
+
+@pytest.mark.parametrize("poolings", [(), ("gap/dense", "gmp/dense")])
+def test_inference_tau_takes_the_place_of_the_learned_scale(poolings):
+    assert {rule.tau for rule in Protocol(poolings=poolings).rules(OWN)} == {7.5}
+    assert {rule.tau for rule in Protocol(poolings=poolings, inference_tau=30.0).rules(OWN)} == {30.0}
+
+
+def test_figures_hold_the_mean_its_interval_and_each_classs_share():
+    found = make_figure(scores([2, 4, 3], [4, 4, 6], [5, 0, 4], [8, 0, 6]), ("ant", "bee", "cat"), FACTS)
+    values = [0.5, 1.0, 0.5]
+    deviation = np.std(values, ddof=1)
+    facts = dict(found.facts)
+    assert facts.pop("per_class") == pytest.approx({"ant": 0.625, "cat": 4 / 6}, abs=1e-6)  # no query was of "bee"
+    of_tasks = {"accuracy": np.mean(values), "interval": 1.96 * deviation / 3**0.5, "deviation": deviation}
+    assert facts == pytest.approx({**FACTS, **of_tasks, "tasks": 3, "episodes": "0123456789abcdef"})
+    np.testing.assert_array_equal(found.accuracy, values)
+
+
+def test_words_carry_all_that_the_number_depends_on():
+    found = make_figure(scores([3, 4] * 5000, [4] * 10_000, [7], [8]), ("ant",), FACTS)
+    line = str(found)
+    assert line == in_words(found.facts)
+    for words in ("novel", "5-way 1-shot", "87.50 ± 0.25", "gap/dense", "15 queries a class", "10000 tasks", "seed 3"):
+        assert words in line
+    assert "episodes 0123456789abcdef" in line
+    assert "implants" not in line and "harmonic" not in line
+
+
+def test_words_of_ranges_implants_and_joint_figures():
+    more = {"way": (5, 10), "shot": [1, 5], "implants": {"steps": 50}}
+    joint = {"classes": "both", "novel": 0.5, "base": 0.75, "harmonic_mean": 0.6}
+    line = str(make_figure(scores([3, 4], [4, 4], [7], [8]), ("ant",), {**FACTS, **more, **joint}))
+    assert "5-10-way 1-5-shot" in line
+    assert "gap/dense + implants" in line
+    assert line.endswith("novel queries 50.00, base queries 75.00, harmonic mean 60.00")

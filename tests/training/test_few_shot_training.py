@@ -1,0 +1,174 @@
+"""Runs on divided classes: what they report, what selects their checkpoint, and that test data have no part in it."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+import fsjax
+from fsjax import data
+from fsjax.errors import UserError
+from fsjax.training import run
+from fsjax.training.checkpoints import steps_in
+
+METHODS = ("dense", "prototypical")
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def finished(request, noise_config, tmp_path_factory):
+    """A finished run of the method: its config, its folder and its result."""
+    config, workdir = noise_config(request.param), tmp_path_factory.mktemp(request.param) / "run"
+    return config, workdir, run(config, workdir)
+
+
+def changed(change):
+    """`load_splits` whose splits were changed afterwards."""
+    load = data.load_splits
+    return lambda *args, **kwargs: change(load(*args, **kwargs))
+
+
+def permuted(examples):
+    """The same images with their labels permuted; each class keeps its number of images."""
+    order = np.random.default_rng(5).permutation(len(examples))
+    return dataclasses.replace(examples, labels=examples.labels[order])
+
+
+def other_images(examples):
+    """The same labels over pictures that are all different, and easily told apart by class."""
+    grey = (40 * (examples.labels % 6) + 20).astype(np.uint8)
+    return dataclasses.replace(examples, images=np.broadcast_to(grey[:, None, None, None], examples.images.shape))
+
+
+def outcome(result):
+    """What a run reports of its training; `test` is left out."""
+    training = {k: v for k, v in result["training"].items() if k != "seconds"}
+    return {"training": training, "selected": result["selected"], "validation": result["validation"]}
+
+
+def test_figures_say_what_they_were_measured_on(finished):
+    config, workdir, result = finished
+    assert json.loads((workdir / "result.json").read_text()) == json.loads(json.dumps(result))
+    figures = result["test"]["figures"]
+    kinds = [(f["classes"], f["shot"]) for f in figures]
+    assert kinds == [(c, shot) for c in ("novel", "base", "both") for shot in (2, 1)]
+    assert result["test"]["accuracy"] == figures[0]["accuracy"]
+    query_pool = "dense" if config.method.name == "dense" else "gap"
+    for figure in figures:
+        assert (figure["way"], figure["query"], figure["tasks"], figure["seed"]) == (5, 4, 30, 0)
+        assert (figure["support_pool"], figure["query_pool"]) == ("gap", query_pool)
+        assert ("tau" in figure) == (query_pool == "dense")
+        assert re.fullmatch(r"[0-9a-f]{16}(\+[0-9a-f]{16})?", figure["episodes"])
+        assert 0 < figure["accuracy"] < 1 and figure["interval"] > 0
+    # What the hash stands for: the list that anyone can draw.
+    splits = data.load_splits(config.data, seed=config.seed)
+    for part, number in (("test", 0), ("base", 2)):
+        table = data.class_table(getattr(splits, part).labels, 5 if part == "test" else 10)
+        drawn = data.draw_episodes(table, data.parse_spec(way=5, shot=2, query=4), seed=0, start=0, count=30)
+        assert drawn.hash == figures[number]["episodes"]
+
+
+def test_validation_tasks_select_the_checkpoint(finished, figures_of):
+    _, workdir, result = finished
+    validation = [x for x in figures_of(workdir) if x["kind"] == "validation"]
+    assert [(x["step"], x["tasks"]) for x in validation] == [(2, 20), (4, 20), (6, 20)]
+    best = max(validation, key=lambda x: x["accuracy"])
+    assert result["selected"] == {"step": best["step"], "why": "best validation accuracy"}
+    assert steps_in(workdir / "checkpoints" / "best") == [best["step"]]
+    assert result["validation"] == {k: v for k, v in best.items() if k != "kind"}
+    assert fsjax.restore(workdir).step == best["step"]
+
+
+CHANGES = {
+    "labels of novel images": lambda s: dataclasses.replace(s, test=permuted(s.test)),
+    "novel images": lambda s: dataclasses.replace(s, test=other_images(s.test)),
+    "labels of base images held out": lambda s: dataclasses.replace(s, base=permuted(s.base)),
+    "base images held out": lambda s: dataclasses.replace(s, base=other_images(s.base)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_test_data_change_nothing_before_the_final_evaluation(
+    finished, figures_of, arrays_of, tmp_path, monkeypatch, name
+):
+    """Every figure logged, every array saved, and the step selected are equal in all bits; the test result is not."""
+    config, workdir, expected = finished
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "load_splits", changed(CHANGES[name]))
+        result = run(config, tmp_path / "run")
+    assert figures_of(tmp_path / "run") == figures_of(workdir)
+    arrays = arrays_of(config, workdir)
+    assert {which for which, *_ in arrays} == {"latest", "best"} and len(arrays) > 50
+    assert arrays_of(config, tmp_path / "run") == arrays
+    assert outcome(result) == outcome(expected)
+    # The change was one: the figures of these classes are others, those of the others are not.
+    part = "base" if "base" in name else "novel"
+    for found, known in zip(result["test"]["figures"], expected["test"]["figures"], strict=True):
+        if found["classes"] in (part, "both"):
+            assert found != known
+        else:
+            assert found == known
+
+
+def test_validation_data_do_select(finished, figures_of, tmp_path, monkeypatch):
+    """The counterpart of the test above: it would see a difference if there were one."""
+    config, workdir, _ = finished
+    with monkeypatch.context() as patch:
+        change = changed(lambda s: dataclasses.replace(s, validation=permuted(s.validation)))
+        patch.setattr(data, "load_splits", change)
+        run(config, tmp_path / "run")
+    found, known = (
+        {kind: [x for x in figures_of(folder) if x["kind"] == kind] for kind in ("train", "validation")}
+        for folder in (tmp_path / "run", workdir)
+    )
+    assert found["train"] == known["train"]
+    assert found["validation"] != known["validation"]
+
+
+def test_a_run_that_was_stopped_has_the_bits_of_one_that_was_not(finished, run_until, figures_of, arrays_of, tmp_path):
+    config, workdir, expected = finished
+    run_until(4, config, tmp_path)
+    assert steps_in(tmp_path / "checkpoints" / "latest")[-1] == 4
+    assert not (tmp_path / "result.json").exists()
+    result = run(config, tmp_path)
+    assert figures_of(tmp_path) == figures_of(workdir)
+    assert arrays_of(config, tmp_path) == arrays_of(config, workdir)
+    assert outcome(result) == outcome(expected) and result["test"] == expected["test"]
+
+
+def test_without_validation_classes_the_last_step_is_scored(noise_config, tmp_path):
+    config = noise_config("dense", data__class_split__validation=0.0, few_shot__classes=("novel",))
+    result = run(config, tmp_path / "run")
+    assert result["selected"]["step"] == 6 and "no validation data" in result["selected"]["why"]
+    assert result["validation"] is None
+    assert [f["classes"] for f in result["test"]["figures"]] == ["novel"] * 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"episodes__shot": (20,)}, r"class 'class_\d+' has 18 images; 20-shot episodes with 2 queries need 22"),
+        ({"episodes__way": (11,)}, "11-way"),
+        ({"episodes__per_step": 0}, "config.episodes.per_step=0 must be at least 1"),
+        ({"train__batch_size": 16}, "config.train.batch_size=16, but method 'prototypical' trains on episodes: set it"),
+        ({"train__steps": 0, "train__epochs": 2.0}, "no epochs: set config.train.steps"),
+        ({"few_shot__query": (30,)}, "need 32"),
+        ({"few_shot__way": (6,)}, "6-way"),
+        ({"few_shot__validation__query": (30,)}, "need 32"),
+        ({"data__base_holdout": 0}, "set config.data.base_holdout above 0"),
+        ({"few_shot__classes": ("novell",)}, "unknown few_shot.classes.*'novell'.*novel"),
+        ({"few_shot__poolings": ("gap",)}, "'gap' must be SUPPORT/QUERY"),
+        ({"few_shot__poolings": ("gap/dens",)}, "unknown query pooling 'dens'"),
+        ({"few_shot__poolings": ("gap/dense",), "model__cnn__dim": 4}, "pooling 'gap' reads the last feature maps"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(noise_config, tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message):
+        run(noise_config("prototypical", **overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_methods_on_single_images_need_a_batch_size(noise_config, tmp_path):
+    with pytest.raises(UserError, match="config.train.batch_size=0 must be at least 1"):
+        run(noise_config("dense", train__batch_size=0), tmp_path / "run")
