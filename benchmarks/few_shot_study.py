@@ -1,14 +1,14 @@
 """GAP, DC, DC + implants, prototypical networks and Meta-Baseline on real data, with a reduced recipe.
 
-    TFDS_DATA_DIR=... python -m benchmarks.few_shot_study fc100 --workdir=runs/study          # trains what is missing
-    TFDS_DATA_DIR=... python -m benchmarks.few_shot_study fc100 --workdir=runs/study --table  # evaluates, and prints
+    TFDS_DATA_DIR=... python -m benchmarks.few_shot_study fc100   # trains and evaluates what is missing, and prints
+    TFDS_DATA_DIR=... python -m benchmarks.few_shot_study tiny --only=table
 
 Against the recipes of the papers: a ResNet-12 of a quarter of the widths (16, 32, 64, 128), a few thousand steps of
-64 images (`RECIPES`), SGD with Nesterov momentum for all but the prototypical network (Adam, as its paper has it), one
-seed. A run that is stopped is continued by the same command. Every method meets the same tasks.
+64 images (`RECIPES`), SGD with Nesterov momentum for all but the prototypical network (Adam, as its paper has it). A run that is stopped is continued by the same command. Every method meets the same tasks.
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -76,16 +76,71 @@ def train(dataset: str, methods: list[str], workdir: Path, seed: int) -> None:
         print(json.dumps({"run": f"{dataset}-{method}-{seed}", "seconds": result["training"]["seconds"]}), flush=True)
 
 
+def evaluate(dataset: str, methods: list[str], workdir: Path, seed: int, tasks: int) -> None:
+    """Evaluate the runs that are trained, DC also with implants, all on the same tasks; a file for each."""
+    from fsjax import restore
+    from fsjax.cli.evaluate import write
+    from fsjax.evaluation.protocol import Protocol
+    from fsjax.methods.dense_implants import implant_options
+
+    for method in methods:
+        path = folder(workdir, dataset, method, seed)
+        if not (path / "result.json").exists() or (path / "figures.json").exists():
+            continue
+        run = restore(path)
+        implants = implant_options(run.method.encoder) if method == "dc" else None
+        evaluator = run.evaluator(implants=implants)
+        shots, common = (1, 5, 10), {"query": 30, "tasks": tasks, "implant_tasks": tasks}
+        figures = list(evaluator.figures(Protocol(shots=shots, classes=("novel",), **common)))
+        plain = dataclasses.replace(evaluator, implants=None)
+        figures += plain.figures(Protocol(shots=(5,), classes=("base", "both"), **common))
+        poolings = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")  # the columns of Table 2
+        figures += plain.figures(Protocol(shots=(5,), classes=("novel", "base", "both"), poolings=poolings, **common))
+        write(path / "figures.json", figures, {"run": path.name})
+        print(path.name, *figures, sep="\n", flush=True)
+
+
+def table(dataset: str, workdir: Path, seed: int) -> None:
+    """Print the accuracy of novel classes, and the paired differences, as Markdown."""
+    from fsjax.cli.compare import read
+    from fsjax.evaluation.statistics import mean_interval, paired_difference
+
+    rows = {}
+    for method in METHODS:
+        path = folder(workdir, dataset, method, seed) / "figures.json"
+        for facts, accuracy in read(path) if path.exists() else []:
+            name = method + " + implants" * bool(facts.get("implants"))
+            # The first figure of a kind is by the method's own pooling; the columns of Table 2 follow.
+            if facts["classes"] == "novel":
+                rows.setdefault((name, facts["shot"]), accuracy)
+    print("| method | 1-shot | 5-shot | 10-shot |\n|---|---|---|---|")
+    for name in dict.fromkeys(name for name, _ in rows):
+        cells = [str(mean_interval(rows[name, shot])) if (name, shot) in rows else "–" for shot in (1, 5, 10)]
+        print(f"| {name} | {' | '.join(cells)} |")
+    for first, second in (("dc", "gap"), ("dc + implants", "dc"), ("metabaseline", "gap"), ("prototypical", "gap")):
+        both = [shot for shot in (1, 5, 10) if (first, shot) in rows and (second, shot) in rows]
+        found = {shot: paired_difference(rows[first, shot], rows[second, shot]) for shot in both}
+        cells = [f"{100 * d.mean:+.2f} ± {100 * d.half_width:.2f}" for d in (found.get(s) for s in (1, 5, 10)) if d]
+        cells = ["–"] * (3 - len(cells)) + cells
+        print(f"| {first} − {second} | {' | '.join(cells)} |")
+
+
 def main() -> None:
-    """Train, or print the table."""
+    """Train and evaluate what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=RECIPES)
     parser.add_argument("--workdir", type=Path, default=Path("runs/few_shot_study"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--only", choices=("train", "evaluate", "table"))
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train(args.dataset, args.methods, args.workdir, args.seed)
+    if args.only in (None, "train"):
+        train(args.dataset, args.methods, args.workdir, args.seed)
+    if args.only in (None, "evaluate"):
+        evaluate(args.dataset, args.methods, args.workdir, args.seed, args.tasks)
+    table(args.dataset, args.workdir, args.seed)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
 
 No figures in the paper; the recipe is that of FC100.
 
-Training is that of dc_cifarfs.py. At the test 16 filters beside each 3x3 convolution of the last block are trained
-for each
-task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step an epoch, batch norm on the support [ours].
+Training is that of dc_cifarfs.py. At the test, 16 filters beside each 3x3 convolution of the last block are trained for
+each task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step an epoch, batch norm on the support
+[ours].
 Not run here beyond its smoke variant.
 """
 

@@ -12,9 +12,9 @@ Table 5, 5-way accuracy on novel classes in %, 10,000 tasks (5,000 with implants
 Table 3, miniImageNet, 5-shot; stage-2 support/query, then test queries by GAP, GMP, DC:
   GMP/GMP 79.03 78.92 79.04   GMP/DC 79.06 79.37 79.15   GAP/GAP 79.62 74.57 79.77   GAP/DC 79.56 74.58 79.52
 
-Training is that of dc_fc100.py. At the test 16 filters beside each 3x3 convolution of the last block are trained
-for each
-task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step an epoch, batch norm on the support [ours].
+Training is that of dc_fc100.py. At the test, 16 filters beside each 3x3 convolution of the last block are trained for
+each task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step an epoch, batch norm on the support
+[ours].
 The full recipe was not run here; a reduced one was: see the README's results and benchmarks/few_shot_study.py.
 """
 

@@ -144,3 +144,28 @@ def digits_run(digits_config, tmp_path_factory):
 
     workdir = tmp_path_factory.mktemp("digits") / "run"
     return workdir, run(digits_config(), workdir)
+
+
+@pytest.fixture(scope="session")
+def few_shot_runs(tmp_path_factory):
+    """Folders of two finished runs on the same noise with divided classes: "implants" (of dense maps) and "gap"."""
+    from configs.common import base
+    from fsjax.training import run
+
+    folder = tmp_path_factory.mktemp("few_shot")
+    for name, method in (("implants", "implants"), ("gap", "classification")):
+        config = base()
+        config.name, config.method.name, config.loss.name = name, method, "cosine"
+        config.data.name = "fake"
+        config.data.fake.update(height=16, width=16, num_classes=20, train=20 * 16, test=20 * 8)
+        config.data.class_split.update(name="share", validation=0.25, test=0.25)
+        config.data.base_holdout = 8
+        config.model.name = "resnet12"
+        config.model.resnet12.widths = (4, 4, 8)
+        config.method.implants.update(steps=3, channels=4)
+        config.train.update(steps=4, batch_size=16, log_every=2, eval_every=2, checkpoint_every=2, progress=False)
+        config.eval.batch_size = 64
+        config.few_shot.update(shots=(2, 1), query=(4,), tasks=20, implant_tasks=6, classes=("novel", "both"))
+        config.few_shot.validation.update(shot=(2,), query=(4,), tasks=10)
+        run(config, folder / name)
+    return {name: folder / name for name in ("implants", "gap")}

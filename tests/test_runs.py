@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fsjax
+from fsjax.data import normalize
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +93,28 @@ def test_images_of_another_size_are_refused(digits_run):
 def test_repr_says_what_it_is(digits_run):
     said = repr(fsjax.restore(digits_run[0], which="latest"))
     assert "icu_digits, loss icu, step 60; 10 classes of digits, images 8×8×1, embeddings 16-d" in said
+
+
+def test_few_shot_labels_by_the_methods_own_rule(few_shot_runs):
+    """Against prototypes by hand: averaged positions of the support, each position of a query for itself."""
+    run = fsjax.restore(few_shot_runs["implants"])
+    rng = np.random.default_rng(0)
+    support, queries = (rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8) for n in (6, 9))
+    labels = ["crane", "torch", "crane", "pole", "torch", "torch"]
+    found = run.few_shot(support, labels, queries)
+
+    def maps(images):
+        encoded = run.method.encode(run.params, run.collections, normalize(images, run.info))
+        return np.asarray(encoded.maps["stage3"], np.float64).reshape(len(images), -1, 8)
+
+    pooled, tau = maps(support).mean(1), float(run.params["loss"]["tau"])
+    names = sorted(set(labels))
+    means = np.stack([pooled[[x == name for x in labels]].mean(0) for name in names])
+    means /= np.linalg.norm(means, axis=-1, keepdims=True)
+    positions = maps(queries)
+    cosines = positions / np.linalg.norm(positions, axis=-1, keepdims=True) @ means.T
+    shares = np.exp(tau * cosines)
+    shares = (shares / shares.sum(-1, keepdims=True)).mean(1)
+    assert list(found) == [names[i] for i in shares.argmax(-1)]
+    with pytest.raises(fsjax.UserError, match="6 support images need as many labels"):
+        run.few_shot(support, labels[:5], queries)

@@ -42,7 +42,9 @@ def check_part(splits: data.Splits, classes: str, spec: data.EpisodeSpec) -> Non
     for part in ("novel", "base") if classes == "both" else (classes,):
         _, names, where = _PARTS[part]
         labels, names = _examples(splits, part).labels, getattr(splits.info, names)
-        data.check_feasible(data.class_table(labels, len(names)), spec, names, where)
+        # Base classes beside novel ones only have queries: see `score_joint_tasks`.
+        needed = dataclasses.replace(spec, shot=1) if (classes, part) == ("both", "base") else spec
+        data.check_feasible(data.class_table(labels, len(names)), needed, names, where)
 
 
 def _examples(splits: data.Splits, part: str) -> data.Examples:
@@ -139,7 +141,7 @@ class Evaluator:
                 check_part(self.splits, classes, spec)
                 facts = {"classes": classes, **spec.to_json(), "seed": seed}
                 if classes == "both":
-                    yield from (self._joint(rule, spec, protocol, facts | _rule_facts(rule)) for rule in rules)
+                    yield from (self._joint(rule, rules, spec, protocol, facts | _rule_facts(rule)) for rule in rules)
                     continue
                 bank = self.bank(classes, names)
                 common = {"spec": spec, "seed": seed, "episodes": episodes}
@@ -175,9 +177,13 @@ class Evaluator:
             )
         return known[part]
 
-    def _joint(self, rule: Rule, spec: data.EpisodeSpec, protocol: Protocol, facts: dict[str, Any]) -> Figure:
-        novel, base = self.bank("novel", rule.features), self.bank("base", rule.features)
-        weights, origin = self._base_weights(rule)
+    def _joint(
+        self, rule: Rule, rules: list[Rule], spec: data.EpisodeSpec, protocol: Protocol, facts: dict[str, Any]
+    ) -> Figure:
+        # What all the rules need at once: an image goes through the network once, however many poolings there are.
+        names = tuple(dict.fromkeys(name for rule in rules for name in rule.features))
+        novel, base = self.bank("novel", names), self.bank("base", names)
+        weights, origin = self._base_weights(rule, rules)
         scores = score_joint_tasks(novel, base, weights, rule, spec=spec, seed=protocol.seed, tasks=protocol.tasks)
         means = {name: float(np.mean(scores[name].accuracy)) for name in ("novel", "base")}
         facts = {
@@ -188,14 +194,19 @@ class Evaluator:
         }
         return make_figure(scores["both"], base.class_names + novel.class_names, facts)
 
-    def _base_weights(self, rule: Rule) -> tuple[jax.Array, str]:
-        """What stands for the base classes, `[classes, dim]`, and its name for the report."""
+    def _base_weights(self, rule: Rule, rules: list[Rule]) -> tuple[jax.Array, str]:
+        """What stands for the base classes by a rule out of these, `[classes, dim]`, and its name for the report."""
+        learned = self._learned_weights(rule)
+        if learned is not None:
+            return learned, "class weights"
+        pools = dict.fromkeys(other.support_pool for other in rules if self._learned_weights(other) is None)
+        return class_means(self.bank("train", tuple(pools)), rule), "prototypes of the training images"
+
+    def _learned_weights(self, rule: Rule) -> jax.Array | None:
+        """The method's own class weights, if it has any that are as long as the rule's prototypes."""
         known = self.method.class_weights(self.params)
         # Weights of flattened maps are longer than pooled features are; all pooled features are of one length.
-        if known is not None and (known[0] == "flatten") == (rule.support_pool == "flatten"):
-            return known[1], "class weights"
-        bank = self.bank("train", (rule.support_pool,))
-        return class_means(bank, rule), "prototypes of the training images"
+        return None if known is None or (known[0] == "flatten") != (rule.support_pool == "flatten") else known[1]
 
     def _compute(self, examples: data.Examples, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}

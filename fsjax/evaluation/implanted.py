@@ -10,9 +10,9 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks
+from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks, scores_among, static_rule
 from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
-from fsjax.methods.rules import Rule, class_scores, positions, prototypes
+from fsjax.methods.rules import Rule, positions, prototypes
 from fsjax.models.pooling import POOLS
 
 # A split's activations are computed once and kept up to this size; beyond it, those of each chunk of tasks are.
@@ -53,8 +53,7 @@ def score_implanted(
     check_spec(spec)
     budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES_ELSEWHERE)
     chunk = int(np.clip(budget // (frozen.bytes_an_image * spec.rows), 1, tasks))
-    pools = tuple((rule.support_pool, rule.query_pool, rule.similarity, rule.unit_support) for rule in rules)
-    taus = [rule.tau for rule in rules]
+    static, taus = tuple(map(static_rule, rules)), [rule.tau for rule in rules]
 
     def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[np.ndarray]:
         count, shape = len(classes), query.shape
@@ -64,7 +63,7 @@ def score_implanted(
         ]
         activations = [frozen(np.maximum(index, 0).reshape(chunk, -1)) for index in filled]
         keys, real = _keys(seed, start + jnp.arange(chunk)), jnp.asarray(filled[0] >= 0)
-        found = _adapt_and_classify(*activations, real, keys, taus, options=options, rules=pools)
+        found = _adapt_and_classify(*activations, real, keys, taus, options=options, rules=static)
         return [np.asarray(hits)[:count].reshape(shape) for hits in found]
 
     common = {"spec": spec, "seed": seed, "tasks": tasks, "episodes": episodes}
@@ -90,7 +89,7 @@ def _adapt_and_classify(
     taus: list[float],
     *,
     options: ImplantOptions,
-    rules: tuple[tuple[Any, ...], ...],
+    rules: tuple[Rule, ...],
 ) -> list[jax.Array]:
     """Whether each query is classified rightly by each rule, bool `[tasks, way * query]`."""
     tasks, way, shot = real.shape
@@ -98,15 +97,14 @@ def _adapt_and_classify(
     mask = real.reshape(tasks, way * shot).astype(jnp.float32)
     params, stats = train_implants(support, labels, mask, keys, options=options, num_ways=way)
     of_support, of_queries = (implant_maps(params, stats, x, options) for x in (support, queries))
-    present = jnp.any(real, axis=-1)[:, None]
+    present = jnp.any(real, axis=-1)
     wanted = jnp.repeat(jnp.arange(way), of_queries.shape[1] // way)
     found = []
-    for (support_pool, query_pool, similarity, unit_support), tau in zip(rules, taus, strict=True):
-        pooled = _reduced(of_support, support_pool).reshape(tasks, way, shot, -1)
-        means = prototypes(pooled, real, unit_support=unit_support)
-        dense = query_pool == "dense"
-        scores = class_scores(_reduced(of_queries, query_pool), means, similarity=similarity, tau=tau, dense=dense)
-        found.append(jnp.argmax(jnp.where(present, scores, -jnp.inf), axis=-1) == wanted)
+    for rule, tau in zip(rules, taus, strict=True):
+        pooled = _reduced(of_support, rule.support_pool).reshape(tasks, way, shot, -1)
+        means = prototypes(pooled, real, unit_support=rule.unit_support)
+        scores = scores_among(present, _reduced(of_queries, rule.query_pool), means, rule, tau)
+        found.append(jnp.argmax(scores, axis=-1) == wanted)
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from fsjax.data import ClassTable, EpisodeDigest, Episodes, EpisodeSpec, check_feasible, class_table
 from fsjax.data import random as host_random
 from fsjax.device_data import draw_episodes
-from fsjax.methods.rules import Rule, class_scores, prototypes
+from fsjax.methods.rules import Rule, class_scores, mean_probability, prototypes
 
 # Tasks whose indices are drawn at once.
 _CHUNK = 1024
@@ -114,7 +114,7 @@ def score_tasks(
     """
 
     def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[jax.Array]:
-        return [_head(_features(bank, rule), rule.tau, support, query, rule=_static(rule)) for rule in rules]
+        return [_head(_features(bank, rule), rule.tau, support, query, rule=static_rule(rule)) for rule in rules]
 
     return scored_chunks(bank, classify, len(rules), spec=spec, seed=seed, tasks=tasks, episodes=episodes)
 
@@ -178,7 +178,7 @@ def _draw(table: ClassTable, key: np.ndarray, start: int, *, spec: EpisodeSpec, 
     return draw_episodes(table, spec, seed=key, start=start, count=count)
 
 
-def _static(rule: Rule) -> Rule:
+def static_rule(rule: Rule) -> Rule:
     """The rule as a static argument: a learned scale, which changes, is given beside it."""
     return dataclasses.replace(rule, tau=1.0)
 
@@ -203,13 +203,35 @@ def _head(
         support, query = part
         means = prototypes(_at(of_support, support), support >= 0, unit_support=rule.unit_support)
         queries = _at(of_queries, query.reshape(query.shape[0], -1))
-        scores = class_scores(queries, means, similarity=rule.similarity, tau=tau, dense=rule.query_pool == "dense")
-        present = jnp.any(support >= 0, axis=-1)
-        scores = jnp.where(present[:, None], scores, -jnp.inf)
+        scores = scores_among(jnp.any(support >= 0, axis=-1), queries, means, rule, tau)
         predicted = jnp.argmax(scores, axis=-1).reshape(query.shape)
         return predicted == jnp.arange(query.shape[1])[:, None]
 
     return in_groups(group, (support, query), _bytes_a_task(features, support, query))
+
+
+def scores_among(
+    present: jax.Array, queries: jax.Array, classes: jax.Array, rule: Rule, tau: jax.Array | float
+) -> jax.Array:
+    """Scores of queries among the classes that a task has; of the others, which are padding, minus infinity.
+
+    For dense queries, the padding leaves the softmax at each position as well: it would take probability from the
+    classes, and more at one position than at another.
+
+    Args:
+      present: bool `[tasks, num_classes]`.
+      queries: `[tasks, n, dim]`; if dense, `[tasks, n, positions, dim]`.
+      classes: `[tasks, num_classes, dim]`.
+      rule: how queries are classified, but for its scale.
+      tau: the scale.
+
+    Returns:
+      `[tasks, n, num_classes]`; see `fsjax.methods.rules.class_scores`.
+    """
+    vectors = queries.reshape(queries.shape[0], -1, queries.shape[-1])
+    scores = class_scores(vectors, classes, similarity=rule.similarity, tau=tau)
+    scores = jnp.where(present[:, None], scores, -jnp.inf)
+    return mean_probability(scores.reshape(*queries.shape[:-1], -1)) if rule.query_pool == "dense" else scores
 
 
 def _at(features: jax.Array, index: jax.Array) -> jax.Array:
@@ -255,7 +277,7 @@ def _joint_head(
     rule: Rule,
 ) -> tuple[jax.Array, jax.Array]:
     """Hits of novel and of base queries among all base classes and the novel classes of the task."""
-    dense, (of_support, of_queries), num_base = rule.query_pool == "dense", novel, weights.shape[0]
+    (of_support, of_queries), num_base = novel, weights.shape[0]
 
     def group(part: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         support, query, base_classes, base_query = part
@@ -265,8 +287,8 @@ def _joint_head(
 
         def predict(features: jax.Array, index: jax.Array) -> jax.Array:
             queries = _at(features, index.reshape(index.shape[0], -1))
-            scores = class_scores(queries, everyone, similarity=rule.similarity, tau=tau, dense=dense)
-            return jnp.argmax(jnp.where(present[:, None], scores, -jnp.inf), axis=-1).reshape(index.shape)
+            scores = scores_among(present, queries, everyone, rule, tau)
+            return jnp.argmax(scores, axis=-1).reshape(index.shape)
 
         novel_hits = predict(of_queries, query) == num_base + jnp.arange(query.shape[1])[:, None]
         return novel_hits, predict(base, base_query) == base_classes[..., None]
@@ -306,7 +328,7 @@ def score_joint_tasks(
         drawn = _draw(base.table, _key(seed), start, spec=base_spec, count=classes.shape[0])
         base_classes, _, base_query = drawn
         joint = (support, query, base_classes, base_query)
-        hits, base_hits = _joint_head(features, of_base, weights, rule.tau, joint, rule=_static(rule))
+        hits, base_hits = _joint_head(features, of_base, weights, rule.tau, joint, rule=static_rule(rule))
         size = min(len(hits), tasks - start)
         of_base_queries.add(*(np.asarray(array)[:size] for array in (*drawn, base_hits)))
         return [hits]

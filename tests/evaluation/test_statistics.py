@@ -41,7 +41,8 @@ def test_vector(root):
 
 
 @pytest.mark.parametrize(
-    ("count", "points", "half_width"), [(8000, 10.5, 0.23), (10_000, 10.2, 0.20), (10_000, 6.6, 0.13), (5000, 6.9, 0.19)]
+    ("count", "points", "half_width"),
+    [(8000, 10.5, 0.23), (10_000, 10.2, 0.20), (10_000, 6.6, 0.13), (5000, 6.9, 0.19)],
 )
 def test_the_papers_intervals_have_these_deviations(count, points, half_width):
     values = 0.7 + points / 100 * np.resize([1, -1], count)

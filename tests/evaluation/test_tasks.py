@@ -46,7 +46,11 @@ def assert_scores(scores, expected, episodes):
     assert scores.hits.sum() == correct.sum()
 
 
-@pytest.mark.parametrize(("spec", "rules"), [(SPECS[0], RULES), (SPECS[2], RULES), (SPECS[1], RULES[:1])], ids=["all classes", "ragged", "1-shot"])
+@pytest.mark.parametrize(
+    ("spec", "rules"),
+    [(SPECS[0], RULES), (SPECS[2], RULES), (SPECS[1], RULES[:1])],
+    ids=["all classes", "ragged", "1-shot"],
+)
 def test_scores_are_the_looped_ones(bank, by_hand, spec, rules):
     found = score_tasks(bank, rules, spec=spec, seed=7, tasks=37)
     episodes = draw_episodes(bank.table, spec, seed=7, start=0, count=37)

@@ -59,3 +59,26 @@ def test_batch_that_cannot_be_divided_is_refused_in_words(python):
     code = "from fsjax.training.parallel import DataParallel\nDataParallel().check_batch_size('train.batch_size', 30)"
     done = python("-c", code, devices=4, check=False)
     assert "train.batch_size=30 cannot be divided among 4 devices; use 28 or 32" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dense", "prototypical"])
+def test_few_shot_training_is_the_same_on_one_and_on_four_devices(python, root, tmp_path, method):
+    """The positions of all devices' maps, and episodes whose classes lie on several devices (with padding rows)."""
+    script = str(root / "tests" / "training" / "train_few_shot_on_devices.py")
+    done = python(script, str(tmp_path), method, devices=4, PYTHONPATH=str(root))
+    results = json.loads(done.stdout.splitlines()[-1])
+    one = results["one"]
+    assert one["devices"].startswith("1 x") and len(set(one["losses"])) == 6
+    assert one["taus"][-1] != one["taus"][0]
+    (figure,) = one["test"].pop("figures")
+    assert figure["tasks"] == 40
+    for name in ("shard_map", "pmap"):
+        other = results[name]
+        assert other["devices"].startswith("4 x")
+        np.testing.assert_allclose(other["losses"], one["losses"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(other["taus"], one["taus"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(other["validation"], one["validation"], rtol=0, atol=1e-12)
+        # The scale of dense queries was trained, so it differs in its last digits; the predictions do not.
+        (found,) = other["test"].pop("figures")
+        assert {k: v for k, v in found.items() if k != "tau"} == {k: v for k, v in figure.items() if k != "tau"}

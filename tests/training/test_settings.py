@@ -1,9 +1,12 @@
+import dataclasses
 import importlib
 import inspect
 
 import pytest
 
+from fsjax.data import DataInfo
 from fsjax.errors import UserError
+from fsjax.methods import METHODS, build_method
 from fsjax.training.settings import SCHEMA, check
 
 CONFIGS = ("icu_digits", "icu_mnist", "icu_cifar10", "icu_cifar100", "icu_cifar_lt", "icu_imagenet")
@@ -61,3 +64,67 @@ def test_configs_hold_every_option_of_every_model_and_loss():
         assert models[name] == {k: p.default for k, p in parameters if k not in ("dtype", "axis_name")}
     for name in LOSSES:
         assert losses[name].keys() == loss_options(name).keys()
+
+
+def few_shot_config(name):
+    """A config whose options of the method are those that all configs start from."""
+    from configs.common import base
+
+    config = base()
+    config.method.name, config.loss.name, config.model.name = name, "cosine", "resnet12"
+    config.model.resnet12.widths = (2, 2, 2, 2)
+    return config
+
+
+INFO = DataInfo("random", ("a", "b"), (16, 16, 3), {"train": 4}, (2, 2), (0.5,) * 3, (0.5,) * 3)
+
+
+def test_configs_hold_a_section_for_every_method():
+    from configs import common
+
+    assert set(common.methods()) == {"name", *METHODS}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_configs_hold_every_option_of_every_method(name):
+    """A method refuses an option that it does not know, and says which it misses: the configs hold just these."""
+    build_method(few_shot_config(name), INFO)
+    for option in few_shot_config(name).method[name]:
+        config = few_shot_config(name)
+        with config.unlocked():
+            del config.method[name][option]
+        with pytest.raises(UserError, match=f"config.method.{name}.{option} is missing; the method needs: "):
+            build_method(config, INFO)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("classification", "imprinted")])
+def test_unknown_options_of_a_method_are_refused(name):
+    config = few_shot_config(name)
+    with config.unlocked():
+        config.method[name].foo = 1
+    with pytest.raises(UserError, match=f"unknown option of method '{name}'.*'foo'"):
+        build_method(config, INFO)
+
+
+def test_options_of_implants_start_from_the_library_s_defaults():
+    from configs import common
+    from fsjax.methods.dense_implants import OPTIONS
+    from fsjax.methods.implants import ImplantOptions
+
+    section = common.methods().implants.to_dict()
+    assert section.pop("reduction") == "mean"
+    assert section.keys() == set(OPTIONS)
+    fields = {field.name: field.default for field in dataclasses.fields(ImplantOptions)}
+    assert section == {name: fields[name] for name in OPTIONS}
+
+
+def test_unknown_methods_and_sections_are_refused():
+    config = few_shot_config("dense")
+    config.method.name = "denser"
+    with pytest.raises(UserError, match="unknown method 'denser'.*Did you mean 'dense'"):
+        build_method(config, INFO)
+    config.method.name = "dense"
+    with config.unlocked():
+        config.method.protonet = {}
+    with pytest.raises(UserError, match="unknown key in config.method.*'protonet'.*prototypical"):
+        build_method(config, INFO)

@@ -1,0 +1,126 @@
+"""The `fsjax` command, called as the shell calls it, in this process."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fsjax.cli import COMMANDS, main
+from fsjax.data import load_episodes
+
+
+def evaluate(run, *more):
+    return main(["evaluate", str(run), "--tasks", "12", "--query", "4", *map(str, more)])
+
+
+@pytest.fixture(scope="module")
+def figures(few_shot_runs, tmp_path_factory):
+    """The files that --out writes, of the run with implants and of the other, on the same tasks."""
+    folder = tmp_path_factory.mktemp("figures")
+    shared = ("--classes", "novel", "base", "both", "--shots", "3", "1-2")
+    assert evaluate(few_shot_runs["implants"], *shared, "--pooling", "all", "--out", folder / "dc.json") == 0
+    assert evaluate(few_shot_runs["gap"], *shared, "--out", folder / "gap.json") == 0
+    return folder
+
+
+def test_every_figure_says_what_it_depends_on(figures):
+    found = json.loads((figures / "dc.json").read_text())["figures"]
+    assert len(found) == 3 * 2 * 4  # classes, shots, poolings
+    for figure in found:
+        assert {"support_pool", "query_pool", "tasks", "query", "seed", "episodes", "interval", "way"} <= figure.keys()
+        assert figure["tasks"] == 12 and figure["query"] == 4
+        assert ("tau" in figure) == (figure["query_pool"] == "dense")
+        assert all(0 <= share <= 1 for share in figure["per_class"].values())
+    assert {figure["episodes"] for figure in found if figure["classes"] == "novel" and figure["shot"] == 3} == {
+        found[0]["episodes"]
+    }
+    joint = next(figure for figure in found if figure["classes"] == "both")
+    novel, base = joint["novel"], joint["base"]
+    assert joint["harmonic_mean"] == pytest.approx(2 * novel * base / (novel + base) if novel + base else 0)
+
+
+def test_compare_pairs_the_same_tasks(figures, capsys):
+    assert main(["compare", str(figures / "dc.json"), str(figures / "gap.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 * 2 * 4
+    with np.load(figures / "dc.npz") as dc, np.load(figures / "gap.npz") as gap:
+        difference = dc["0"] - gap["0"]
+    half_width = 1.96 * difference.std(ddof=1) / np.sqrt(12)
+    assert f"{100 * difference.mean():+.2f} ± {100 * half_width:.2f} (12 tasks" in lines[0]
+
+
+def test_compare_refuses_what_is_not_paired(figures, few_shot_runs, tmp_path, capsys):
+    evaluate(few_shot_runs["gap"], "--shots", "2", "--classes", "novel", "--out", tmp_path / "other.json")
+    assert main(["compare", str(figures / "gap.json"), str(tmp_path / "other.json")]) == 2
+    assert "no tasks in common" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path / "nothing.json"), str(figures / "gap.json")]) == 2
+    assert "cannot be read as figures" in capsys.readouterr().err
+
+
+def test_implants_beside_a_run_that_was_trained_without(few_shot_runs, tmp_path, capsys):
+    options = ("--implants", "--implant-option", "steps=2", "query_pool=dense", "--classes", "novel")
+    out = tmp_path / "imp.json"
+    assert evaluate(few_shot_runs["gap"], *options, "--shots", "2", "--out", out) == 0
+    plain, implanted = json.loads(out.read_text())["figures"]
+    assert "implants" not in plain and implanted["implants"]["query_pool"] == "dense"
+    assert implanted["implants"]["steps"] == 2 and implanted["episodes"] == plain["episodes"]
+    assert evaluate(few_shot_runs["gap"], *options, "--shots", "1") == 2
+    assert "every class needs at least 2" in capsys.readouterr().err
+    assert evaluate(few_shot_runs["gap"], "--implants", "--implant-option", "step=2") == 2
+    assert "Did you mean 'steps'" in capsys.readouterr().err
+
+
+def test_a_saved_list_of_tasks_gives_the_same_figures(few_shot_runs, tmp_path, capsys):
+    tasks = tmp_path / "tasks.npz"
+    one = ("--classes", "novel", "--shots", "3")
+    assert evaluate(few_shot_runs["gap"], *one, "--save-episodes", tasks, "--out", tmp_path / "a.json") == 0
+    assert evaluate(few_shot_runs["gap"], *one, "--seed", "9", "--episodes", tasks, "--out", tmp_path / "b.json") == 0
+    a, b = (json.loads((tmp_path / f"{name}.json").read_text())["figures"] for name in "ab")
+    assert a == b
+    labels = np.repeat(np.arange(5), 24)
+    assert load_episodes(tasks, labels=labels).hash == a[0]["episodes"]
+    assert evaluate(few_shot_runs["gap"], "--classes", "novel", "both", "--episodes", tasks) == 2
+    assert "one kind of classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shots", "30"), "class 'class_.*' of the novel classes has 24 images; 30-shot episodes with 4 queries"),
+        (("--way", "9"), "cannot make 9-way episodes"),
+        (("--pooling", "gap"), "must be SUPPORT/QUERY"),
+        (("--pooling", "gap/max"), "unknown query pooling"),
+        (("--classes", "novle"), "Did you mean 'novel'"),
+    ],
+)
+def test_errors_name_the_thing_and_the_way_out(few_shot_runs, capsys, arguments, message):
+    import re
+
+    assert main(["evaluate", str(few_shot_runs["gap"]), *arguments]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_no_run_and_no_novel_classes(digits_run, tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "no checkpoint" in capsys.readouterr().err
+    assert main(["evaluate", str(digits_run[0])]) == 2
+    assert "trained without novel classes" in capsys.readouterr().err
+
+
+def test_activation_maps_side_by_side(few_shot_runs, tmp_path, capsys):
+    out = tmp_path / "maps.png"
+    runs = [str(few_shot_runs[name]) for name in ("gap", "implants")]
+    assert main(["activations", *runs, "--count", "2", "--out", str(out)]) == 0
+    with Image.open(out) as image:
+        assert image.size == (3 * 340, 4 * 360)
+        assert np.std(np.asarray(image.convert("L"))) > 10
+    assert "4 pictures, 2 runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([*command, "--help"])
+    assert done.value.code == 0
+    assert not command or "fsjax " in capsys.readouterr().out

@@ -1,0 +1,50 @@
+"""Every few-shot config runs its `:smoke` variant, and every variant is a whole config."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from configs.common_few_shot import DATASETS
+from fsjax.training import run
+from fsjax.training.flags import load_config
+from fsjax.training.settings import check
+
+VARIANTS = {
+    "dc": ("gap", "gmp", "flatten", "linear", "imprinted", "wide", "gap,c128f"),
+    "implants": (),
+    "proto": ("cosine", "1shot"),
+    "metabaseline": ("classifier",),
+}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("family", VARIANTS)
+def test_variants_have_every_key(family, dataset):
+    module = importlib.import_module(f"configs.{family}_{dataset}")
+    for variant in ("", "smoke", *VARIANTS[family]):
+        check(module.get_config(variant))
+    with pytest.raises(ValueError, match="there are: "):
+        module.get_config("nothing")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("name", ["dc", "implants", "proto", "metabaseline"])
+def test_every_config_runs_its_smoke_variant(root, tmp_path, name, dataset):
+    config = load_config(f"{root}/configs/{name}_{dataset}.py:smoke")
+    if name == "metabaseline":
+        first = load_config(f"{root}/configs/{name}_{dataset}.py:classifier,smoke")
+        run(first, tmp_path / "classifier")
+        config.start_from = str(tmp_path / "classifier")
+    result = run(config, tmp_path / "run")
+    assert result["training"]["steps"] == 4
+    assert np.isfinite(result["training"]["last"]["loss"])
+    figures = result["test"]["figures"]
+    assert {figure["classes"] for figure in figures} == set(config.few_shot.classes)
+    assert any(figure.get("implants") for figure in figures) == (name == "implants")
+
+
+@pytest.mark.parametrize("variant", ["gmp", "flatten", "linear", "imprinted", "gap,c128f"])
+def test_variants_of_dense_classification_run(root, tmp_path, variant):
+    result = run(load_config(f"{root}/configs/dc_fc100.py:{variant},smoke"), tmp_path / "run")
+    assert {figure["classes"] for figure in result["test"]["figures"]} == {"novel", "base", "both"}
