@@ -97,7 +97,7 @@ def episode_batches(
       An iterator of dicts, their `rows = episodes · spec.rows` in the order [episode, way, shot then query]:
       `image` float32 `[rows, height, width, channels]`, `label` (class in the split) and `index` (position in
       the split) int32 `[rows]`, `weight` float32 `[rows]`: 1, or 0 for the padding of ragged episodes, which
-      has a black image, label 0 and index -1.
+      repeats images of its episode.
 
     Raises:
       DataError: at once for arguments that cannot be, and for classes that cannot make such episodes; while
@@ -117,7 +117,7 @@ def episode_batches(
             int(step), seed=seed, table=table, spec=spec, episodes_per_step=episodes_per_step, augment=chosen,
             process_index=process_index, process_count=process_count,
         )  # fmt: skip
-        return _present(drawn) | _labelled(examples, drawn.index)
+        return _present(drawn) | {"label": examples.labels[drawn.index]}
 
     rows = episodes_per_step // process_count * spec.rows
     steps = range(start_step, start_step + num_steps)
@@ -150,7 +150,8 @@ def eval_batches(
         positions = step * batch_size + process_index * rows + np.arange(rows)
         real = positions < len(examples)
         index = np.where(real, positions, -1).astype(np.int32)
-        return {"index": index, **_labelled(examples, index)}
+        labels = np.where(real, examples.labels[index], 0).astype(np.int32)
+        return {"index": index, "label": labels, "weight": real.astype(np.float32)}
 
     def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -173,13 +174,6 @@ def _augmentation_for(examples: Examples, augmentation: Mapping[str, Any]) -> Au
 def _present(drawn: Decisions) -> dict[str, np.ndarray]:
     """The draws that there are, by name."""
     return {name: value for name, value in vars(drawn).items() if value is not None}
-
-
-def _labelled(examples: Examples, index: np.ndarray) -> dict[str, np.ndarray]:
-    """Label and weight of rows of which some, with index -1, only fill up the batch."""
-    real = index >= 0
-    labels = np.where(real, examples.labels[index], 0).astype(np.int32)
-    return {"label": labels, "weight": real.astype(np.float32)}
 
 
 def _finish_training(chosen: AugmentConfig, info: DataInfo) -> Callable[[Any, dict[str, Any]], dict[str, Any]]:

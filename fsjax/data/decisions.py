@@ -24,6 +24,7 @@ class Decisions:
       crop: uint32 `[drawn, CROP_WORDS]`, the draws of random resized crops; None without them.
       first, second: int32 `[rows]`, into the drawn images.
       mix: float32, one a step.
+      weight: float32 `[rows]` of episodes, 0 for padding; None for single examples.
     """
 
     index: np.ndarray
@@ -34,6 +35,7 @@ class Decisions:
     first: np.ndarray
     second: np.ndarray
     mix: np.float32
+    weight: np.ndarray | None = None
 
 
 def draw(
@@ -103,15 +105,27 @@ def draw_episodic(
       process_index, process_count: episodes `[index · e / count, (index + 1) · e / count)` are drawn.
 
     Returns:
-      Decisions in the order [episode, way, shot then query]; the index of padding is -1.
+      Decisions in the order [episode, way, shot then query]. Padding of ragged episodes, of weight 0, repeats images of
+      its episode, so that batch statistics see pictures there too, and none but these.
     """
     count = episodes_per_step // process_count
     start = step * episodes_per_step + process_index * count
     episodes = draw_episodes(table, spec, seed=seed, start=start, count=count)
-    index = np.concatenate([episodes.support, episodes.query], axis=-1).reshape(-1)
+    index = np.concatenate([episodes.support, episodes.query], axis=-1).reshape(count, -1)
+    weight = (index >= 0).astype(np.float32).reshape(-1)
+    index = _repeated(index).reshape(-1)
     rows = np.arange(len(index), dtype=np.int32)
     varied = _variations(start * spec.rows + rows.astype(np.int64), random.key(seed), augment)
-    return Decisions(index, *varied, rows, rows, np.float32(1))
+    return Decisions(index, *varied, rows, rows, np.float32(1), weight)
+
+
+def _repeated(index: np.ndarray) -> np.ndarray:
+    """Positions `[episodes, rows]` with the padding, -1, replaced by the real ones of its row in turn."""
+    real = index >= 0
+    real_first = np.argsort(~real, axis=1, kind="stable")
+    turn = (np.cumsum(~real, axis=1) - 1) % real.sum(axis=1, keepdims=True)
+    source = np.take_along_axis(real_first, turn, axis=1)
+    return np.where(real, index, np.take_along_axis(index, source, axis=1))
 
 
 def _variations(

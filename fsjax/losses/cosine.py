@@ -40,9 +40,13 @@ class CosineLoss(LossModule):
 
     def logits(self, features: jax.Array) -> jax.Array:
         """Returns `[batch, num_classes]` scaled cosines."""
-        return scaled_cosine(self.prepare(features), self.weights, jnp.maximum(self.tau, MIN_TAU))
+        return scaled_cosine(self.prepare(features), self.weights, self._scale)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""
         per_example = softmax_cross_entropy(self.logits(features), labels)
-        return LossOutput(per_example, jnp.zeros(()), {"tau": self.tau})
+        return LossOutput(per_example, jnp.zeros(()), {"tau": self._scale})
+
+    @property
+    def _scale(self) -> jax.Array:
+        return jnp.maximum(self.tau, MIN_TAU)

@@ -1,6 +1,7 @@
 """Batches of episodes, against the episodes that NumPy draws and the images that they name."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -51,13 +52,15 @@ def test_batches_hold_the_images_of_the_episodes(spec, memory):
         episodes = draw_episodes(table, spec, seed=3, start=4 * step, count=4)
         rows = iter(range(4 * spec.rows))
         for e in range(4):
-            for c in range(spec.max_way):
-                for position in [*episodes.support[e, c], *episodes.query[e, c]]:
-                    row, real = next(rows), position >= 0
-                    image = arrays.images[position] if real else np.zeros_like(arrays.images[0])
-                    np.testing.assert_array_equal(batch["image"][row], normalize(image[None], splits.info)[0])
-                    assert batch["index"][row] == position and batch["weight"][row] == real
-                    assert batch["label"][row] == (episodes.classes[e, c] if real else 0)
+            images = np.concatenate([episodes.support[e], episodes.query[e]], axis=1).ravel()
+            padding = itertools.cycle(images[images >= 0])  # repeats the images of its episode
+            for position in images:
+                row, real = next(rows), position >= 0
+                position = position if real else next(padding)
+                image = arrays.images[position]
+                np.testing.assert_array_equal(batch["image"][row], normalize(image[None], splits.info)[0])
+                assert batch["index"][row] == position and batch["weight"][row] == real
+                assert batch["label"][row] == arrays.labels[position]
         assert next(rows, None) is None and len(batch["image"]) == 4 * spec.rows
     assert (min(batch["weight"].min() for batch in given) == 0) == spec.ragged
 

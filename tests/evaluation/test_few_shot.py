@@ -10,6 +10,7 @@ import pytest
 from fsjax import data
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
 from fsjax.errors import UserError
+from fsjax.evaluation import implanted
 from fsjax.evaluation.few_shot import Evaluator, check_part, extractor
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods import build_method
@@ -308,7 +309,10 @@ def test_poolings_of_a_network_without_maps_at_its_end_are_refused(splits):
 # --- Implants.
 
 
-def test_implants_are_evaluated_beside_the_network_for_two_shots_or_more(maps, splits):
+def test_implants_are_evaluated_beside_the_network_for_two_shots_or_more(maps, splits, monkeypatch):
+    adapt = implanted._adapt_and_classify.__wrapped__
+    options = {"static_argnames": ("options", "rules"), "compiler_options": {"xla_backend_optimization_level": 0}}
+    monkeypatch.setattr(implanted, "_adapt_and_classify", jax.jit(adapt, **options))
     made = maps("implants")
     options = dataclasses.replace(made.method.implants, channels=2, steps=1)
     protocol = dataclasses.replace(PROTOCOL, shots=(1, 2), tasks=6, implant_tasks=3, poolings=("gap/gap", "gap/dense"))

@@ -51,6 +51,7 @@ def test_scale_is_never_below_its_least(x64, vector, evaluate):
         found = module.apply({"params": parameters(v, tau)}, features, method="logits")
         np.testing.assert_array_equal(found, expected)
         result = evaluate(module, parameters(v, tau), features, labels)
+        np.testing.assert_array_equal(result.output.metrics["tau"], MIN_TAU)
         np.testing.assert_allclose(
             result.total, optax.softmax_cross_entropy_with_integer_labels(expected, labels).mean()
         )

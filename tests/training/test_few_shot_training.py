@@ -158,6 +158,11 @@ def test_what_cannot_be_is_refused_before_training(noise_config, tmp_path, overr
     assert not (tmp_path / "run").exists()
 
 
+def test_mixup_of_episodes_is_refused(noise_config, tmp_path):
+    with pytest.raises(UserError, match="mixup=0.4 would mix the classes of an episode"):
+        run(noise_config("prototypical", data__augment__mixup=0.4), tmp_path / "run")
+
+
 @pytest.mark.xfail(strict=True, reason="FewShotScoring checks the parts of the data before training, not the poolings")
 @pytest.mark.parametrize(
     ("overrides", "message"),

@@ -95,6 +95,24 @@ def test_other_networks_and_class_splits_are_refused(noise_config, classifier, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.xfail(strict=True, reason="check_start compares the network and the class split, not the rest of the data")
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        # The classifier would have trained on images that this run holds out to evaluate the base classes.
+        ({"data__base_holdout": 8}, "base_holdout"),
+        # Drawn from other classes, the same shares divide them otherwise.
+        ({"data__fake__num_classes": 40, "data__fake__train": 40 * 16}, "other data: its class_names"),
+    ],
+)
+def test_classifiers_that_saw_what_is_held_out_are_refused(noise_config, classifier, tmp_path, overrides, message):
+    config = noise_config(
+        "meta_baseline", start_from=str(classifier), train__steps=1, few_shot__classes=("novel",), **overrides
+    )
+    with pytest.raises(UserError, match=message):
+        run(config, tmp_path / "run")
+
+
 def test_folders_without_a_checkpoint_are_refused(noise_config, tmp_path):
     config = noise_config("meta_baseline", start_from=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"nowhere: no checkpoint in .*is it the workdir of a run"):

@@ -1,6 +1,6 @@
-"""A script of the tests: divided classes on 1 device, and on 4 with shard_map and with pmap; prints JSON.
+"""A script of the tests: divided classes on 1 device, and on 4; prints the figures as JSON.
 
-Run with XLA_FLAGS=--xla_force_host_platform_device_count=4. Arguments: folder, method.
+Run with XLA_FLAGS=--xla_force_host_platform_device_count=4. Arguments: folder, method, backend.
 """
 
 import json
@@ -10,10 +10,8 @@ from pathlib import Path
 from configs.common import base
 from fsjax.training import run
 
-SETUPS = {"one": ("shard_map", 1), "shard_map": ("shard_map", 4), "pmap": ("pmap", 4)}
 
-
-def configure(setup: str, method: str):
+def configure(method: str, backend: str, devices: int):
     """Six steps on noise of 8x8; an episode of 3 ways, 2 shots and 2 queries has 12 rows, 3 a device."""
     config = base()
     config.name, config.method.name, config.loss.name = "devices", method, "cosine"
@@ -31,24 +29,26 @@ def configure(setup: str, method: str):
     config.eval.batch_size = 32
     config.few_shot.update(way=(3,), shots=(2,), query=(4,), tasks=40)
     config.few_shot.validation.update(shot=(2,), query=(4,), tasks=20)
-    config.parallel.backend, config.parallel.num_devices = SETUPS[setup]
+    config.parallel.backend, config.parallel.num_devices = backend, devices
     return config
 
 
-def main(folder: Path, method: str) -> None:
-    results = {}
-    for setup in SETUPS:
-        result = run(configure(setup, method), folder / setup)
-        lines = [json.loads(line) for line in (folder / setup / "metrics.jsonl").read_text().splitlines()]
-        results[setup] = {
+def main(folder: Path, method: str, backend: str) -> None:
+    results = []
+    for devices in (1, 4):
+        workdir = folder / str(devices)
+        result = run(configure(method, backend, devices), workdir)
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        facts = {
             "losses": [line["loss"] for line in lines if line["kind"] == "train"],
             "taus": [line["tau"] for line in lines if line["kind"] == "train"],
             "validation": [line["accuracy"] for line in lines if line["kind"] == "validation"],
             "test": result["test"],
             "devices": result["machine"]["devices"],
         }
+        results.append(facts)
     print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
