@@ -3,8 +3,9 @@
     TFDS_DATA_DIR=... python -m benchmarks.few_shot_study fc100   # trains and evaluates what is missing, and prints
     TFDS_DATA_DIR=... python -m benchmarks.few_shot_study tiny --only=table
 
-Against the recipes of the papers: a ResNet-12 of a quarter of the widths (16, 32, 64, 128), a few thousand steps of
-64 images (`RECIPES`), SGD with Nesterov momentum for all but the prototypical network (Adam, as its paper has it). A run that is stopped is continued by the same command. Every method meets the same tasks.
+Against the recipes of the papers: a ResNet-12 of a quarter of the widths (16, 32, 64, 128), a few thousand steps of 64
+images (`RECIPES`), SGD with Nesterov momentum for all but the prototypical network (Adam, as its paper has it). A run
+that is stopped is continued by the same command. Every method meets the same tasks.
 """
 
 import argparse

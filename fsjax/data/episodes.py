@@ -202,6 +202,8 @@ def load_episodes(path: str | Path, *, labels: np.ndarray, **facts: Any) -> Epis
     # What NumPy, zipfile and json raise for a file that is none of theirs is hardly documented.
     except Exception as error:
         raise DataError(f"{path} cannot be read as episodes: {error or type(error).__name__}") from error
+    if not len(episodes):
+        raise DataError(f"{path} holds no episodes")
     if not intact:
         raise DataError(f"{path} was changed after it was written: its episodes hash to {episodes.hash}, not to what "
                         f"it states, {stated['hash']}; draw the episodes again")  # fmt: skip

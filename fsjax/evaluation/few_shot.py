@@ -139,11 +139,12 @@ class Evaluator:
         for classes in protocol.classes:
             for spec in specs:
                 check_part(self.splits, classes, spec)
+            bank = self.bank(classes, names) if classes != "both" else None
+            for spec in specs:
                 facts = {"classes": classes, **spec.to_json(), "seed": seed}
                 if classes == "both":
                     yield from (self._joint(rule, rules, spec, protocol, facts | _rule_facts(rule)) for rule in rules)
                     continue
-                bank = self.bank(classes, names)
                 common = {"spec": spec, "seed": seed, "episodes": episodes}
                 for rule, scores in zip(rules, score_tasks(bank, rules, tasks=protocol.tasks, **common), strict=True):
                     yield make_figure(scores, bank.class_names, facts | _rule_facts(rule))

@@ -55,16 +55,12 @@ def score_implanted(
     chunk = int(np.clip(budget // (frozen.bytes_an_image * spec.rows), 1, tasks))
     static, taus = tuple(map(static_rule, rules)), [rule.tau for rule in rules]
 
-    def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[np.ndarray]:
-        count, shape = len(classes), query.shape
-        # The last chunk is filled up with its first task, so that one program serves all chunks.
-        filled = [
-            np.concatenate([x, np.repeat(x[:1], chunk - count, axis=0)]) for x in map(np.asarray, (support, query))
-        ]
-        activations = [frozen(np.maximum(index, 0).reshape(chunk, -1)) for index in filled]
-        keys, real = _keys(seed, start + jnp.arange(chunk)), jnp.asarray(filled[0] >= 0)
+    def classify(number: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[np.ndarray]:
+        count, indices = len(classes), [np.asarray(index) for index in (support, query)]
+        activations = [frozen(np.maximum(index, 0).reshape(count, -1)) for index in indices]
+        keys, real = _keys(seed, number + jnp.arange(count)), jnp.asarray(indices[0] >= 0)
         found = _adapt_and_classify(*activations, real, keys, taus, options=options, rules=static)
-        return [np.asarray(hits)[:count].reshape(shape) for hits in found]
+        return [np.asarray(hits).reshape(query.shape) for hits in found]
 
     common = {"spec": spec, "seed": seed, "tasks": tasks, "episodes": episodes}
     return scored_chunks(bank, classify, len(rules), chunk=chunk, **common)

@@ -134,7 +134,7 @@ def scored_chunks(
 
     Args:
       bank: whose table the tasks are drawn from; its features are not read.
-      classify: `(start, classes, support, query)`, index arrays of the tasks from `start` on, to one bool array
+      classify: `(number, classes, support, query)`, index arrays of the tasks from this number on, to one bool array
         `[tasks, way, query]` a rule: whether each query is classified rightly.
       num_rules: how many.
       spec, seed, tasks, episodes: see `score_tasks`.
@@ -153,11 +153,11 @@ def scored_chunks(
 def _chunks(
     table: ClassTable, spec: EpisodeSpec, seed: int, tasks: int, episodes: Episodes | None, chunk: int
 ) -> Iterator[tuple[Any, ...]]:
-    """`(start, size, classes, support, query)` of all tasks in chunks of one shape, so that one program serves all.
+    """`(number, size, classes, support, query)` of all tasks in chunks of one shape, so that one program serves all.
 
     Only the first `size` tasks of a chunk count; what fills up the last one are tasks as well.
     """
-    total = tasks if episodes is None else len(episodes)
+    total, first = (tasks, 0) if episodes is None else (len(episodes), episodes.facts["start"])
     chunk = min(chunk, total)
     for start in range(0, total, chunk):
         if episodes is None:
@@ -165,7 +165,7 @@ def _chunks(
         else:
             index = np.minimum(np.arange(start, start + chunk), total - 1)
             arrays = episodes.classes[index], episodes.support[index], episodes.query[index]
-        yield start, min(chunk, total - start), *arrays
+        yield first + start, min(chunk, total - start), *arrays
 
 
 def _key(seed: int) -> np.ndarray:

@@ -137,6 +137,9 @@ def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.S
                 f"config.train.batch_size={train.batch_size}, but method {config.method.name!r} trains on episodes: "
                 f"set it to 0 (a step of {episodes.per_step} episodes has {episodes.rows} images)"
             )
+        mixup = augmentation(config, method)["mixup"]
+        if mixup:
+            raise UserError(f"config.data.augment.mixup={mixup:g} would mix the classes of an episode: set it to 0")
         if config.train.steps == 0:
             raise UserError("training on episodes has no epochs: set config.train.steps, and config.train.epochs to 0")
         parallel.check_batch_size("images of a step's episodes", episodes.rows)
@@ -161,7 +164,7 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     parallel = DataParallel(backend=config.parallel.backend, num_devices=config.parallel.num_devices)
     train, info = config.train, splits.info
     method = build_method(config, info, axis_name=AXIS)
-    check_start(config, method)
+    check_start(config, method, info)
     _check_batches(config, method, info, splits, parallel)
     if config.figures.scatter and (method.dim != 2 or info.num_classes > MAX_CLASSES):
         raise UserError(

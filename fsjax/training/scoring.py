@@ -12,6 +12,7 @@ from fsjax import data
 from fsjax.evaluation.few_shot import Evaluator, check_part
 from fsjax.evaluation.metrics import summarize
 from fsjax.evaluation.protocol import Protocol
+from fsjax.methods.rules import Rule, check_features, own_pool
 from fsjax.training.parallel import AXIS, DataParallel
 from fsjax.training.state import TrainState
 from fsjax.training.step import make_eval_step
@@ -82,6 +83,9 @@ class FewShotScoring:
 
     def _check(self, splits: data.Splits) -> None:
         """Raise what evaluation would raise at the end of training, before it begins."""
+        pool = own_pool(self._method.encoder)
+        for rule in self._protocol.rules(Rule("cosine", pool, pool, 1.0)):
+            check_features(self._method.encoder, rule.features)
         protocols = [self._protocol]
         if splits.validation is not None:
             protocols.append(self._validation)

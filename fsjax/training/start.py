@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from fsjax.data import DataInfo
 from fsjax.errors import UserError
 from fsjax.training import checkpoints
 from fsjax.training.state import TrainState
@@ -12,11 +13,12 @@ from fsjax.training.state import TrainState
 logger = logging.getLogger("fsjax")
 
 
-def check_start(config: Any, method: Any) -> None:
+def check_start(config: Any, method: Any, info: DataInfo) -> None:
     """Check `config.start_from` before anything is loaded or compiled.
 
     Raises:
-      UserError: if the method needs it and it is empty, or it is no run of the same network.
+      UserError: if the method needs it and it is empty, or it is no run of the same network on the same division of
+        the same data.
     """
     if not config.start_from:
         if method.needs_start:
@@ -26,20 +28,29 @@ def check_start(config: Any, method: Any) -> None:
             )
         return
     directory, _ = _checkpoint(config.start_from)
-    other = json.loads((directory.parents[1] / "config.json").read_text())
-    own = config.to_dict()
-    name = own["model"]["name"]
-    ours, theirs = ([c["model"]["name"], c["model"].get(c["model"]["name"])] for c in (own, other))
-    if json.dumps(ours) != json.dumps(theirs):
-        raise UserError(
-            f"config.start_from={config.start_from} is a run of the network {theirs[0]!r} with {theirs[1]}; this "
-            f"config's is {name!r} with {ours[1]}: they must be the same"
-        )
-    if json.dumps(own["data"]["class_split"]) != json.dumps(other["data"].get("class_split")):
-        raise UserError(
-            f"config.start_from={config.start_from} was trained on another class split, "
-            f"{other['data'].get('class_split')}: the classes that this run tests may have been among its own"
-        )
+    folder = directory.parents[1]
+    config_there, data_there = (json.loads((folder / name).read_text()) for name in ("config.json", "data.json"))
+    ours = _facts(json.loads(json.dumps(config.to_dict())), info.to_json())
+    for name, theirs in _facts(config_there, data_there).items():
+        if theirs != ours[name]:
+            raise UserError(
+                f"config.start_from={config.start_from} was trained with {name}={_short(theirs)}, and this run has "
+                f"{_short(ours[name])}: they must be the same, or the encoder does not fit, or has learned from what "
+                "is tested here"
+            )
+
+
+def _facts(config: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """What two runs must share if one starts from the other's encoder."""
+    network = config["model"]["name"]
+    facts = {"model.name": network, f"model.{network}": config["model"].get(network)}
+    facts |= {f"data.{name}": config["data"].get(name) for name in ("class_split", "base_holdout")}
+    return facts | {name: info.get(name) for name in ("name", "class_names", "validation_classes", "test_classes")}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:200]}…"
 
 
 def started(state: TrainState, run: str) -> TrainState:

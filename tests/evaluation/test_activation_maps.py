@@ -14,7 +14,7 @@ def test_maps_are_inner_products_with_the_unit_class_vector():
         for i in range(3):
             for j in range(4):
                 expected = maps[n, i, j] @ classes[n] / np.linalg.norm(classes[n])
-                assert found[n, i, j] == pytest.approx(expected, rel=1e-5)
+                assert found[n, i, j] == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_the_hottest_position_is_red(tmp_path):

@@ -163,7 +163,6 @@ def test_mixup_of_episodes_is_refused(noise_config, tmp_path):
         run(noise_config("prototypical", data__augment__mixup=0.4), tmp_path / "run")
 
 
-@pytest.mark.xfail(strict=True, reason="FewShotScoring checks the parts of the data before training, not the poolings")
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

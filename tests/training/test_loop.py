@@ -157,7 +157,7 @@ def test_workdir_that_cannot_be_made(digits_config):
 
 def test_unknown_names_list_the_known(digits_config, tmp_path):
     for key, value, known in [
-        ("loss__name", "lgn", "lgm"), ("model__name", "vgg", "vgg13"), ("method", "classify", "classification"),
+        ("loss__name", "lgn", "lgm"), ("model__name", "vgg", "vgg13"), ("method__name", "classify", "classification"),
         ("model__dtype", "float16", "bfloat16"), ("model__vgg", {}, "vgg13"),
     ]:  # fmt: skip
         with pytest.raises(UserError, match=f"unknown .*{known}"):
