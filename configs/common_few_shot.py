@@ -46,6 +46,8 @@ def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
         last block widened by the 16 channels that implants have; "c128f": Gidaris & Komodakis' small network.
     """
     parts = choose(arg, DENSE_VARIANTS)
+    if len({"gap", "gmp", "flatten", "linear", "imprinted"} & set(parts)) > 1 or {"wide", "c128f"} <= set(parts):
+        raise ValueError(f"the variants {arg!r} exclude each other")
     config = base()
     config.name = "_".join([name, *(part for part in parts if part != "smoke")])
     few_shot(config, dataset)
@@ -60,7 +62,7 @@ def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
         config.model.resnet12.widths = (64, 128, 256, 528)
     if "c128f" in parts:
         config.model.name = "c128f"
-        config.model.c128f.last_relu = False  # as with the authors' cosine classifier (METHODS §0)
+        config.model.c128f.last_relu = "linear" in parts  # none with the authors' cosine classifier (METHODS §0)
     if "smoke" in parts:
         smoke(config, IMAGE_SIZES[dataset])
     return config

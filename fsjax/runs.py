@@ -46,7 +46,8 @@ class Run:
         return (
             f"Run({str(self.workdir)!r}: {self.config.name}, method {self.config.method.name}, "
             f"loss {self.config.loss.name}, step {self.step}; "
-            f"{self.info.num_classes} classes of {self.info.name}, images {shape}, embeddings {self.method.dim}-d)"
+            f"{self.info.num_classes} classes of {self.info.name}, images {shape}, "
+            f"embeddings {self._shape('embed')[0]}-d)"
         )
 
     @property
@@ -67,7 +68,7 @@ class Run:
         Raises:
           UserError: if the images are not of the size, type or channels that the network was trained on.
         """
-        return self._apply("embed", images, batch_size, (self.method.dim,))
+        return self._apply_named("embed", images, batch_size)
 
     def logits(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
         """Scores by the loss's own rule, float32 `[n, classes]`; images as for `embed`."""
@@ -95,8 +96,8 @@ class Run:
           UserError: for as many labels as there are not images, or images that the network does not take.
         """
         labels = np.asarray(labels)
-        if labels.shape != (len(support),):
-            raise UserError(f"{len(support)} support images need as many labels, not {labels.shape}")
+        if labels.shape != (len(support),) or not len(labels):
+            raise UserError(f"{len(support)} support images need as many labels, at least one, not {labels.shape}")
         rule, classes = self.method.rule(self.params), np.unique(labels)
         of_support, of_queries = (
             self._apply_named(name, images, batch_size)
@@ -149,9 +150,12 @@ class Run:
 
     def _apply_named(self, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
         """Features of one name, see `fsjax.methods.rules.FEATURES`."""
+        return self._apply(name, images, batch_size, self._shape(name))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one image's features of this name."""
         image = jax.ShapeDtypeStruct((1, *self.info.image_shape), jnp.float32)
-        shape = jax.eval_shape(self._functions[name], self.params, self.collections, image).shape[1:]
-        return self._apply(name, images, batch_size, shape)
+        return jax.eval_shape(self._functions[name], self.params, self.collections, image).shape[1:]
 
     def _apply(self, name: str, images: np.ndarray, batch_size: int, shape: tuple[int, ...]) -> np.ndarray:
         if batch_size < 1:
@@ -220,4 +224,6 @@ def _facts(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, DataIn
     except (FileNotFoundError, json.JSONDecodeError):
         facts = checkpoints.load_metadata(directory, step)
         config, info = facts["config"], facts["data"]
+    if isinstance(config["method"], str):
+        raise UserError(f"{folder} was written by a version of fsjax before config.method.name: train it anew")
     return ConfigDict(config), DataInfo.from_json(info)

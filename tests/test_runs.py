@@ -92,7 +92,10 @@ def test_images_of_another_size_are_refused(digits_run):
 
 def test_repr_says_what_it_is(digits_run):
     said = repr(fsjax.restore(digits_run[0], which="latest"))
-    assert "icu_digits, method classification, loss icu, step 60; 10 classes of digits, images 8×8×1, embeddings 16-d" in said
+    assert (
+        "icu_digits, method classification, loss icu, step 60; 10 classes of digits, images 8×8×1, embeddings 16-d"
+        in said
+    )
 
 
 def test_few_shot_labels_by_the_methods_own_rule(few_shot_runs):

@@ -5,6 +5,7 @@ import sys
 
 from fsjax.cli import activations, compare, evaluate
 from fsjax.errors import UserError
+from fsjax.training.flags import show_messages
 from fsjax.version import __version__
 
 COMMANDS = {"evaluate": evaluate, "compare": compare, "activations": activations}
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         module.add_arguments(sub)
     args = parser.parse_args(argv)
+    show_messages()
     try:
         COMMANDS[args.command].run(args)
     except UserError as error:

@@ -10,7 +10,7 @@ from the support images of a 5-way 5-shot task. A tick says that the run classif
 import argparse
 from pathlib import Path
 
-from fsjax.cli.arguments import add_run, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run
 from fsjax.errors import UserError
 
 
@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.count < 1:
         raise UserError(f"--count={args.count} must be at least 1")
+    check_output("--out", args.out, ".png")
     columns = {}
     for path in args.run:
         run = open_run(args, path)

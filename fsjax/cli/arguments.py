@@ -1,8 +1,10 @@
 """Arguments that several commands share."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from fsjax.errors import UserError
 from fsjax.training.xla import set_cpu_flags
 
 
@@ -22,8 +24,20 @@ def count(text: str) -> int | tuple[int, int]:
     return (int(first), int(last)) if last else int(first)
 
 
+def check_output(flag: str, path: Path | None, suffix: str) -> None:
+    """Raise a `UserError`, before anything is computed, for a file that cannot be written at the end."""
+    if path is None:
+        return
+    if path.suffix != suffix:
+        raise UserError(f"{flag}={path}: the name must end with {suffix}")
+    if not path.parent.is_dir():
+        raise UserError(f"{flag}={path}: there is no folder {path.parent}")
+
+
 def open_run(args: argparse.Namespace, path: str) -> Any:
     """The run of this workdir."""
+    if args.batch_size < 1:
+        raise UserError(f"--batch-size={args.batch_size} must be at least 1")
     set_cpu_flags()
     from fsjax.runs import restore
 

@@ -4,12 +4,13 @@
     fsjax evaluate runs/dc --out dc.json
     fsjax compare dc.json gap.json       # dc - gap
 
-Figures are paired where classes, way, shots, queries and the hash of the tasks agree. What tasks have in common, their
-difficulty, cancels: the interval is narrower than those of the two accuracies.
+Figures are paired where data, classes, way, shots, queries and the hash of the tasks agree. What tasks have in common,
+their difficulty, cancels: the interval is narrower than those of the two accuracies.
 """
 
 import argparse
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from fsjax.errors import UserError
 from fsjax.evaluation.statistics import Interval, paired_difference
 
-_SAME = ("classes", "way", "shot", "query", "episodes")
+_SAME = ("data", "classes", "way", "shot", "query", "episodes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def read(path: Path) -> list[tuple[dict[str, Any], np.ndarray]]:
         figures = json.loads(path.read_text())["figures"]
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
             return [(facts, file[str(number)]) for number, facts in enumerate(figures)]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path} cannot be read as figures with {path.with_suffix('.npz').name} beside it ({error}): write them "
             "with `fsjax evaluate RUN --out FILE.json`"
@@ -68,7 +69,8 @@ def pairs(
     """Every figure of the first with every one of the second on the same tasks, and their difference."""
     for a, of_a in first:
         for b, of_b in second:
-            if all(a[name] == b[name] for name in _SAME):
+            # The hash is of positions: other classes of the same sizes would have the same.
+            if all(a.get(name) == b.get(name) for name in _SAME) and a["per_class"].keys() == b["per_class"].keys():
                 yield a, b, paired_difference(of_a, of_b)
 
 

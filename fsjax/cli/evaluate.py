@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fsjax import data
-from fsjax.cli.arguments import add_run, count, open_run
+from fsjax.cli.arguments import add_run, check_output, count, open_run
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
@@ -52,16 +52,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate, print, and write."""
+    check_output("--out", args.out, ".json")
+    check_output("--save-episodes", args.save_episodes, ".npz")
+    if args.episodes and args.save_episodes:
+        raise UserError("--episodes takes a list of tasks and --save-episodes draws one: give one of them")
     run = open_run(args, args.run)
     protocol = _protocol(run.config.few_shot, args)
+    if (args.episodes or args.save_episodes) and (len(protocol.classes) > 1 or protocol.classes == ("both",)):
+        raise UserError("a list of tasks is of one kind of classes: add --classes novel, base or validation")
     implants = _implants(run, args)
-    if implants is not None and args.shots:
-        for spec in protocol.specs():
-            check_spec(spec)
     evaluator = run.evaluator(data_path=args.data_path, batch_size=args.batch_size, implants=implants)
     episodes = None
     if args.episodes:
-        episodes = data.load_episodes(args.episodes, labels=evaluator.labels(protocol.classes[0]))
+        (classes,) = protocol.classes
+        facts = {"data": run.info.name, "classes": classes}
+        episodes = data.load_episodes(args.episodes, labels=evaluator.labels(classes), **facts)
+    if args.implants and (args.shots or args.episodes):  # asked for, rather than a protocol's among others
+        for spec in protocol.specs() if episodes is None else [data.parse_spec(episodes.facts["spec"])]:
+            check_spec(spec)
     if args.save_episodes:
         _save_episodes(evaluator, protocol, args.save_episodes)
     figures = []
@@ -114,8 +122,8 @@ def _implants(run: Any, args: argparse.Namespace) -> Any:
 
 def _save_episodes(evaluator: Any, protocol: Protocol, path: Path) -> None:
     specs = protocol.specs()
-    if len(specs) > 1 or len(protocol.classes) > 1 or protocol.classes == ("both",):
-        raise UserError("--save-episodes writes the tasks of one number of shots and of one kind of classes: name them")
+    if len(specs) > 1:
+        raise UserError("--save-episodes writes the tasks of one number of shots: add --shots 5")
     bank = evaluator.bank(protocol.classes[0], ())
     data.check_feasible(bank.table, specs[0], bank.class_names, bank.where)
     episodes = data.draw_episodes(bank.table, specs[0], seed=protocol.seed, start=0, count=protocol.tasks)

@@ -12,11 +12,12 @@ import numpy as np
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.implanted import FrozenNetwork, normalized_batches, score_implanted
+from fsjax.evaluation.joint import score_joint_tasks
 from fsjax.evaluation.protocol import Figure, Protocol, make_figure
 from fsjax.evaluation.statistics import harmonic_mean
-from fsjax.evaluation.tasks import Bank, score_joint_tasks, score_tasks
+from fsjax.evaluation.tasks import Bank, score_tasks
 from fsjax.losses.similarity import unit
-from fsjax.methods.rules import Rule, check_features
+from fsjax.methods.rules import Rule, check_features, own_pool
 
 logger = logging.getLogger("fsjax")
 
@@ -128,7 +129,7 @@ class Evaluator:
         Raises:
           UserError: if the data or the method cannot do what the protocol asks.
         """
-        rules = protocol.rules(self.method.rule(self.params))
+        rules = protocol.rules(self.method.rule(self.params), embedding=own_pool(self.method.encoder))
         names = tuple(dict.fromkeys(name for rule in rules for name in rule.features))
         check_features(self.method.encoder, names)
         specs, seed = protocol.specs(), protocol.seed
@@ -141,8 +142,13 @@ class Evaluator:
                 check_part(self.splits, classes, spec)
             bank = self.bank(classes, names) if classes != "both" else None
             for spec in specs:
-                facts = {"classes": classes, **spec.to_json(), "seed": seed}
+                facts = {"data": self.splits.info.name, "classes": classes, **spec.to_json(), "seed": seed}
                 if classes == "both":
+                    if self.implants is not None:
+                        logger.warning(
+                            "no implants for queries of base and novel classes together: the base classes have no "
+                            "weights for the widened features"
+                        )
                     yield from (self._joint(rule, rules, spec, protocol, facts | _rule_facts(rule)) for rule in rules)
                     continue
                 common = {"spec": spec, "seed": seed, "episodes": episodes}
@@ -151,7 +157,7 @@ class Evaluator:
                 if self.implants is None:
                     continue
                 if data.ends(spec.shot)[0] < 2:
-                    logger.info("no implants for %s tasks: they need at least 2 support images a class", spec)
+                    logger.warning("no implants for %s tasks: they need at least 2 support images a class", spec)
                     continue
                 yield from self._implanted(classes, bank, rules, protocol, facts, common)
 

@@ -1,6 +1,8 @@
 """Few-shot tasks with implants: the network is widened and adapted on each task's support images."""
 
 import functools
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,11 +14,14 @@ from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks, scores_among, static_rule
 from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
-from fsjax.methods.rules import Rule, positions, prototypes
-from fsjax.models.pooling import POOLS
+from fsjax.methods.rules import Rule, features_of, prototypes
+from fsjax.models import Encoded
 
-# A split's activations are computed once and kept up to this size; beyond it, those of each chunk of tasks are.
-_KEPT_BYTES = 4 * 2**30
+logger = logging.getLogger("fsjax")
+
+# A split's activations are computed once and kept up to this share of the memory that is free; beyond it, those of each
+# chunk of tasks are.
+_KEPT_SHARE = 0.5
 # Bytes of activations of the tasks that train side by side.
 _CHUNK_BYTES = {"cpu": 2**28}
 _CHUNK_BYTES_ELSEWHERE = 2**32
@@ -107,7 +112,7 @@ def _adapt_and_classify(
 def _reduced(maps: jax.Array, pool: str) -> jax.Array:
     """Features of widened maps `[tasks, n, h, w, dim]`: `[tasks, n, ...]`."""
     flat = maps.reshape(-1, *maps.shape[2:])
-    features = positions(flat) if pool == "dense" else POOLS[pool](flat)
+    features = features_of(Encoded(embedding=None, maps={"widened": flat}), (pool,))[pool]
     return features.reshape(*maps.shape[:2], *features.shape[1:])
 
 
@@ -119,7 +124,7 @@ def _keys(seed: int, tasks: jax.Array) -> jax.Array:
 class FrozenNetwork:
     """The frozen network's activations of a split's images: positions `[...]` -> `[..., h, w, c]`.
 
-    Computed once for the whole split where they fit in 4 GiB, else once for each call.
+    Computed once for the whole split where they fit in half of the free memory, else once for each call.
     """
 
     def __init__(
@@ -131,11 +136,20 @@ class FrozenNetwork:
         image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
         one = jax.tree.leaves(jax.eval_shape(self._encode, self._variables, image))
         self.bytes_an_image = sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in one)
+        size = self.bytes_an_image * len(examples)
+        self._keep = size <= _KEPT_SHARE * _free_memory()
         self._kept: Activations | None = None
+        if not self._keep:
+            logger.warning(
+                "the activations of %d images, %.1f GiB, are not kept: each chunk of tasks computes its own, "
+                "which takes longer",
+                len(examples),
+                size / 2**30,
+            )
 
     def __call__(self, index: np.ndarray) -> Activations:
         """The activations of the images at these positions of the split."""
-        if self.bytes_an_image * len(self._examples) <= _KEPT_BYTES:
+        if self._keep:
             if self._kept is None:
                 self._kept = self._compute(np.arange(len(self._examples)))
             return jax.tree.map(lambda x: x[index], self._kept)
@@ -148,6 +162,14 @@ class FrozenNetwork:
             found = self._encode(self._variables, images)
             parts.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), found))
         return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _free_memory() -> int:
+    """Bytes of memory that are free, or 8 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 8 * 2**30
 
 
 def normalized_batches(

@@ -60,10 +60,18 @@ class Protocol:
         """The tasks of each number of shots."""
         return [parse_spec(way=self.way, shot=shot, query=self.query) for shot in self.shots]
 
-    def rules(self, own: Rule) -> list[Rule]:
-        """The rules of prediction that are evaluated, given the method's own."""
+    def rules(self, own: Rule, *, embedding: str) -> list[Rule]:
+        """The rules of prediction that are evaluated.
+
+        Args:
+          own: the method's.
+          embedding: what the encoder's embedding is a pooling by: see `fsjax.methods.rules.own_pool`.
+
+        Raises:
+          UserError: for poolings that cannot be.
+        """
         own = dataclasses.replace(own, tau=self.inference_tau or own.tau)
-        pairs = [pooling.split("/") for pooling in self.poolings]
+        pairs = [[embedding if x == "embedding" else x for x in pooling.split("/")] for pooling in self.poolings]
         for pooling, pair in zip(self.poolings, pairs, strict=True):
             if len(pair) != 2:
                 raise UserError(f"few_shot.poolings: {pooling!r} must be SUPPORT/QUERY, such as gap/dense")

@@ -68,7 +68,7 @@ class TaskScores:
     queries: np.ndarray
 
 
-class _Tally:
+class Tally:
     """Counts hits task by task and class by class, as they come."""
 
     def __init__(self, num_classes: int) -> None:
@@ -114,7 +114,7 @@ def score_tasks(
     """
 
     def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[jax.Array]:
-        return [_head(_features(bank, rule), rule.tau, support, query, rule=static_rule(rule)) for rule in rules]
+        return [_head(pair_of(bank, rule), rule.tau, support, query, rule=static_rule(rule)) for rule in rules]
 
     return scored_chunks(bank, classify, len(rules), spec=spec, seed=seed, tasks=tasks, episodes=episodes)
 
@@ -141,7 +141,7 @@ def scored_chunks(
       chunk: tasks at once.
     """
     check_feasible(bank.table, spec, bank.class_names, bank.where)
-    tallies = [_Tally(len(bank.class_names)) for _ in range(num_rules)]
+    tallies = [Tally(len(bank.class_names)) for _ in range(num_rules)]
     for start, size, *indices in _chunks(bank.table, spec, seed, tasks, episodes, chunk):
         found = classify(start, *indices)
         indices = [np.asarray(index)[:size] for index in indices]
@@ -157,20 +157,22 @@ def _chunks(
 
     Only the first `size` tasks of a chunk count; what fills up the last one are tasks as well.
     """
-    total, first = (tasks, 0) if episodes is None else (len(episodes), episodes.facts["start"])
+    total, first = (tasks, 0) if episodes is None else (len(episodes), episodes.facts.get("start", 0))
     chunk = min(chunk, total)
     for start in range(0, total, chunk):
         if episodes is None:
-            arrays = _draw(table, _key(seed), start, spec=spec, count=chunk)
+            arrays = draw_tasks(table, spec, seed=seed, start=start, count=chunk)
         else:
             index = np.minimum(np.arange(start, start + chunk), total - 1)
             arrays = episodes.classes[index], episodes.support[index], episodes.query[index]
         yield first + start, min(chunk, total - start), *arrays
 
 
-def _key(seed: int) -> np.ndarray:
-    """The key of a seed, which `_draw` takes as an array: another seed needs no other program."""
-    return np.array(host_random.key(seed), np.uint32)
+def draw_tasks(
+    table: ClassTable, spec: EpisodeSpec, *, seed: int, start: int, count: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`classes`, `support`, `query` of tasks, see `fsjax.device_data.draw_episodes`; another seed compiles nothing."""
+    return _draw(table, np.array(host_random.key(seed), np.uint32), start, spec=spec, count=count)
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "count"))
@@ -183,7 +185,8 @@ def static_rule(rule: Rule) -> Rule:
     return dataclasses.replace(rule, tau=1.0)
 
 
-def _features(bank: Bank, rule: Rule) -> tuple[jax.Array, jax.Array]:
+def pair_of(bank: Bank, rule: Rule) -> tuple[jax.Array, jax.Array]:
+    """The features of a bank that a rule reads: of support images, and of queries."""
     return bank.features[rule.support_pool], bank.features[rule.query_pool]
 
 
@@ -201,13 +204,13 @@ def _head(
 
     def group(part: tuple[jax.Array, jax.Array]) -> jax.Array:
         support, query = part
-        means = prototypes(_at(of_support, support), support >= 0, unit_support=rule.unit_support)
-        queries = _at(of_queries, query.reshape(query.shape[0], -1))
+        means = prototypes(take(of_support, support), support >= 0, unit_support=rule.unit_support)
+        queries = take(of_queries, query.reshape(query.shape[0], -1))
         scores = scores_among(jnp.any(support >= 0, axis=-1), queries, means, rule, tau)
         predicted = jnp.argmax(scores, axis=-1).reshape(query.shape)
         return predicted == jnp.arange(query.shape[1])[:, None]
 
-    return in_groups(group, (support, query), _bytes_a_task(features, support, query))
+    return in_groups(group, (support, query), bytes_of_a_task(features, support, query))
 
 
 def scores_among(
@@ -234,7 +237,7 @@ def scores_among(
     return mean_probability(scores.reshape(*queries.shape[:-1], -1)) if rule.query_pool == "dense" else scores
 
 
-def _at(features: jax.Array, index: jax.Array) -> jax.Array:
+def take(features: jax.Array, index: jax.Array) -> jax.Array:
     """The features of images; -1, padding, gives those of some image, which count nowhere.
 
     Clipped, as nothing is out of bounds: with jax's default, which looks, 1,024 tasks took 45 ms, and 33 ms so.
@@ -242,7 +245,8 @@ def _at(features: jax.Array, index: jax.Array) -> jax.Array:
     return jnp.take(features, index, axis=0, mode="clip")
 
 
-def _bytes_a_task(features: tuple[jax.Array, jax.Array], support: jax.Array, query: jax.Array) -> int:
+def bytes_of_a_task(features: tuple[jax.Array, jax.Array], support: jax.Array, query: jax.Array) -> int:
+    """What is gathered for one task, given the `pair_of` features and the index arrays of tasks."""
     of_support, of_queries = features
     images = ((support, of_support), (query, of_queries))
     return sum(int(np.prod(index.shape[1:])) * int(np.prod(f.shape[1:])) * 4 for index, f in images)
@@ -264,80 +268,3 @@ def in_groups(function: Callable[[Any], Any], tasks: Any, bytes_a_task: int) -> 
     grouped = jax.tree.map(lambda x: x.reshape(groups, size, *x.shape[1:]), padded)
     result = jax.lax.map(function, grouped)
     return jax.tree.map(lambda x: x.reshape(groups * size, *x.shape[2:])[:count], result)
-
-
-@functools.partial(jax.jit, static_argnames="rule")
-def _joint_head(
-    novel: tuple[jax.Array, jax.Array],
-    base: jax.Array,
-    weights: jax.Array,
-    tau: float,
-    tasks: tuple[jax.Array, ...],
-    *,
-    rule: Rule,
-) -> tuple[jax.Array, jax.Array]:
-    """Hits of novel and of base queries among all base classes and the novel classes of the task."""
-    (of_support, of_queries), num_base = novel, weights.shape[0]
-
-    def group(part: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        support, query, base_classes, base_query = part
-        means = prototypes(_at(of_support, support), support >= 0, unit_support=rule.unit_support)
-        everyone = jnp.concatenate([jnp.broadcast_to(weights, (means.shape[0], *weights.shape)), means], axis=1)
-        present = jnp.concatenate([jnp.ones((means.shape[0], num_base), bool), jnp.any(support >= 0, axis=-1)], axis=1)
-
-        def predict(features: jax.Array, index: jax.Array) -> jax.Array:
-            queries = _at(features, index.reshape(index.shape[0], -1))
-            scores = scores_among(present, queries, everyone, rule, tau)
-            return jnp.argmax(scores, axis=-1).reshape(index.shape)
-
-        novel_hits = predict(of_queries, query) == num_base + jnp.arange(query.shape[1])[:, None]
-        return novel_hits, predict(base, base_query) == base_classes[..., None]
-
-    support, query = tasks[:2]
-    return in_groups(group, tasks, 2 * _bytes_a_task(novel, support, query))
-
-
-def score_joint_tasks(
-    novel: Bank, base: Bank, weights: jax.Array, rule: Rule, *, spec: EpisodeSpec, seed: int, tasks: int
-) -> dict[str, TaskScores]:
-    """Queries of novel and of base classes, all scored against all base classes and the task's novel ones.
-
-    The protocol of Gidaris & Komodakis 2018 as Lifchitz et al. use it: the weights of the base classes are
-    concatenated with the prototypes of the task. Each task also draws queries of as many base classes.
-
-    Args:
-      novel, base: features of the novel classes, and of images of the base classes that were kept out of training.
-      weights: `[base classes, dim]`, what stands for the base classes.
-      rule: how prototypes and queries are compared.
-      spec: of the tasks.
-      seed: of the tasks and of their base queries.
-      tasks: how many.
-
-    Returns:
-      "both", "novel" and "base": the accuracy over all, the novel, and the base queries of each task.
-
-    Raises:
-      DataError: if novel or base classes cannot make such tasks.
-    """
-    base_spec = dataclasses.replace(spec, shot=1)
-    check_feasible(base.table, base_spec, base.class_names, base.where)
-    features, of_base = _features(novel, rule), base.features[rule.query_pool]
-    of_base_queries = _Tally(len(base.class_names))
-
-    def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[jax.Array]:
-        drawn = _draw(base.table, _key(seed), start, spec=base_spec, count=classes.shape[0])
-        base_classes, _, base_query = drawn
-        joint = (support, query, base_classes, base_query)
-        hits, base_hits = _joint_head(features, of_base, weights, rule.tau, joint, rule=static_rule(rule))
-        size = min(len(hits), tasks - start)
-        of_base_queries.add(*(np.asarray(array)[:size] for array in (*drawn, base_hits)))
-        return [hits]
-
-    (of_novel,) = scored_chunks(novel, classify, 1, spec=spec, seed=seed, tasks=tasks)
-    of_base_tasks = of_base_queries.scores()
-    hits, queries = of_novel.hits + of_base_tasks.hits, of_novel.queries + of_base_tasks.queries
-    correct = np.concatenate([of_base_tasks.correct, of_novel.correct])
-    count = np.concatenate([of_base_tasks.count, of_novel.count])
-    episodes = f"{of_novel.episodes}+{of_base_tasks.episodes}"
-    joint = TaskScores(hits / queries, correct, count, episodes, hits, queries)
-    return {"both": joint, "novel": of_novel, "base": of_base_tasks}

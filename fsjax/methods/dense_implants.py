@@ -3,12 +3,10 @@
 import dataclasses
 from typing import Any
 
-from fsjax.errors import UserError
 from fsjax.methods.base import options
 from fsjax.methods.dense import DenseClassification, chosen_reduction, dense_parts
-from fsjax.methods.implants import ImplantOptions
+from fsjax.methods.implant_network import ImplantOptions, check_network
 from fsjax.models import Encoder
-from fsjax.models.resnet12 import ResNet12
 
 # What the network itself decides.
 _OF_NETWORK = ("activation", "pool_padding")
@@ -36,10 +34,7 @@ def implant_options(encoder: Encoder, **chosen: Any) -> ImplantOptions:
     Raises:
       UserError: for another network, or an option that cannot be.
     """
-    if not isinstance(encoder.backbone, ResNet12) or len(encoder.backbone.widths) < 2:
-        raise UserError(
-            "implants stand beside the last block of a resnet12 of two stages or more, and of no other network"
-        )
+    check_network(encoder)
     own = {name: getattr(encoder.backbone, name) for name in _OF_NETWORK}
     return ImplantOptions(**chosen, **own)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from fsjax.errors import UserError
 from fsjax.losses.base import as_loss_dtype, check_at_least, check_choice
+from fsjax.methods.rules import check_features
 from fsjax.models import Encoder
 from fsjax.models import implant_layers as layers
 from fsjax.models.layers import HE_NORMAL
@@ -72,8 +73,7 @@ class ImplantOptions:
             check_at_least(name, getattr(self, name), 0)
         check_at_least("b1", self.b1, 0, below=1)
         check_at_least("b2", self.b2, 0, below=1)
-        if not self.tau > 0:
-            raise UserError(f"tau={self.tau}: the scale of the cosines must be above 0")
+        check_at_least("tau", self.tau, 1e-6)
         check_choice("norm", self.norm, ("bn", "none"))
         check_choice("shortcut", self.shortcut, (True, False))
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
@@ -99,16 +99,22 @@ class Activations:
     output: jax.Array
 
 
+def check_network(encoder: Encoder) -> None:
+    """Raise a `UserError` unless implants can stand beside this network's last block."""
+    if not isinstance(encoder.backbone, ResNet12) or len(encoder.backbone.widths) < 2:
+        raise UserError(
+            "implants stand beside the last block of a resnet12 of two stages or more, and of no other network"
+        )
+    check_features(encoder, ("dense",))
+
+
 def base_activations(encoder: Encoder, variables: dict[str, Any], images: jax.Array) -> Activations:
     """What a ResNet-12 in inference mode computes of images `[n, h, w, 3]`; its variables stay as they are.
 
     Raises:
       UserError: for another network, or one of a single stage.
     """
-    if not isinstance(encoder.backbone, ResNet12) or len(encoder.backbone.widths) < 2:
-        raise UserError(
-            "implants stand beside the last block of a resnet12 of two stages or more, and of no other network"
-        )
+    check_network(encoder)
     encoded, sown = encoder.apply(variables, images, train=False, mutable=["intermediates"])
     *_, (_, inputs), (last, output) = encoded.maps.items()
     inner = sown["intermediates"]["backbone"][last]

@@ -14,11 +14,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
-from fsjax.errors import UserError
 from fsjax.losses.base import as_loss_dtype
 from fsjax.losses.leave_one_out import leave_one_out_loss
 from fsjax.methods.implant_network import (
@@ -41,7 +39,6 @@ __all__ = [
     "Activations",
     "ImplantOptions",
     "base_activations",
-    "check_shots",
     "implant_loss",
     "implant_maps",
     "init_implants",
@@ -49,27 +46,6 @@ __all__ = [
 ]
 
 _MOMENTUM = 0.9
-
-
-def check_shots(labels: np.ndarray, mask: np.ndarray, num_ways: int) -> None:
-    """Refuses tasks in which a class has a single support image, before anything is compiled.
-
-    Args:
-      labels: `[..., n]` integers.
-      mask: `[..., n]`, 1 for an image, 0 for padding.
-      num_ways: classes of a task; one that has no image at all is padding.
-
-    Raises:
-      UserError: naming the first such task and class, and the reason.
-    """
-    labels, mask = (np.asarray(x).reshape(-1, np.shape(x)[-1]) for x in (labels, mask))
-    counts = np.stack([np.sum((labels == way) & (mask > 0), axis=-1) for way in range(num_ways)], axis=-1)
-    for task, way in np.argwhere(counts == 1)[:1]:
-        raise UserError(
-            f"class {way} of task {task} has 1 support image; implants need at least 2 a class: they train by leaving "
-            "one out and classifying it against prototypes of the others (Eq. 11), and its class would have none. "
-            "Take 2 shots or more, or evaluate without implants"
-        )
 
 
 def implant_loss(
@@ -112,7 +88,8 @@ def train_implants(
 ) -> tuple[Params, Stats]:
     """Trains fresh implants for each task on its support images (Sec. 3.2.2), all tasks side by side.
 
-    Full-batch steps of AdamW on the sum of the leave-one-out losses. Call `check_shots` before.
+    Full-batch steps of AdamW on the sum of the leave-one-out losses. Every class needs two images or none: a class
+    of one has no prototype when that one is left out.
 
     Batch normalisation takes the support images' statistics while it trains. METHODS §2.2 says of the test "running
     averages (momentum 0.9, final pass over the support set to refresh)". The weights move further in 50 steps than

@@ -84,7 +84,7 @@ class FewShotScoring:
     def _check(self, splits: data.Splits) -> None:
         """Raise what evaluation would raise at the end of training, before it begins."""
         pool = own_pool(self._method.encoder)
-        for rule in self._protocol.rules(Rule("cosine", pool, pool, 1.0)):
+        for rule in self._protocol.rules(Rule("cosine", pool, pool, 1.0), embedding=pool):
             check_features(self._method.encoder, rule.features)
         protocols = [self._protocol]
         if splits.validation is not None:

@@ -59,6 +59,17 @@ def test_compare_refuses_what_is_not_paired(figures, few_shot_runs, tmp_path, ca
     assert "cannot be read as figures" in capsys.readouterr().err
 
 
+def test_other_classes_of_the_same_sizes_are_not_paired(figures, tmp_path, capsys):
+    """The hash of tasks is of positions in a split: it cannot tell classes apart."""
+    other = json.loads((figures / "gap.json").read_text())
+    for figure in other["figures"]:
+        figure["per_class"] = {f"other {name}": share for name, share in figure["per_class"].items()}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    (tmp_path / "other.npz").write_bytes((figures / "gap.npz").read_bytes())
+    assert main(["compare", str(figures / "gap.json"), str(tmp_path / "other.json")]) == 2
+    assert "no tasks in common" in capsys.readouterr().err
+
+
 def test_implants_beside_a_run_that_was_trained_without(few_shot_runs, tmp_path, capsys):
     options = ("--implants", "--implant-option", "steps=2", "query_pool=dense", "--classes", "novel")
     out = tmp_path / "imp.json"
@@ -66,6 +77,7 @@ def test_implants_beside_a_run_that_was_trained_without(few_shot_runs, tmp_path,
     plain, implanted = json.loads(out.read_text())["figures"]
     assert "implants" not in plain and implanted["implants"]["query_pool"] == "dense"
     assert implanted["implants"]["steps"] == 2 and implanted["episodes"] == plain["episodes"]
+    assert "Traceback" not in capsys.readouterr().err
     assert evaluate(few_shot_runs["gap"], *options, "--shots", "1") == 2
     assert "every class needs at least 2" in capsys.readouterr().err
     assert evaluate(few_shot_runs["gap"], "--implants", "--implant-option", "step=2") == 2
@@ -83,6 +95,9 @@ def test_a_saved_list_of_tasks_gives_the_same_figures(few_shot_runs, tmp_path, c
     assert load_episodes(tasks, labels=labels).hash == a[0]["episodes"]
     assert evaluate(few_shot_runs["gap"], "--classes", "novel", "both", "--episodes", tasks) == 2
     assert "one kind of classes" in capsys.readouterr().err
+    assert evaluate(few_shot_runs["gap"], "--classes", "both", "--episodes", tasks) == 2
+    assert evaluate(few_shot_runs["gap"], "--classes", "base", "--episodes", tasks) == 2
+    assert "classes='novel'; these data are of classes='base'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -93,6 +108,10 @@ def test_a_saved_list_of_tasks_gives_the_same_figures(few_shot_runs, tmp_path, c
         (("--pooling", "gap"), "must be SUPPORT/QUERY"),
         (("--pooling", "gap/max"), "unknown query pooling"),
         (("--classes", "novle"), "Did you mean 'novel'"),
+        (("--out", "figures.txt"), "--out=figures.txt: the name must end with .json"),
+        (("--out", "nowhere/figures.json"), "there is no folder nowhere"),
+        (("--batch-size", "0"), "--batch-size=0 must be at least 1"),
+        (("--implants", "--implant-option", "tau=abc"), "tau='abc': must be a number"),
     ],
 )
 def test_errors_name_the_thing_and_the_way_out(few_shot_runs, capsys, arguments, message):

@@ -135,10 +135,19 @@ def test_several_rules_at_once_equal_one_at_a_time(network):
 
 
 def test_the_frozen_network_stays_as_it_is(network):
-    before = jax.tree.map(lambda x: np.array(x).tobytes(), (network.params, network.collections))
+    """In its variables, and in what the widened network says with the channels that it had before."""
+    variables = (network.params, network.collections)
+    before = jax.tree.map(lambda x: np.array(x).tobytes(), variables)
+    images = normalize(network.examples.images[:8], network.info)
+    plain = list(network.method.encode(*variables, images).maps.values())[-1]
     score(network)
-    after = jax.tree.map(lambda x: np.array(x).tobytes(), (network.params, network.collections))
-    assert before == after
+    support = jax.tree.map(lambda x: x[None], frozen(network)(np.arange(8)))
+    labels, keys = np.arange(8)[None] % 2, jax.random.split(jax.random.key(1), 1)
+    trained = fast_train(support, labels, np.ones((1, 8), np.float32), keys, options=OPTIONS, num_ways=2)
+    widened = fast_maps(*trained, support, options=OPTIONS)[0]
+    np.testing.assert_array_equal(widened[..., : plain.shape[-1]], support.output[0])
+    np.testing.assert_allclose(widened[..., : plain.shape[-1]], plain, rtol=1e-5, atol=1e-6)
+    assert jax.tree.map(lambda x: np.array(x).tobytes(), variables) == before
 
 
 def test_the_number_of_tasks_at_once_changes_nothing(network, monkeypatch):
@@ -156,7 +165,7 @@ def test_the_number_of_tasks_at_once_changes_nothing(network, monkeypatch):
 
 def test_activations_may_be_computed_for_each_chunk(network, monkeypatch):
     expected = score(network)
-    monkeypatch.setattr(implanted, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(implanted, "_KEPT_SHARE", 0)
     assert_same(score(network), expected)
 
 
@@ -165,8 +174,8 @@ def test_the_networks_activations_are_those_of_all_images_at_once(network, monke
     variables = {"params": network.params["encoder"], **network.collections}
     expected = base_activations(network.method.encoder, variables, images)
     index = np.array([[3, 39, 3], [0, 17, 39]])
-    for kept in (implanted._KEPT_BYTES, 0):
-        monkeypatch.setattr(implanted, "_KEPT_BYTES", kept)
+    for kept in (implanted._KEPT_SHARE, 0):
+        monkeypatch.setattr(implanted, "_KEPT_SHARE", kept)
         found = frozen(network, batch_size=7)(index)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[index], rtol=1e-5, atol=1e-6), found, expected)
     assert frozen(network).bytes_an_image == sum(x.nbytes for x in jax.tree.leaves(expected)) // 40
@@ -174,7 +183,7 @@ def test_the_networks_activations_are_those_of_all_images_at_once(network, monke
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_images_go_through_the_frozen_network_once_where_they_are_kept(network, monkeypatch, kept):
-    monkeypatch.setattr(implanted, "_KEPT_BYTES", 2**30 if kept else 0)
+    monkeypatch.setattr(implanted, "_KEPT_SHARE", 0.5 if kept else 0)
     of_split, rows = frozen(network), []
     encode = of_split._encode
 

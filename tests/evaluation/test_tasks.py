@@ -9,7 +9,8 @@ import pytest
 
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
 from fsjax.evaluation import tasks
-from fsjax.evaluation.tasks import Bank, in_groups, score_joint_tasks, score_tasks, scored_chunks
+from fsjax.evaluation.joint import score_joint_tasks
+from fsjax.evaluation.tasks import Bank, in_groups, score_tasks, scored_chunks
 from fsjax.methods.rules import Rule
 
 SPECS = [EpisodeSpec(6, 3, 4), EpisodeSpec(3, 1, 2), EpisodeSpec((2, 5), (1, 4), (2, 5))]
@@ -76,7 +77,7 @@ def test_chunks_of_tasks_join_without_a_seam(bank, by_hand, total):
 
 @pytest.mark.parametrize(("spec", "total"), [(SPECS[0], 37), (SPECS[2], 1500)], ids=["regular", "ragged"])
 def test_a_list_of_episodes_equals_drawn_ones(bank, spec, total):
-    episodes = draw_episodes(bank.table, spec, seed=2, start=0, count=total)
+    episodes = dataclasses.replace(draw_episodes(bank.table, spec, seed=2, start=0, count=total), facts={})
     drawn = score_tasks(bank, RULES[:1], spec=spec, seed=2, tasks=total)
     # The number and the seed of drawn tasks are not read where there is a list.
     listed = score_tasks(bank, RULES[:1], spec=spec, seed=99, tasks=5, episodes=episodes)

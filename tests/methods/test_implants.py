@@ -305,16 +305,6 @@ def test_activations_of_a_resnet12_are_those_of_its_last_block():
         implants.base_activations(build_model("cnn"), variables, images)
 
 
-def test_one_shot_is_refused_with_the_reason():
-    labels, mask = np.array([[0, 0, 1, 1], [0, 1, 1, 1]]), np.ones((2, 4))
-    implants.check_shots(labels[:1], mask[:1], 2)
-    implants.check_shots(labels[:1], mask[:1], 5)  # ways without any image are padding
-    with pytest.raises(UserError, match=r"class 0 of task 1 has 1 support image.*leaving one out"):
-        implants.check_shots(labels, mask, 2)
-    with pytest.raises(UserError, match="class 1 of task 0"):
-        implants.check_shots(labels[0], np.array([1, 1, 1, 0]), 2)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
