@@ -96,7 +96,9 @@ def base() -> ConfigDict:
     # "support/query" each, of "gap", "gmp", "flatten", "embedding", and for queries "dense"; none: the method's own.
     config.few_shot.poolings = ()
     config.few_shot.inference_tau = 0.0  # scale of dense queries; 0: the learned one
-    config.few_shot.validation = ConfigDict({"shot": (5,), "query": (15,), "tasks": 500})  # they choose the checkpoint
+    config.few_shot.validation = ConfigDict(  # these tasks choose the checkpoint
+        {"way": (5,), "shot": (5,), "query": (15,), "tasks": 500}
+    )
     config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
     config.figures = ConfigDict({"scatter": False})  # features.png, for 2-D features
     return config

@@ -45,7 +45,8 @@ class Run:
         shape = "×".join(map(str, self.info.image_shape))
         return (
             f"Run({str(self.workdir)!r}: {self.config.name}, method {self.config.method.name}, "
-            f"loss {self.config.loss.name}, step {self.step}; "
+            + (f"loss {self.config.loss.name}, " if self.method.episodes is None else "")
+            + f"step {self.step}; "
             f"{self.info.num_classes} classes of {self.info.name}, images {shape}, "
             f"embeddings {self._shape('embed')[0]}-d)"
         )

@@ -18,7 +18,7 @@ class Decisions:
     The drawn images are augmented; row i of the batch is `mix` of `first[i]` and `1 - mix` of `second[i]`.
 
     Attributes:
-      index: int32 `[drawn]`, of each drawn image in the training split; -1 for a black one.
+      index: int32 `[drawn]`, of each drawn image in the training split.
       top, left: int32 `[drawn]`, offset of the crop in the padded image.
       flip: bool `[drawn]`.
       crop: uint32 `[drawn, CROP_WORDS]`, the draws of random resized crops; None without them.

@@ -210,7 +210,14 @@ def load_episodes(path: str | Path, *, labels: np.ndarray, **facts: Any) -> Epis
     for name, value in ({"images": len(labels)} | facts).items():
         if stated.get(name, value) != value:
             raise DataError(f"{path} holds episodes of {name}={stated[name]!r}; these data are of {name}={value!r}")
+    lacking = [name for name in ("spec", "seed", "start") if name not in stated]
+    if lacking:
+        raise DataError(f"{path} does not state the {', '.join(lacking)} of its episodes: see Episodes.facts")
     wrong = _first_wrong(episodes, np.asarray(labels))
+    spec = parse_spec(stated["spec"], allow_no_query=True)
+    sizes = (spec.max_way, spec.max_shot, spec.max_query)
+    if not wrong and sizes != (*episodes.support.shape[1:], episodes.query.shape[-1]):
+        wrong = f"it states {spec} episodes, and its arrays are of others"
     if wrong:
         raise DataError(f"{path} does not fit these data: {wrong}")
     return episodes

@@ -18,7 +18,6 @@ from fsjax.training.optimizer import build_optimizer
 from fsjax.training.parallel import AXIS, DataParallel
 from fsjax.training.schedule import build_schedule
 from fsjax.training.scoring import build_scoring
-from fsjax.training.start import check_start
 from fsjax.training.step import make_train_step
 
 
@@ -142,7 +141,7 @@ def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.S
             raise UserError(f"config.data.augment.mixup={mixup:g} would mix the classes of an episode: set it to 0")
         if config.train.steps == 0:
             raise UserError("training on episodes has no epochs: set config.train.steps, and config.train.epochs to 0")
-        parallel.check_batch_size("images of a step's episodes", episodes.rows)
+        parallel.check_batch_size("config.episodes: per_step x way x (shot + query)", episodes.rows)
         table = data.class_table(splits.train.labels, info.num_classes)
         data.check_feasible(table, episode_spec(config), info.class_names, "the base classes")
         return
@@ -163,9 +162,14 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     """
     parallel = DataParallel(backend=config.parallel.backend, num_devices=config.parallel.num_devices)
     train, info = config.train, splits.info
+    episode_spec(config)  # checked for its message: methods read the largest numbers only
     method = build_method(config, info, axis_name=AXIS)
-    check_start(config, method, info)
     _check_batches(config, method, info, splits, parallel)
+    if config.figures.scatter and info.few_shot:
+        raise UserError(
+            "config.figures.scatter draws training and test images of the same classes, and the test of a class split "
+            "has others: set it to False"
+        )
     if config.figures.scatter and (method.dim != 2 or info.num_classes > MAX_CLASSES):
         raise UserError(
             f"config.figures.scatter draws features of 2 dimensions and up to {MAX_CLASSES} classes; here are "

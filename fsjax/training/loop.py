@@ -14,12 +14,12 @@ import jax
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.training import settings, workdir
-from fsjax.training.checkpoints import Checkpoints
+from fsjax.training.checkpoints import Checkpoints, steps_in
 from fsjax.training.experiment import Experiment, build_experiment
 from fsjax.training.finish import draw_features, finish, summary
 from fsjax.training.records import Progress, Records, write_json
 from fsjax.training.reporting import Reporter
-from fsjax.training.start import started
+from fsjax.training.start import check_start, started
 from fsjax.training.state import TrainState
 from fsjax.training.xla import set_cpu_flags
 from fsjax.version import __version__
@@ -55,6 +55,8 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
         return result
     splits = data.load_splits(config.data, seed=config.seed)
     experiment = build_experiment(config, splits)
+    if not steps_in(Path(path).expanduser() / "checkpoints" / "latest"):  # a run that is continued needs no start
+        check_start(config, experiment.method, splits.info)
     with workdir.prepared(path, config.to_dict(), splits.info.to_json()) as folder:
         logger.info("%s", data.describe(splits))
         state = _train(experiment, folder)

@@ -9,7 +9,9 @@ import numpy as np
 from jax import lax
 
 from fsjax import data
+from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, check_part
+from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.metrics import summarize
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.rules import Rule, check_features, own_pool
@@ -65,9 +67,10 @@ class FewShotScoring:
         return {name: figure.facts[name] for name in ("accuracy", "interval", "tasks")}
 
     def test(self, state: TrainState) -> dict[str, Any] | None:
-        """The figures of the protocol; "accuracy" is that of the first, on the classes and shots that come first."""
+        """The figures of the protocol; "accuracy" is that of the first, of those with implants where there are any."""
         figures = [figure.facts for figure in self._evaluator(state).figures(self._protocol)]
-        return {"accuracy": figures[0]["accuracy"], "figures": figures}
+        implanted = [f for f in figures if f.get("implants") and f["classes"] == figures[0]["classes"]]
+        return {"accuracy": (implanted or figures)[0]["accuracy"], "figures": figures}
 
     @property
     def _validation(self) -> Protocol:
@@ -75,6 +78,7 @@ class FewShotScoring:
         return dataclasses.replace(
             self._protocol,
             classes=("validation",),
+            way=tuple(own.way),
             shots=(tuple(own.shot),),
             query=tuple(own.query),
             tasks=own.tasks,
@@ -89,6 +93,8 @@ class FewShotScoring:
         protocols = [self._protocol]
         if splits.validation is not None:
             protocols.append(self._validation)
+        if self._method.implants is not None:
+            _check_implants(self._protocol)
         for protocol in protocols:
             for part in protocol.classes:
                 for spec in protocol.specs():
@@ -113,6 +119,17 @@ class FewShotScoring:
             self._steps[names] = self._parallel.lift(step, batch_axis=0, num_replicated=2)
         batch = self._parallel.put({"image": images}, batch_axis=0)
         return self._parallel.single(self._steps[names](state.params, state.collections, batch))
+
+
+def _check_implants(protocol: Protocol) -> None:
+    """Raise a `UserError` for a protocol in which implants would not be evaluated at all."""
+    if set(protocol.classes) == {"both"}:
+        raise UserError(
+            "implants are evaluated on tasks of novel, base or validation classes: name one in few_shot.classes"
+        )
+    specs = protocol.specs()
+    if all(data.ends(spec.shot)[0] < 2 for spec in specs):
+        check_spec(specs[0])
 
 
 def build_scoring(config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> Any:

@@ -33,7 +33,7 @@ SCHEMA: dict[str, Any] = {
     "few_shot": {
         "way": tuple, "shots": tuple, "query": tuple, "tasks": int, "implant_tasks": int, "classes": tuple,
         "seed": int, "poolings": tuple, "inference_tau": float,
-        "validation": {"shot": tuple, "query": tuple, "tasks": int},
+        "validation": {"way": tuple, "shot": tuple, "query": tuple, "tasks": int},
     },
     "parallel": {"backend": str, "num_devices": int},
     "figures": {"scatter": bool},

@@ -12,6 +12,12 @@ from fsjax.training.state import TrainState
 
 logger = logging.getLogger("fsjax")
 
+# What decides which images a run trains on, and how its network sees them.
+_DATA = (
+    "class_split", "base_holdout", "train_split", "test_split", "test_fraction", "validation", "longtail_ratio",
+    "limit", "on_error", "image_size", "channels", "resize", "normalization",
+)  # fmt: skip
+
 
 def check_start(config: Any, method: Any, info: DataInfo) -> None:
     """Check `config.start_from` before anything is loaded or compiled.
@@ -44,7 +50,9 @@ def _facts(config: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share if one starts from the other's encoder."""
     network = config["model"]["name"]
     facts = {"model.name": network, f"model.{network}": config["model"].get(network)}
-    facts |= {f"data.{name}": config["data"].get(name) for name in ("class_split", "base_holdout")}
+    facts |= {f"data.{name}": config["data"].get(name) for name in _DATA}
+    if config["data"].get("validation"):  # that part is drawn by the run's seed
+        facts["seed"] = config["seed"]
     return facts | {name: info.get(name) for name in ("name", "class_names", "validation_classes", "test_classes")}
 
 

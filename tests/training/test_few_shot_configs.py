@@ -26,6 +26,11 @@ def test_variants_have_every_key(family, dataset):
         check(module.get_config(variant))
     with pytest.raises(ValueError, match="there are: "):
         module.get_config("nothing")
+    if family == "dc":
+        assert module.get_config("wide").model.resnet12.widths == (64, 128, 256, 512 + 16)
+        for variant in ("gap,gmp", "wide,c128f"):
+            with pytest.raises(ValueError, match="exclude each other"):
+                module.get_config(variant)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -44,7 +49,11 @@ def test_every_config_runs_its_smoke_variant(root, tmp_path, name, dataset):
     assert any(figure.get("implants") for figure in figures) == (name == "implants")
 
 
-@pytest.mark.parametrize("variant", ["gmp", "flatten", "linear", "imprinted", "gap,c128f"])
-def test_variants_of_dense_classification_run(root, tmp_path, variant):
-    result = run(load_config(f"{root}/configs/dc_fc100.py:{variant},smoke"), tmp_path / "run")
+@pytest.mark.parametrize(
+    "variant",
+    ["dc:gmp", "dc:flatten", "dc:linear", "dc:imprinted", "dc:wide", "dc:gap,c128f", "proto:cosine", "proto:1shot"],
+)
+def test_variants_run(root, tmp_path, variant):
+    family, _, arg = variant.partition(":")
+    result = run(load_config(f"{root}/configs/{family}_fc100.py:{arg},smoke"), tmp_path / "run")
     assert {figure["classes"] for figure in result["test"]["figures"]} == {"novel", "base", "both"}

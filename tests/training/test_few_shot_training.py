@@ -103,6 +103,25 @@ def test_test_data_change_nothing_before_the_final_evaluation(
     assert all(found["accuracy"] != known["accuracy"] for found, known in figures)
 
 
+def test_novel_labels_reach_no_choice_that_the_data_make(finished, figures_of, arrays_of, tmp_path, monkeypatch):
+    """As above, changed where they are read: before statistics are taken and images are held out."""
+    from fsjax.data import by_class
+
+    def divide(*args):
+        parts, classes = by_class.divide(*args)
+        return {**parts, "test": permuted(parts["test"])}, classes
+
+    config, workdir, expected = finished
+    with monkeypatch.context() as patch:
+        patch.setattr("fsjax.data.load.divide", divide)
+        result = run(config, tmp_path / "run")
+    assert figures_of(tmp_path / "run") == figures_of(workdir)
+    assert arrays_of(config, tmp_path / "run") == arrays_of(config, workdir)
+    assert outcome(result) == outcome(expected)
+    pairs = zip(result["test"]["figures"], expected["test"]["figures"], strict=True)
+    assert {a["classes"] for a, b in pairs if a["accuracy"] != b["accuracy"]} == {"novel", "both"}
+
+
 def test_validation_data_do_select(finished, figures_of, tmp_path, monkeypatch):
     """The counterpart of the test above: it would see a difference if there were one."""
     config, workdir, _ = finished

@@ -109,6 +109,7 @@ def test_other_networks_and_class_splits_are_refused(noise_config, classifier, t
     [
         # The classifier would have trained on images that this run holds out to evaluate the base classes.
         ({"data__base_holdout": 8}, "data.base_holdout=6, and this run has 8"),
+        ({"data__normalization": "none"}, "data.normalization='dataset', and this run has 'none'"),
         # Drawn from other classes, the same shares divide them otherwise.
         ({"data__fake__num_classes": 40, "data__fake__train": 40 * 16}, "trained with class_names="),
     ],

@@ -94,11 +94,11 @@ def read_lists(name: str) -> ClassLists:
             if path.suffix == ".json" or len(path.parts) > 1:
                 raise DataError(f"data.class_split.name={name}: there is no such file")
             raise unknown("class split", name, [*packaged(), "share", "FILE.json"])
-        text, where = path.read_text("utf-8"), str(path)
+        text, where = path.read_bytes(), str(path)
     try:
         content = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"class split {where} is no JSON: {error}") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise DataError(f"class split {where} is no JSON in UTF-8: {error}") from error
     lists = _checked(content, where)
     return ClassLists(
         source=str(content.get("source", where)), **{part: tuple(lists[key]) for key, part in PARTS.items()}

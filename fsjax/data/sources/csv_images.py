@@ -41,7 +41,12 @@ def load(config: DataConfig) -> Source:
         missing = [] if lists else [f"all of {', '.join(LISTS)}"]
         missing += [] if (root / "images").is_dir() else ["the folder images"]
         raise DataError(f"data.path={config.path} lacks {' and '.join(missing)}; lists and images are needed")
-    rows = [row for path in lists for row in _rows(path)]
+    rows = []
+    for path in lists:
+        try:
+            rows += _rows(path)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
     paths = _paths(root / "images", [name for name, _ in rows])
     class_names = tuple(sorted({label for _, label in rows}))
     number = {name: label for label, name in enumerate(class_names)}

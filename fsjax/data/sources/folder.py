@@ -45,7 +45,7 @@ def load(config: DataConfig) -> Source:
     if config.class_split.name:
         # Parts by any of the usual names: it is the class split that says what they are for.
         others = [root / name for name in _TEST_NAMES if (root / name).is_dir()] if roots["train"] != root else []
-        roots |= {path.name: path for path in others if path not in roots.values()}
+        roots |= {str(path): path for path in others if path not in roots.values()}
         class_names = tuple(sorted({name for part in roots.values() for name in _folders(part)}))
     else:
         class_names = _class_names(roots["train"])
