@@ -207,7 +207,7 @@ def load_episodes(path: str | Path, *, labels: np.ndarray, **facts: Any) -> Epis
     if not intact:
         raise DataError(f"{path} was changed after it was written: its episodes hash to {episodes.hash}, not to what "
                         f"it states, {stated['hash']}; draw the episodes again")  # fmt: skip
-    for name, value in ({"images": len(labels)} | facts).items():
+    for name, value in (facts | {"images": len(labels)}).items():
         if stated.get(name, value) != value:
             raise DataError(f"{path} holds episodes of {name}={stated[name]!r}; these data are of {name}={value!r}")
     lacking = [name for name in ("spec", "seed", "start") if name not in stated]

@@ -139,7 +139,8 @@ def test_the_frozen_network_stays_as_it_is(network):
     variables = (network.params, network.collections)
     before = jax.tree.map(lambda x: np.array(x).tobytes(), variables)
     images = normalize(network.examples.images[:8], network.info)
-    plain = list(network.method.encode(*variables, images).maps.values())[-1]
+    weights = {"params": network.params["encoder"], **network.collections}
+    plain = list(network.method.encoder.apply(weights, images, train=False).maps.values())[-1]
     score(network)
     support = jax.tree.map(lambda x: x[None], frozen(network)(np.arange(8)))
     labels, keys = np.arange(8)[None] % 2, jax.random.split(jax.random.key(1), 1)

@@ -59,7 +59,7 @@ def test_errors_in_words(section, words):
 )
 def test_poolings_that_cannot_be(pooling, words):
     with pytest.raises(UserError, match=words):
-        Protocol.of({"poolings": (pooling,)}).rules(OWN)
+        Protocol.of({"poolings": (pooling,)}).rules(OWN, embedding="gap")
 
 
 def test_every_field_of_a_section_is_taken():
@@ -90,8 +90,8 @@ def test_single_values_are_lists_of_one_as_flags_give_them():
 
 
 def test_rules_are_the_methods_own_or_one_a_pooling():
-    assert Protocol().rules(OWN) == [OWN]
-    found = Protocol(poolings=("gap/gap", "gmp/dense", "flatten/flatten")).rules(OWN)
+    assert Protocol().rules(OWN, embedding="gap") == [OWN]
+    found = Protocol(poolings=("gap/gap", "gmp/dense", "flatten/flatten")).rules(OWN, embedding="gap")
     assert [(rule.support_pool, rule.query_pool) for rule in found] == [
         ("gap", "gap"),
         ("gmp", "dense"),
@@ -103,8 +103,8 @@ def test_rules_are_the_methods_own_or_one_a_pooling():
 
 @pytest.mark.parametrize("poolings", [(), ("gap/dense", "gmp/dense")])
 def test_inference_tau_takes_the_place_of_the_learned_scale(poolings):
-    assert {rule.tau for rule in Protocol(poolings=poolings).rules(OWN)} == {7.5}
-    assert {rule.tau for rule in Protocol(poolings=poolings, inference_tau=30.0).rules(OWN)} == {30.0}
+    assert {rule.tau for rule in Protocol(poolings=poolings).rules(OWN, embedding="gap")} == {7.5}
+    assert {rule.tau for rule in Protocol(poolings=poolings, inference_tau=30.0).rules(OWN, embedding="gap")} == {30.0}
 
 
 def test_figures_hold_the_mean_its_interval_and_each_classs_share():
