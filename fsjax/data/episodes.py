@@ -210,17 +210,21 @@ def load_episodes(path: str | Path, *, labels: np.ndarray, **facts: Any) -> Epis
     for name, value in (facts | {"images": len(labels)}).items():
         if stated.get(name, value) != value:
             raise DataError(f"{path} holds episodes of {name}={stated[name]!r}; these data are of {name}={value!r}")
-    lacking = [name for name in ("spec", "seed", "start") if name not in stated]
-    if lacking:
-        raise DataError(f"{path} does not state the {', '.join(lacking)} of its episodes: see Episodes.facts")
-    wrong = _first_wrong(episodes, np.asarray(labels))
-    spec = parse_spec(stated["spec"], allow_no_query=True)
-    sizes = (spec.max_way, spec.max_shot, spec.max_query)
-    if not wrong and sizes != (*episodes.support.shape[1:], episodes.query.shape[-1]):
-        wrong = f"it states {spec} episodes, and its arrays are of others"
+    wrong = _first_wrong(episodes, np.asarray(labels)) or _wrong_facts(episodes)
     if wrong:
         raise DataError(f"{path} does not fit these data: {wrong}")
     return episodes
+
+
+def _wrong_facts(episodes: Episodes) -> str:
+    """What is wrong with what a list says of itself; "" if nothing is."""
+    lacking = [name for name in ("spec", "seed", "start") if name not in episodes.facts]
+    if lacking:
+        return f"it does not state the {', '.join(lacking)} of its episodes (see Episodes.facts)"
+    spec = parse_spec(episodes.facts["spec"], allow_no_query=True)
+    if (spec.max_way, spec.max_shot, spec.max_query) != (*episodes.support.shape[1:], episodes.query.shape[-1]):
+        return f"it states {spec} episodes, and its arrays are of others"
+    return ""
 
 
 def _first_wrong(episodes: Episodes, labels: np.ndarray) -> str:
