@@ -1,6 +1,7 @@
 """Class activation maps: where in a picture a network sees its class (Zhou et al. 2016; Fig. 3 of the DC paper)."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from fsjax.losses.similarity import unit
 from fsjax.methods.rules import check_features, class_scores, prototypes
 
 _SPEC = data.EpisodeSpec(way=5, shot=5, query=1)
+# WordNet's number before a name, as in "n12267677_acorn".
+_WNID = re.compile(r"^n\d{8}_")
 # Of the heat over the picture, at its hottest.
 _OPACITY = 0.55
 
@@ -93,7 +96,7 @@ def activation_rows(evaluator: Evaluator, classes: str, *, count: int, seed: int
     heats = class_activation_maps(found["dense"].reshape(count, *side, -1), own)
     pictures = data.images_at(examples, queries)
     return [
-        Row(picture, np.asarray(heat), f"{classes}: {bank.class_names[label]}", bool(good))
+        Row(picture, np.asarray(heat), f"{classes}: {_WNID.sub('', bank.class_names[label])}", bool(good))
         for picture, heat, label, good in zip(pictures, heats, labels, right, strict=True)
     ]
 

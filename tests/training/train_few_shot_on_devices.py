@@ -28,7 +28,7 @@ def configure(method: str, backend: str, devices: int):
         config.episodes.update(way=(2, 3), shot=(1, 2), query=(2,), per_step=1)
     config.eval.batch_size = 32
     config.few_shot.update(way=(3,), shots=(2,), query=(4,), tasks=40)
-    config.few_shot.validation.update(shot=(2,), query=(4,), tasks=20)
+    config.few_shot.validation.update(way=config.few_shot.way, shot=(2,), query=(4,), tasks=20)
     config.parallel.backend, config.parallel.num_devices = backend, devices
     return config
 
