@@ -1,6 +1,6 @@
 """Tasks per second of neural implants, 5-way 5-shot with 15 queries a class, against a plain loop, a JSON line a size.
 
-    python benchmarks/implants.py --sizes=32,84 --tasks=4 --repeats=5 --plain=3
+    python -m benchmarks.implants --sizes=32,84 --tasks=4 --repeats=5 --plain=3
 
 Ours is the library's: the frozen ResNet-12 once over a task's 100 images, then the inner optimizer on its activations
 for `--tasks` tasks at once, then the queries scored (prototypes by GAP, queries at every position). The plain loop is

@@ -1,7 +1,7 @@
 """Images per second of ResNet-12: a training step (forward, backward, SGD with momentum), and embedding alone.
 
-    python benchmarks/resnet12.py --sizes 32,84 --dtypes float32,bfloat16 --batch 64
-    python benchmarks/resnet12.py --torch        # PyTorch (eager, channels-last) beside it, and the ratios
+    python -m benchmarks.resnet12 --sizes 32,84 --dtypes float32,bfloat16 --batch 64
+    python -m benchmarks.resnet12 --torch        # PyTorch (eager, channels-last) beside it, and the ratios
 
 Prints one JSON line a figure. Figures are medians over `--rounds` rounds of `--steps` steps, each waited for;
 within a round JAX and PyTorch take turns, so that what else the machine does hits both. The first line is the
@@ -118,7 +118,7 @@ def measure(size: int, dtype: str, args: argparse.Namespace, peak: float) -> Non
     arrays = tuple(map(jnp.asarray, (weights, images, labels)))
     libraries = {"jax": jax_runs(model, variables, *arrays, head=args.head)}
     if args.torch:
-        import resnet12_torch  # beside this file
+        from benchmarks import resnet12_torch
 
         backbone = variables["params"]["backbone"]
         libraries["torch"] = resnet12_torch.runs(
