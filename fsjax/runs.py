@@ -17,7 +17,7 @@ from fsjax.data import DataInfo, normalize
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
 from fsjax.methods import build_method
-from fsjax.methods.rules import FEATURES, class_scores, prototypes
+from fsjax.methods.rules import FEATURES, prototypes
 from fsjax.training import checkpoints
 
 
@@ -105,9 +105,7 @@ class Run:
             for name, images in ((rule.support_pool, support), (rule.query_pool, queries))
         )
         means = jnp.stack([prototypes(of_support[labels == c], unit_support=rule.unit_support) for c in classes])
-        dense = rule.query_pool == "dense"
-        scores = class_scores(of_queries, means, similarity=rule.similarity, tau=rule.tau, dense=dense)
-        return classes[np.asarray(scores).argmax(axis=-1)]
+        return classes[np.asarray(rule.scores(of_queries, means)).argmax(axis=-1)]
 
     def evaluator(self, *, data_path: str = "", batch_size: int = 256, implants: Any = None) -> Evaluator:
         """The run on few-shot tasks of its data: `for f in run.evaluator().figures(Protocol()): print(f)`.

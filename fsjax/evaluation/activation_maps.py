@@ -16,7 +16,7 @@ from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.losses.similarity import unit
-from fsjax.methods.rules import check_features, class_scores, prototypes
+from fsjax.methods.rules import check_features, prototypes
 
 _SPEC = data.EpisodeSpec(way=5, shot=5, query=1)
 # WordNet's number before a name, as in "n12267677_acorn".
@@ -85,9 +85,7 @@ def activation_rows(evaluator: Evaluator, classes: str, *, count: int, seed: int
     else:
         support = support.reshape(*drawn.support.shape, *support.shape[1:])
         candidates, target = prototypes(jnp.asarray(support), unit_support=rule.unit_support), np.zeros(count, int)
-    dense = rule.query_pool == "dense"
-    query = found[rule.query_pool][:, None]
-    scores = class_scores(query, candidates, similarity=rule.similarity, tau=rule.tau, dense=dense)
+    scores = rule.scores(found[rule.query_pool][:, None], candidates)
     right = np.argmax(scores[:, 0], axis=-1) == target
     own = candidates[np.arange(count), target]
     if own.shape[-1] != found["dense"].shape[-1]:

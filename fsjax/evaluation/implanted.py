@@ -12,7 +12,7 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks, scores_among, static_rule
+from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks, static_rule
 from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
 from fsjax.methods.rules import Rule, features_of, prototypes
 from fsjax.models import Encoded
@@ -104,7 +104,7 @@ def _adapt_and_classify(
     for rule, tau in zip(rules, taus, strict=True):
         pooled = _reduced(of_support, rule.support_pool).reshape(tasks, way, shot, -1)
         means = prototypes(pooled, real, unit_support=rule.unit_support)
-        scores = scores_among(present, _reduced(of_queries, rule.query_pool), means, rule, tau)
+        scores = rule.scores(_reduced(of_queries, rule.query_pool), means, tau=tau, present=present)
         found.append(jnp.argmax(scores, axis=-1) == wanted)
     return found
 

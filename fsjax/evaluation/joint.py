@@ -17,7 +17,6 @@ from fsjax.evaluation.tasks import (
     in_groups,
     pair_of,
     scored_chunks,
-    scores_among,
     static_rule,
     take,
 )
@@ -45,7 +44,7 @@ def _joint_head(
 
         def predict(features: jax.Array, index: jax.Array) -> jax.Array:
             queries = take(features, index.reshape(index.shape[0], -1))
-            scores = scores_among(present, queries, everyone, rule, tau)
+            scores = rule.scores(queries, everyone, tau=tau, present=present)
             return jnp.argmax(scores, axis=-1).reshape(index.shape)
 
         novel_hits = predict(of_queries, query) == num_base + jnp.arange(query.shape[1])[:, None]

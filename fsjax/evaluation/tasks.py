@@ -16,7 +16,7 @@ import numpy as np
 from fsjax.data import ClassTable, EpisodeDigest, Episodes, EpisodeSpec, check_feasible, class_table
 from fsjax.data import random as host_random
 from fsjax.device_data import draw_episodes
-from fsjax.methods.rules import Rule, class_scores, mean_probability, prototypes
+from fsjax.methods.rules import Rule, prototypes
 
 # Tasks whose indices are drawn at once.
 _CHUNK = 1024
@@ -206,35 +206,11 @@ def _head(
         support, query = part
         means = prototypes(take(of_support, support), support >= 0, unit_support=rule.unit_support)
         queries = take(of_queries, query.reshape(query.shape[0], -1))
-        scores = scores_among(jnp.any(support >= 0, axis=-1), queries, means, rule, tau)
+        scores = rule.scores(queries, means, tau=tau, present=jnp.any(support >= 0, axis=-1))
         predicted = jnp.argmax(scores, axis=-1).reshape(query.shape)
         return predicted == jnp.arange(query.shape[1])[:, None]
 
     return in_groups(group, (support, query), bytes_of_a_task(features, support, query))
-
-
-def scores_among(
-    present: jax.Array, queries: jax.Array, classes: jax.Array, rule: Rule, tau: jax.Array | float
-) -> jax.Array:
-    """Scores of queries among the classes that a task has; of the others, which are padding, minus infinity.
-
-    For dense queries, the padding leaves the softmax at each position as well: it would take probability from the
-    classes, and more at one position than at another.
-
-    Args:
-      present: bool `[tasks, num_classes]`.
-      queries: `[tasks, n, dim]`; if dense, `[tasks, n, positions, dim]`.
-      classes: `[tasks, num_classes, dim]`.
-      rule: how queries are classified, but for its scale.
-      tau: the scale.
-
-    Returns:
-      `[tasks, n, num_classes]`; see `fsjax.methods.rules.class_scores`.
-    """
-    vectors = queries.reshape(queries.shape[0], -1, queries.shape[-1])
-    scores = class_scores(vectors, classes, similarity=rule.similarity, tau=tau)
-    scores = jnp.where(present[:, None], scores, -jnp.inf)
-    return mean_probability(scores.reshape(*queries.shape[:-1], -1)) if rule.query_pool == "dense" else scores
 
 
 def take(features: jax.Array, index: jax.Array) -> jax.Array:

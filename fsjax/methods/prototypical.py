@@ -113,9 +113,8 @@ class Prototypical(Method):
         support, queries = features[:, :, : shape.shot], features[:, :, shape.shot :]
         classes = prototypes(support, real[:, :, : shape.shot])
         queries = queries.reshape(queries.shape[0], -1, queries.shape[-1])
-        logits = class_scores(queries, classes, similarity=self.similarity, tau=tau)
         present = jnp.any(real[:, :, : shape.shot], axis=-1)
-        logits = jnp.where(present[:, None], logits, -1e9)  # a class that an episode of fewer ways lacks
+        logits = class_scores(queries, classes, similarity=self.similarity, tau=tau, present=present)
         labels = jnp.broadcast_to(jnp.repeat(jnp.arange(shape.way), shape.query), logits.shape[:-1])
         losses = softmax_cross_entropy(logits.reshape(-1, shape.way), labels.ravel()).reshape(labels.shape)
         hits = (jnp.argmax(logits, axis=-1) == labels).astype(losses.dtype)

@@ -12,6 +12,7 @@ from fsjax.models.pooling import POOLS
 
 # What a support or a query image can be reduced to. "dense" keeps the map: each position is classified for itself.
 FEATURES = ("embedding", *POOLS, "dense")
+_ABSENT = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,24 @@ class Rule:
     def features(self) -> tuple[str, ...]:
         """Names of the features that the rule needs of an image."""
         return tuple(dict.fromkeys((self.support_pool, self.query_pool)))
+
+    def scores(
+        self,
+        queries: jax.Array,
+        classes: jax.Array,
+        *,
+        tau: jax.Array | float | None = None,
+        present: jax.Array | None = None,
+    ) -> jax.Array:
+        """Scores of queries by this rule, see `class_scores`; `tau` in the place of the rule's own, which is static."""
+        return class_scores(
+            queries,
+            classes,
+            similarity=self.similarity,
+            tau=self.tau if tau is None else tau,
+            dense=self.query_pool == "dense",
+            present=present,
+        )
 
 
 def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
@@ -111,7 +130,13 @@ def prototypes(support: jax.Array, real: jax.Array | None = None, *, unit_suppor
 
 
 def class_scores(
-    queries: jax.Array, classes: jax.Array, *, similarity: str, tau: jax.Array | float, dense: bool = False
+    queries: jax.Array,
+    classes: jax.Array,
+    *,
+    similarity: str,
+    tau: jax.Array | float,
+    dense: bool = False,
+    present: jax.Array | None = None,
 ) -> jax.Array:
     """Scores of queries by class; the argmax is the prediction, Eq. 13 and 14 of Lifchitz et al.
 
@@ -121,16 +146,19 @@ def class_scores(
       similarity: "cosine" or "squared_euclid".
       tau: scale of the similarities.
       dense: whether each position is classified for itself, and the probabilities averaged.
+      present: bool `[..., num_classes]`, False for classes that a task of fewer ways lacks; None where it has all.
+        They leave the softmax at each position as well: they would take probability from the others, and more at one
+        position than at another.
 
     Returns:
-      `[..., n, num_classes]` similarities; if `dense`, the logarithm of the mean probabilities.
+      `[..., n, num_classes]` similarities; if `dense`, the logarithm of the mean probabilities. Of absent classes a
+      number far below all others, and finite: a loss of it can be given the weight 0.
     """
-    if not dense:
-        return SIMILARITIES[similarity](queries, classes, tau)
-    n, count = queries.shape[-3:-1]
-    flat = queries.reshape(*queries.shape[:-3], n * count, queries.shape[-1])
-    logits = SIMILARITIES[similarity](flat, classes, tau)
-    return mean_probability(logits.reshape(*logits.shape[:-2], n, count, logits.shape[-1]))
+    vectors = queries.reshape(*queries.shape[: classes.ndim - 2], -1, queries.shape[-1])
+    scores = SIMILARITIES[similarity](vectors, classes, tau)
+    if present is not None:
+        scores = jnp.where(present[..., None, :], scores, _ABSENT)
+    return mean_probability(scores.reshape(*queries.shape[:-1], -1)) if dense else scores
 
 
 def mean_probability(logits: jax.Array) -> jax.Array:

@@ -89,6 +89,21 @@ def test_dense_scores_are_a_loop_over_positions(x64, similarity):
         np.testing.assert_allclose(np.exp(found[episode, query]), mean, rtol=1e-9)
 
 
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_a_class_that_a_task_lacks_is_as_if_it_were_not_given(x64, similarity, dense):
+    rng = np.random.default_rng(3)
+    queries, classes = rng.normal(size=(2, 3, 4, 5) if dense else (2, 3, 5)), rng.normal(size=(2, 6, 5))
+    present = np.array([[True] * 6, [True, False, True, True, False, False]])
+    common = {"similarity": similarity, "tau": 1.7, "dense": dense}
+    found = np.asarray(class_scores(queries, classes, present=present, **common))
+    assert np.all(np.isfinite(found))
+    for task, there in enumerate(present):
+        expected = class_scores(queries[task], classes[task, there], **common)
+        np.testing.assert_allclose(found[task][:, there], expected, rtol=1e-9)
+        assert np.all(found[task][:, ~there] < -1e20)
+
+
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_one_position_is_pooling(x64, similarity):
     """With one position the mean probability is the softmax of the pooled query's similarities."""
