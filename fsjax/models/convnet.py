@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
 from fsjax.models.pooling import check_poolable, max_pool_2x2
+from fsjax.models.staged import Staged
 
 
-class ConvNet(nn.Module):
+class ConvNet(Staged):
     """Stages of 3x3 convolutions, each with batch normalisation and ReLU.
 
     Attributes:
@@ -32,23 +33,29 @@ class ConvNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        """Maps `[batch, h, w, c]` to the maps after each stage and its pooling: "stage1", "stage2", ..."""
-        pooled = len(self.stages) - (not self.pool_last)
-        check_poolable(images.shape, pooled)
+    @property
+    def num_stages(self) -> int:
+        """How many stages there are."""
+        return len(self.stages)
+
+    @property
+    def _pooled(self) -> int:
+        return len(self.stages) - (not self.pool_last)
+
+    def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """The images as they are, if they are large enough."""
+        check_poolable(images.shape, self._pooled)
+        return images
+
+    def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
+        """The convolutions of a stage and its pooling: `[batch, h, w, c]` to `[batch, h // 2, w // 2, width]`."""
+        widths = self.stages[number - 1]
         common = {"fan": self.fan, "dtype": self.dtype, "axis_name": self.axis_name}
-        last = f"stage{len(self.stages)}_conv{len(self.stages[-1])}"
-        x, maps = images, {}
-        for number, widths in enumerate(self.stages, 1):
-            for index, width in enumerate(widths, 1):
-                name = f"stage{number}_conv{index}"
-                activation = nn.relu if self.last_relu or name != last else None
-                x = ConvBN(width, activation=activation, name=name, **common)(x, train=train)
-            if number <= pooled:
-                x = max_pool_2x2(x)
-            maps[f"stage{number}"] = x
-        return maps
+        for index, width in enumerate(widths, 1):
+            last = number == len(self.stages) and index == len(widths)
+            activation = nn.relu if self.last_relu or not last else None
+            x = ConvBN(width, activation=activation, name=f"stage{number}_conv{index}", **common)(x, train=train)
+        return max_pool_2x2(x) if number <= self._pooled else x
 
 
 def cnn(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
+from fsjax.models.staged import Staged
 
 
 class Bottleneck(nn.Module):
@@ -41,7 +42,7 @@ class Bottleneck(nn.Module):
         return nn.relu(x + y)
 
 
-class ResNet(nn.Module):
+class ResNet(Staged):
     """A 7x7 stem with stride 2, 3x3 max-pooling with stride 2, and stages of bottleneck blocks.
 
     He normal initialisation over fan-out, as in torchvision.
@@ -58,23 +59,28 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        """Maps `[batch, h, w, c]` to the maps after each stage: "stage1" at a quarter of the size, ..."""
+    @property
+    def num_stages(self) -> int:
+        """How many stages there are."""
+        return len(self.blocks)
+
+    def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """`[batch, h, w, c]` to `[batch, ceil(h / 4), ceil(w / 4), width]`."""
         common = {"dtype": self.dtype, "axis_name": self.axis_name}
         x = ConvBN(self.width, kernel=7, stride=2, fan="fan_out", name="stem", **common)(images, train=train)
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        maps = {}
-        for stage, count in enumerate(self.blocks, 1):
-            for index in range(1, count + 1):
-                x = Bottleneck(
-                    features=self.width * 2 ** (stage - 1),
-                    stride=2 if stage > 1 and index == 1 else 1,
-                    name=f"stage{stage}_block{index}",
-                    **common,
-                )(x, train=train)
-            maps[f"stage{stage}"] = x
-        return maps
+        return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+    def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
+        """The blocks of a stage; every stage but the first halves the size."""
+        common = {"dtype": self.dtype, "axis_name": self.axis_name}
+        for index in range(1, self.blocks[number - 1] + 1):
+            x = Bottleneck(
+                features=self.width * 2 ** (number - 1),
+                stride=2 if number > 1 and index == 1 else 1,
+                name=f"stage{number}_block{index}",
+                **common,
+            )(x, train=train)
+        return x
 
 
 def resnet50(

@@ -12,6 +12,7 @@ from fsjax.errors import unknown
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
 from fsjax.models.pooling import POOL_PADDINGS, check_poolable, max_pool_2x2
+from fsjax.models.staged import Staged
 
 # By name: the function, and the initialisation (a key of `HE_NORMAL`) of the convolutions before it.
 ACTIVATIONS: dict[str, tuple[Callable[[jax.Array], jax.Array], str]] = {
@@ -58,7 +59,7 @@ class ResNet12Block(nn.Module):
         return max_pool_2x2(act(y + shortcut), padding=self.pool_padding)
 
 
-class ResNet12(nn.Module):
+class ResNet12(Staged):
     """One `ResNet12Block` a stage, and no stem.
 
     Attributes:
@@ -75,18 +76,22 @@ class ResNet12(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        """Maps `[batch, h, w, c]` to the maps after each stage and its pooling: "stage1", "stage2", ..."""
+    @property
+    def num_stages(self) -> int:
+        """How many stages there are."""
+        return len(self.widths)
+
+    def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """The images as they are, if they are large enough."""
         if self.pool_padding == "valid":
             check_poolable(images.shape, len(self.widths))
-        x, maps = images, {}
-        for stage, width in enumerate(self.widths, 1):
-            block = ResNet12Block(
-                width, self.activation, self.pool_padding, self.dtype, self.axis_name, name=f"stage{stage}"
-            )
-            x = maps[f"stage{stage}"] = block(x, train=train)
-        return maps
+        return images
+
+    def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
+        """A block with its pooling: `[batch, h, w, c]` to `[batch, h // 2, w // 2, widths[number - 1]]`."""
+        width, name = self.widths[number - 1], f"stage{number}"
+        block = ResNet12Block(width, self.activation, self.pool_padding, self.dtype, self.axis_name, name=name)
+        return block(x, train=train)
 
 
 def resnet12(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
+from fsjax.models.staged import Staged
 
 
 def identity_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
@@ -66,7 +67,7 @@ class BasicBlock(nn.Module):
         return nn.relu(x + y)
 
 
-class ResNetCifar(nn.Module):
+class ResNetCifar(Staged):
     """A 3x3 stem and stages of basic blocks; every stage but the first halves the size.
 
     Attributes:
@@ -88,24 +89,33 @@ class ResNetCifar(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        """Maps `[batch, h, w, c]` to the maps after each stage: "stage1", "stage2", ..."""
-        common = {"fan": self.fan, "dtype": self.dtype, "axis_name": self.axis_name}
-        x, maps = ConvBN(self.widths[0], name="stem", **common)(images, train=train), {}
-        for stage, (width, count) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
-            parallel = self.branches if stage == len(self.widths) else 1
-            for index in range(1, count + 1):
-                stride = 2 if stage > 1 and index == 1 else 1
-                names = [f"stage{stage}_block{index}"]
-                if index == count and parallel > 1:
-                    names = [f"stage{stage}_branch{branch}" for branch in range(1, parallel + 1)]
-                outputs = [
-                    BasicBlock(width, stride, self.option, name=name, **common)(x, train=train) for name in names
-                ]
-                x = jnp.concatenate(outputs, axis=-1)
-            maps[f"stage{stage}"] = x
-        return maps
+    @property
+    def num_stages(self) -> int:
+        """How many stages there are."""
+        return len(self.widths)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"fan": self.fan, "dtype": self.dtype, "axis_name": self.axis_name}
+
+    def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """`[batch, h, w, c]` to `[batch, h, w, widths[0]]`."""
+        return ConvBN(self.widths[0], name="stem", **self._common)(images, train=train)
+
+    def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
+        """The blocks of a stage, the last of them in parallel if it is the last of all."""
+        width, count = self.widths[number - 1], self.blocks[number - 1]
+        parallel = self.branches if number == self.num_stages else 1
+        for index in range(1, count + 1):
+            stride = 2 if number > 1 and index == 1 else 1
+            names = [f"stage{number}_block{index}"]
+            if index == count and parallel > 1:
+                names = [f"stage{number}_branch{branch}" for branch in range(1, parallel + 1)]
+            outputs = [
+                BasicBlock(width, stride, self.option, name=name, **self._common)(x, train=train) for name in names
+            ]
+            x = jnp.concatenate(outputs, axis=-1)
+        return x
 
 
 def resnet18_cifar(

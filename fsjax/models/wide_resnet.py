@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fsjax.errors import UserError
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import batch_norm, convolution
+from fsjax.models.staged import Staged
 
 
 class PreActivationBlock(nn.Module):
@@ -43,7 +44,7 @@ class PreActivationBlock(nn.Module):
         return x + y
 
 
-class WideResNet(nn.Module):
+class WideResNet(Staged):
     """A 3x3 stem of 16 channels, three groups of pre-activation blocks, and a last normalisation and ReLU.
 
     He normal initialisation over fan-out, as in the authors' code. There is no dropout.
@@ -60,23 +61,23 @@ class WideResNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        """Maps `[batch, h, w, c]` to the maps after each group: "stage1", "stage2", "stage3".
+    @property
+    def num_stages(self) -> int:
+        """How many groups there are."""
+        return 3
 
-        The last map is normalised and activated, the other two are the sums that end their groups.
-        """
+    def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """`[batch, h, w, c]` to `[batch, h, w, 16]`."""
+        return convolution(16, kernel=3, stride=1, fan="fan_out", dtype=self.dtype, name="stem")(images)
+
+    def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
+        """A group; what the last one gives is normalised and activated, the other two are sums of shortcuts."""
         common = {"dtype": self.dtype, "axis_name": self.axis_name}
-        x = convolution(16, kernel=3, stride=1, fan="fan_out", dtype=self.dtype, name="stem")(images)
-        maps = {}
-        for stage in (1, 2, 3):
-            for index in range(1, self.blocks + 1):
-                width = 16 * 2 ** (stage - 1) * self.widen
-                stride = 2 if stage > 1 and index == 1 else 1
-                x = PreActivationBlock(width, stride, name=f"stage{stage}_block{index}", **common)(x, train=train)
-            maps[f"stage{stage}"] = x
-        maps["stage3"] = nn.relu(batch_norm(train=train, name="bn", **common)(x))
-        return maps
+        for index in range(1, self.blocks + 1):
+            width = 16 * 2 ** (number - 1) * self.widen
+            stride = 2 if number > 1 and index == 1 else 1
+            x = PreActivationBlock(width, stride, name=f"stage{number}_block{index}", **common)(x, train=train)
+        return nn.relu(batch_norm(train=train, name="bn", **common)(x)) if number == self.num_stages else x
 
 
 def wrn28_10(

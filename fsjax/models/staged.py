@@ -1,0 +1,46 @@
+"""What all backbones share: a stem, and stages that can be run a few at a time."""
+
+import flax.linen as nn
+import jax
+
+
+class Staged(nn.Module):
+    """A backbone: images to feature maps by stage.
+
+    A subclass has `num_stages`, `stage`, and a `stem` if anything comes before the first stage. Submodules are named
+    there, so that the parameters are the same whether the stages run at once or in parts.
+    """
+
+    @property
+    def num_stages(self) -> int:
+        """How many stages there are."""
+        raise NotImplementedError
+
+    def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """What comes before the first stage: `[batch, h, w, c]` images to maps."""
+        return images
+
+    def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
+        """Stage `number`, from 1: maps to maps, `[batch, h, w, c]`."""
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, stages: tuple[int, int] | None = None) -> dict[str, jax.Array]:
+        """The maps after each stage.
+
+        Args:
+          x: images `[batch, h, w, c]`; where `stages` does not begin with 1, the maps that the stage before gave, or
+            others in their place.
+          train: see `fsjax.models.encoder.Encoder`.
+          stages: the first and the last stage to run; None for all.
+
+        Returns:
+          Maps `[batch, h, w, channels]` by name, "stage1", "stage2", ..., in order, in the compute dtype.
+        """
+        first, last = stages or (1, self.num_stages)
+        if first == 1:
+            x = self.stem(x, train=train)
+        maps = {}
+        for number in range(first, last + 1):
+            x = maps[f"stage{number}"] = self.stage(number, x, train=train)
+        return maps
