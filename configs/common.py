@@ -91,14 +91,21 @@ def base() -> ConfigDict:
     config.few_shot.query = (15,)
     config.few_shot.tasks = 10_000
     config.few_shot.implant_tasks = 5_000  # where implants are trained for each
-    config.few_shot.classes = ("novel",)  # "novel", "base", "both", "validation"
+    # "novel", "base", "both" (among all base classes and the task's novel ones), "validation", "reconstructed" (drawn
+    # from novel and base classes alike) and "reconstructed_validation"; those with base classes need data.base_holdout.
+    config.few_shot.classes = ("novel",)
     config.few_shot.seed = 0  # of the tasks, whatever the run's seed
     # "support/query" each, of "gap", "gmp", "flatten", "embedding", and for queries "dense"; none: the method's own.
     config.few_shot.poolings = ()
     config.few_shot.inference_tau = 0.0  # scale of dense queries; 0: the learned one
+    config.few_shot.reconstructed = ConfigDict()  # of tasks of novel and base classes (AFLM paper, Sec. 4)
+    config.few_shot.reconstructed.test_base = 0  # base classes beside the novel ones; 0: as many
+    config.few_shot.reconstructed.validation_base = 0  # others, beside the validation classes; 0: as many
+    config.few_shot.reconstructed.images = 0  # of each class, at most; 0: all
+    config.few_shot.reconstructed.seed = 0  # of the choice of base classes and images, whatever the run's seed
     config.few_shot.validation = ConfigDict(  # these tasks choose the checkpoint
-        {"way": (5,), "shot": (5,), "query": (15,), "tasks": 500}
-    )
+        {"classes": "validation", "way": (5,), "shot": (5,), "query": (15,), "tasks": 500}
+    )  # of "validation" classes, or of base ones too: "reconstructed_validation"
     config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
     config.figures = ConfigDict({"scatter": False})  # features.png, for 2-D features
     return config
@@ -150,6 +157,13 @@ def methods() -> ConfigDict:
     method.imprinted = ConfigDict()
     method.prototypical = ConfigDict({"similarity": "squared_euclid", "tau": 1.0, "learn_tau": False})
     method.meta_baseline = ConfigDict({"tau": 10.0})
+    # Two branches of config.model, gated by each other: config.loss is the Global one's. See fsjax/methods/aflm.py.
+    method.aflm = ConfigDict(
+        {
+            "attention": True, "fusion": "shared_concat", "gate_on": "source", "gate_slope": 0.1, "gate_reduction": 16,
+            "tau": 10.0, "learn_tau": True, "reduction": "mean",
+        }
+    )  # fmt: skip
     return method
 
 

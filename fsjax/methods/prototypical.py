@@ -10,29 +10,9 @@ import jax.numpy as jnp
 from fsjax.errors import UserError, unknown
 from fsjax.losses.cosine import MIN_TAU
 from fsjax.losses.similarity import SIMILARITIES
-from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.methods.base import Method, Variables, build_encoder, options
-from fsjax.methods.rules import Rule, class_scores, own_pool, prototypes
-
-
-@dataclasses.dataclass(frozen=True)
-class EpisodeShape:
-    """The array shape of a training step's episodes; ragged ones are padded to it.
-
-    Attributes:
-      per_step: episodes of a step (of a micro-batch, with gradient accumulation).
-      way, shot, query: the most of each.
-    """
-
-    per_step: int
-    way: int
-    shot: int
-    query: int
-
-    @property
-    def rows(self) -> int:
-        """Images of a step."""
-        return self.per_step * self.way * (self.shot + self.query)
+from fsjax.methods.episodes import EpisodeShape, check_tau, episode_losses, episode_shape, trained_tau
+from fsjax.methods.rules import Rule, own_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +61,8 @@ class Prototypical(Method):
         """
         encoded, updates = self.encode_in_training(params, collections, batch["image"])
         features, real = self.gather(encoded.embedding), self.gather(batch["weight"]) > 0
-        tau = params["loss"]["tau"]
-        tau = jnp.maximum(tau, MIN_TAU) if self.learn_tau else jax.lax.stop_gradient(tau)
-        per_query, hits, weights = self.episode_losses(features, real, tau)
+        tau = trained_tau(params["loss"]["tau"], learn=self.learn_tau)
+        per_query, hits, weights = episode_losses(features, real, tau, shape=self.shape, similarity=self.similarity)
         count = jnp.sum(weights)
         total = jnp.sum(per_query * weights) / count
         metrics = {
@@ -93,32 +72,6 @@ class Prototypical(Method):
             "tau": tau,
         }
         return total, ({**collections, **updates}, metrics)
-
-    def episode_losses(
-        self, features: jax.Array, real: jax.Array, tau: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The cross-entropy of each query, whether it is classified rightly, and whether it is one.
-
-        Args:
-          features: `[rows, dim]`, of the rows of a step.
-          real: `[rows]` bool.
-          tau: scale of the similarities.
-
-        Returns:
-          Three float arrays `[episodes, way * query]`.
-        """
-        shape = self.shape
-        features = features.reshape(-1, shape.way, shape.shot + shape.query, features.shape[-1])
-        real = real.reshape(features.shape[:-1])
-        support, queries = features[:, :, : shape.shot], features[:, :, shape.shot :]
-        classes = prototypes(support, real[:, :, : shape.shot])
-        queries = queries.reshape(queries.shape[0], -1, queries.shape[-1])
-        present = jnp.any(real[:, :, : shape.shot], axis=-1)
-        logits = class_scores(queries, classes, similarity=self.similarity, tau=tau, present=present)
-        labels = jnp.broadcast_to(jnp.repeat(jnp.arange(shape.way), shape.query), logits.shape[:-1])
-        losses = softmax_cross_entropy(logits.reshape(-1, shape.way), labels.ravel()).reshape(labels.shape)
-        hits = (jnp.argmax(logits, axis=-1) == labels).astype(losses.dtype)
-        return losses, hits, real[:, :, shape.shot :].reshape(labels.shape).astype(losses.dtype)
 
     def logits(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
         """Refused: the method has no classes of its own."""
@@ -158,18 +111,15 @@ def build_episodic(
     """A method that trains on the episodes of `config.episodes`."""
     if similarity not in SIMILARITIES:
         raise unknown("similarity", similarity, SIMILARITIES)
-    if not tau > 0:
-        raise UserError(f"config.method: tau={tau}, the scale of the similarities, must be above 0")
+    check_tau(config.method.name, tau)
     encoder, encoded = build_encoder(config, info, axis_name)
-    shape = EpisodeShape(*(_most(config.episodes, name) for name in ("per_step", "way", "shot", "query")))
     return Prototypical(
-        encoder, shape, similarity, float(tau), learn_tau, encoded.embedding.shape[-1], axis_name=axis_name, **more
+        encoder,
+        episode_shape(config),
+        similarity,
+        float(tau),
+        learn_tau,
+        encoded.embedding.shape[-1],
+        axis_name=axis_name,
+        **more,
     )
-
-
-def _most(episodes: Any, name: str) -> int:
-    value = episodes[name]
-    most = max(value) if isinstance(value, tuple | list) else value
-    if most < 1:
-        raise UserError(f"config.episodes.{name}={value} must be at least 1")
-    return most

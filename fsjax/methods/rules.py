@@ -75,7 +75,7 @@ def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in FEATURES:
             raise unknown("pooling", name, FEATURES)
-        if name != "embedding" and _goes_on(encoder):
+        if name != "embedding" and encoder.goes_on:
             raise UserError(
                 f"pooling {name!r} reads the last feature maps, but this network has layers of its own after them: "
                 "set the model's dim to None, hidden to () and prelu to False, or use pooling 'embedding'"
@@ -84,12 +84,7 @@ def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
 
 def own_pool(encoder: Encoder) -> str:
     """The name of the features that the encoder's embedding is."""
-    return "embedding" if _goes_on(encoder) else encoder.pool
-
-
-def _goes_on(encoder: Encoder) -> bool:
-    """Whether the embedding is more than pooled maps."""
-    return bool(encoder.hidden) or encoder.dim is not None or encoder.prelu
+    return "embedding" if encoder.goes_on else encoder.pool
 
 
 def features_of(encoded: Encoded, names: tuple[str, ...]) -> dict[str, jax.Array]:

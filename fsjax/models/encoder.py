@@ -47,6 +47,11 @@ class Encoder(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the embedding is more than pooled maps."""
+        return bool(self.hidden) or self.dim is not None or self.prelu
+
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> Encoded:
         """Embeds a batch.

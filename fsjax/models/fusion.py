@@ -39,7 +39,7 @@ class CrossAttention(nn.Module):
 
     @nn.compact
     def __call__(self, source: jax.Array, target: jax.Array) -> jax.Array:
-        """The gated flow `[batch, h, w, c]`: `source` is the flow to gate, `target` the other one, of the same shape."""
+        """The gated flow `[batch, h, w, c]`: `source` is the flow to gate, `target` the other, of the same shape."""
         channels = source.shape[-1]
         # In float32 throughout: there are few products, and a sigmoid's output has few bits to lose.
         common = {"use_bias": False, "dtype": jnp.float32, "param_dtype": jnp.float32}
@@ -136,9 +136,9 @@ def fuse_branches(
         if value not in known:
             raise unknown(f"{what} of method aflm", value, known)
     if reduction < 1:
-        raise UserError(f"config.method.aflm.reduction={reduction} must be at least 1")
+        raise UserError(f"config.method.aflm.gate_reduction={reduction} must be at least 1")
     backbone = encoder.backbone
-    if encoder.hidden or encoder.dim is not None or encoder.prelu:
+    if encoder.goes_on:
         raise UserError(
             "method aflm fuses feature maps, but this network has layers of its own after them: set the model's dim to "
             "None, hidden to () and prelu to False"

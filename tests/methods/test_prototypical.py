@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
+from fsjax.methods.episodes import episode_losses
 
 EPISODES, WAY, SHOT, QUERY = 2, 3, 2, 2
 LAYOUT = (EPISODES, WAY, SHOT + QUERY)
@@ -88,7 +89,9 @@ def test_an_episode_gives_the_vector(x64, vector, make_method, jit, name):
     features = np.concatenate([support, queries], axis=1).reshape(15, 4)
 
     def total(features, tau):
-        losses, hits, weights = method.episode_losses(features, jnp.ones(15, bool), tau)
+        losses, hits, weights = episode_losses(
+            features, jnp.ones(15, bool), tau, shape=method.shape, similarity=method.similarity
+        )
         return jnp.mean(losses), (hits, weights)
 
     (loss, (hits, weights)), (by_features, _) = jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))(
@@ -113,7 +116,7 @@ def test_gradients_of_ragged_episodes(x64, make_method, jit, finite_differences,
     features, real = np.random.default_rng(1).normal(size=(ROWS, 3)), ragged() > 0
 
     def total(features, tau):
-        losses, _, weights = method.episode_losses(features, real, tau)
+        losses, _, weights = episode_losses(features, real, tau, shape=method.shape, similarity=method.similarity)
         return jnp.sum(losses * weights)
 
     point = features, np.float64(2.0)
@@ -131,7 +134,9 @@ def test_features_of_padding_change_no_bit(make_method, jit, similarity, padding
     features, real = np.random.default_rng(2).normal(size=(ROWS, 3)).astype(np.float32), ragged() > 0
 
     def total(features):
-        losses, hits, weights = method.episode_losses(features, real, jnp.float32(2.0))
+        losses, hits, weights = episode_losses(
+            features, real, jnp.float32(2.0), shape=method.shape, similarity=method.similarity
+        )
         return jnp.sum(losses * weights), jnp.sum(hits * weights)
 
     run = jit(jax.value_and_grad(total, has_aux=True))
