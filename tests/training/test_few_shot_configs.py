@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
+from configs.common_aflm import ROWS
 from configs.common_few_shot import DATASETS
 from fsjax.training import run
 from fsjax.training.flags import load_config
@@ -15,6 +16,7 @@ VARIANTS = {
     "implants": (),
     "proto": ("cosine", "1shot"),
     "metabaseline": ("classifier",),
+    "aflm": (*ROWS, "1shot", "reconstructed", "global,reconstructed,1shot"),
 }
 
 
@@ -28,13 +30,13 @@ def test_variants_have_every_key(family, dataset):
         module.get_config("nothing")
     if family == "dc":
         assert module.get_config("wide").model.resnet12.widths == (64, 128, 256, 512 + 16)
-        for variant in ("gap,gmp", "wide,c128f"):
-            with pytest.raises(ValueError, match="exclude each other"):
-                module.get_config(variant)
+    for variant in {"dc": ("gap,gmp", "wide,c128f"), "aflm": ("global,local",)}.get(family, ()):
+        with pytest.raises(ValueError, match="exclude each other"):
+            module.get_config(variant)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("name", ["dc", "implants", "proto", "metabaseline"])
+@pytest.mark.parametrize("name", VARIANTS)
 def test_every_config_runs_its_smoke_variant(root, tmp_path, name, dataset):
     config = load_config(f"{root}/configs/{name}_{dataset}.py:smoke")
     if name == "metabaseline":
@@ -51,9 +53,26 @@ def test_every_config_runs_its_smoke_variant(root, tmp_path, name, dataset):
 
 @pytest.mark.parametrize(
     "variant",
-    ["dc:gmp", "dc:flatten", "dc:linear", "dc:imprinted", "dc:wide", "dc:gap,c128f", "proto:cosine", "proto:1shot"],
-)
+    [
+        "dc:gmp", "dc:flatten", "dc:linear", "dc:imprinted", "dc:wide", "dc:gap,c128f", "proto:cosine", "proto:1shot",
+        "aflm:local", "aflm:no_attention,1shot", "aflm:reconstructed",
+    ],
+)  # fmt: skip
 def test_variants_run(root, tmp_path, variant):
     family, _, arg = variant.partition(":")
-    result = run(load_config(f"{root}/configs/{family}_fc100.py:{arg},smoke"), tmp_path / "run")
-    assert {figure["classes"] for figure in result["test"]["figures"]} == {"novel", "base", "both"}
+    config = load_config(f"{root}/configs/{family}_fc100.py:{arg},smoke")
+    result = run(config, tmp_path / "run")
+    expected = {"novel", "base", "both"}
+    if family == "aflm":
+        expected = {"novel", "reconstructed"} if "reconstructed" in arg else {"novel"}
+    assert {figure["classes"] for figure in result["test"]["figures"]} == expected
+
+
+def test_meta_baseline_of_aflms_table_goes_on_from_its_global_row(root, tmp_path):
+    first, second = (
+        load_config(f"{root}/configs/aflm_cifarfs.py:{row},reconstructed,smoke") for row in ("global", "meta_baseline")
+    )
+    run(first, tmp_path / "global")
+    second.start_from = str(tmp_path / "global")
+    result = run(second, tmp_path / "meta_baseline")
+    assert {figure["classes"] for figure in result["test"]["figures"]} == {"reconstructed", "novel"}

@@ -12,7 +12,7 @@ from fsjax.training import run
 
 
 def configure(method: str, backend: str, devices: int):
-    """Six steps on noise of 8x8; an episode of 3 ways, 2 shots and 2 queries has 12 rows, 3 a device."""
+    """Six steps on noise of 8x8; an episode of 3 ways, 2 shots and 2 queries has 12 rows, 3 a device; AFLM has two."""
     config = base()
     config.name, config.method.name, config.loss.name = "devices", method, "cosine"
     config.data.name = "fake"
@@ -22,10 +22,10 @@ def configure(method: str, backend: str, devices: int):
     config.model.cnn.stages = ((4,), (8,))
     config.optimizer.learning_rate = 0.02
     config.train.update(steps=6, batch_size=16, log_every=1, eval_every=3, checkpoint_every=6, progress=False)
-    if method == "prototypical":
+    if method in ("prototypical", "aflm"):
         config.method.prototypical.update(similarity="cosine", tau=10.0, learn_tau=True)
         config.train.batch_size = 0
-        config.episodes.update(way=(2, 3), shot=(1, 2), query=(2,), per_step=1)
+        config.episodes.update(way=(2, 3), shot=(1, 2), query=(2,), per_step=1 + (method == "aflm"))
     config.eval.batch_size = 32
     config.few_shot.update(way=(3,), shots=(2,), query=(4,), tasks=40)
     config.few_shot.validation.update(way=config.few_shot.way, shot=(2,), query=(4,), tasks=20)
@@ -41,7 +41,7 @@ def main(folder: Path, method: str, backend: str) -> None:
         lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         facts = {
             "losses": [line["loss"] for line in lines if line["kind"] == "train"],
-            "taus": [line["tau"] for line in lines if line["kind"] == "train"],
+            "taus": [line["tau_cat" if method == "aflm" else "tau"] for line in lines if line["kind"] == "train"],
             "validation": [line["accuracy"] for line in lines if line["kind"] == "validation"],
             "test": result["test"],
             "devices": result["machine"]["devices"],
