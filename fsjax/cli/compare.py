@@ -5,7 +5,8 @@
     fsjax compare dc.json gap.json       # dc - gap
 
 Figures are paired where data, classes, way, shots, queries and the hash of the tasks agree. What tasks have in common,
-their difficulty, cancels: the interval is narrower than those of the two accuracies.
+their difficulty, cancels: the interval is narrower than those of the two accuracies. Of reconstructed tasks the
+differences on base and on novel queries follow, over the tasks that have such, and those by the number of base classes.
 """
 
 import argparse
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from fsjax.errors import UserError
+from fsjax.evaluation.protocol import Figure
+from fsjax.evaluation.reconstructed import QUERIES
 from fsjax.evaluation.statistics import Interval, paired_difference
 
-_SAME = ("data", "classes", "way", "shot", "query", "episodes")
+_SAME = ("data", "classes", "way", "shot", "query", "episodes", "reconstructed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the differences."""
     found = False
-    for first, second, difference in pairs(read(args.first), read(args.second)):
-        found = True
-        print(
-            f"{first['classes']:10} {first['way']}-way {first['shot']}-shot  {_name(first)} − {_name(second)}: "
-            f"{100 * difference.mean:+.2f} ± {100 * difference.half_width:.2f} "
-            f"({difference.count} tasks, episodes {first['episodes']})"
-        )
+    others = read_figures(args.second)
+    for first in read_figures(args.first):
+        for second in others:
+            if not same_tasks(first.facts, second.facts):
+                continue
+            found, facts = True, first.facts
+            words = _in_words(paired_difference(first.accuracy, second.accuracy), f"episodes {facts['episodes']}")
+            print(
+                f"{facts['classes']:10} {facts['way']}-way {facts['shot']}-shot  {_name(facts)} − "
+                f"{_name(second.facts)}: {words}"
+            )
+            for what, difference in differences_by_kind(first, second).items():
+                print(f"  {what}: {_in_words(difference)}")
     if not found:
         raise UserError(
             f"{args.first} and {args.second} have no tasks in common: evaluate both with the same --classes, --way, "
@@ -47,7 +56,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read(path: Path) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """The figures of a file with the accuracies of their tasks.
+    """The facts of the figures of a file, each with the accuracies of its tasks; see `read_figures`."""
+    return [(figure.facts, figure.accuracy) for figure in read_figures(path)]
+
+
+def read_figures(path: Path) -> list[Figure]:
+    """The figures of a file.
 
     Raises:
       UserError: if it, or the `.npz` file beside it, cannot be read.
@@ -55,12 +69,17 @@ def read(path: Path) -> list[tuple[dict[str, Any], np.ndarray]]:
     try:
         figures = json.loads(path.read_text())["figures"]
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            return [(facts, file[str(number)]) for number, facts in enumerate(figures)]
+            arrays = {name: file[name] for name in file.files}
+        return [Figure(facts, arrays[str(n)], _parts(arrays, f"{n}_")) for n, facts in enumerate(figures)]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path} cannot be read as figures with {path.with_suffix('.npz').name} beside it ({error}): write them "
             "with `fsjax evaluate RUN --out FILE.json`"
         ) from error
+
+
+def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def pairs(
@@ -69,9 +88,45 @@ def pairs(
     """Every figure of the first with every one of the second on the same tasks, and their difference."""
     for a, of_a in first:
         for b, of_b in second:
-            # The hash is of positions: other classes of the same sizes would have the same.
-            if all(a.get(name) == b.get(name) for name in _SAME) and a["per_class"].keys() == b["per_class"].keys():
+            if same_tasks(a, b):
                 yield a, b, paired_difference(of_a, of_b)
+
+
+def same_tasks(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two figures are of the same tasks, given their facts."""
+    # The hash is of positions: other classes of the same sizes would have the same.
+    names = [figure["per_class"].keys() for figure in (first, second)]
+    return names[0] == names[1] and all(first.get(name) == second.get(name) for name in _SAME)
+
+
+def differences_by_kind(first: Figure, second: Figure) -> dict[str, Interval]:
+    """The paired differences on base and on novel queries, and by the number of base classes in the task.
+
+    Args:
+      first, second: figures on the same tasks, the second of which is subtracted.
+
+    Returns:
+      The differences over the tasks that have such queries, by "base queries", "novel queries" and "with 0 base
+      classes", ...; those that no task has are left out, and all are where a figure does not know them.
+    """
+    if not {*QUERIES, "base_classes"} <= first.parts.keys() & second.parts.keys():
+        return {}
+    found = {}
+    for name in QUERIES:
+        of_first, of_second = first.parts[name], second.parts[name]
+        there = np.isfinite(of_first) & np.isfinite(of_second)
+        found[name.replace("_", " ")] = of_first[there], of_second[there]
+    numbers = first.parts["base_classes"]
+    for number in np.unique(numbers):
+        there = numbers == number
+        found[f"with {number} base class{'' if number == 1 else 'es'}"] = first.accuracy[there], second.accuracy[there]
+    return {what: paired_difference(*accuracies) for what, accuracies in found.items() if len(accuracies[0])}
+
+
+def _in_words(difference: Interval, *more: str) -> str:
+    half_width = f" ± {100 * difference.half_width:.2f}" if difference.count > 1 else ""  # one task has none
+    tasks = f"{difference.count} task{'s' if difference.count > 1 else ''}"
+    return f"{100 * difference.mean:+.2f}{half_width} ({', '.join((tasks, *more))})"
 
 
 def _name(figure: dict[str, Any]) -> str:

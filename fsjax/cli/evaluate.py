@@ -5,6 +5,13 @@
     fsjax evaluate runs/dc_fc100 --pooling gap/dense gap/gap gmp/gmp  # support/query, as in Table 2 of the DC paper
     fsjax evaluate runs/dc_fc100 --implants --tasks 5000 --out imp.json
     fsjax evaluate runs/dc_fc100 --way 5-10 --shots 1-5 --save-episodes tasks.npz
+    fsjax evaluate runs/aflm_fc100 --classes reconstructed --base-classes 20 --base-seed 1 --out fc100.json
+
+Classes: "novel"; "base", on images that were kept out of training; "both", queries of novel and base classes among all
+base classes and the task's novel ones; "reconstructed", tasks whose classes are drawn from the novel ones and as many
+base ones (AFLM paper, Sec. 4), with the accuracy of base and of novel queries, and by the number of base classes in the
+task; "validation" and "reconstructed_validation", which may have selected the checkpoint. All with base classes need a
+run with data.base_holdout above 0.
 
 Every image goes through the network once. The same classes, ways, shots, queries and seed give the same tasks for
 every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote.
@@ -13,6 +20,7 @@ every run, which the hash in each line shows; `fsjax compare` pairs two files th
 import argparse
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +31,8 @@ from fsjax.cli.arguments import add_run, check_output, count, open_run
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
+
+logger = logging.getLogger("fsjax")
 
 # The columns of Tables 2 and 3.
 ALL_POOLINGS = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")
@@ -37,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query", type=count, help="queries a class")
     parser.add_argument("--tasks", type=int, help="how many tasks, also of those with implants")
     parser.add_argument("--seed", type=int, help="of the tasks")
+    parser.add_argument("--base-classes", type=int, help="base classes beside the novel ones of reconstructed tasks")
+    parser.add_argument("--base-seed", type=int, help="of the choice of these classes")
     parser.add_argument("--pooling", nargs="+", metavar="SUPPORT/QUERY", help=f"or all: {', '.join(ALL_POOLINGS)}")
     parser.add_argument("--tau", type=float, help="scale of the similarities of dense queries (the learned one)")
     parser.add_argument("--implants", action="store_true", help="also train implants for each task (resnet12)")
@@ -62,11 +74,11 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("a list of tasks is of one kind of classes: add --classes novel, base or validation")
     implants = _implants(run, args)
     evaluator = run.evaluator(data_path=args.data_path, batch_size=args.batch_size, implants=implants)
+    _warn_of_selection(run, evaluator, protocol)
     episodes = None
     if args.episodes:
-        (classes,) = protocol.classes
-        facts = {"data": run.info.name, "classes": classes}
-        episodes = data.load_episodes(args.episodes, labels=evaluator.labels(classes), **facts)
+        part = evaluator.part(protocol.classes[0], protocol.reconstructed)
+        episodes = data.load_episodes(args.episodes, labels=part.labels, **_facts(evaluator, protocol))
     if args.implants and (args.shots or args.episodes):  # asked for, rather than a protocol's among others
         for spec in protocol.specs() if episodes is None else [data.parse_spec(episodes.facts["spec"])]:
             check_spec(spec)
@@ -81,10 +93,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
-    """Figures as JSON, and the accuracy of each of their tasks in `PATH.npz` beside it."""
-    accuracies = {str(number): figure.accuracy for number, figure in enumerate(figures)}
+    """Figures as JSON, and the accuracy of each of their tasks in `PATH.npz` beside it.
+
+    The accuracies of the first figure are called "0", and its parts, if it has some, "0_base_queries" and so on.
+    """
+    arrays = {}
+    for number, figure in enumerate(figures):
+        arrays |= {str(number): figure.accuracy, **{f"{number}_{name}": part for name, part in figure.parts.items()}}
     with path.with_suffix(".npz").open("wb") as file:
-        np.savez_compressed(file, **accuracies)
+        np.savez_compressed(file, **arrays)
     path.write_text(json.dumps({**facts, "figures": [figure.facts for figure in figures]}, indent=1) + "\n")
 
 
@@ -96,7 +113,36 @@ def _protocol(section: Any, args: argparse.Namespace) -> Protocol:
         "poolings": ALL_POOLINGS if args.pooling == ["all"] else args.pooling,
     }  # fmt: skip
     stated = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
-    return Protocol.of({**dict(section), **stated})
+    return _reconstructed(Protocol.of({**dict(section), **stated}), args)
+
+
+def _reconstructed(protocol: Protocol, args: argparse.Namespace) -> Protocol:
+    """The protocol with the base classes that the command line states."""
+    counts = {"reconstructed": "test_base", "reconstructed_validation": "validation_base"}
+    stated = {counts[name]: args.base_classes for name in protocol.classes if name in counts}
+    given = (("--base-classes", args.base_classes), ("--base-seed", args.base_seed))
+    for flag, value in given:
+        if value is not None and not stated:
+            raise UserError(f"{flag}={value} is of reconstructed tasks: add --classes reconstructed")
+    stated = {name: v for name, v in {**stated, "seed": args.base_seed}.items() if v is not None}
+    return dataclasses.replace(protocol, reconstructed=dataclasses.replace(protocol.reconstructed, **stated))
+
+
+def _warn_of_selection(run: Any, evaluator: Any, protocol: Protocol) -> None:
+    """Say which base classes of the tests selected the checkpoint: with other seeds and numbers some may have."""
+    section = dict(run.config.few_shot)
+    if section["validation"].get("classes") != "reconstructed_validation" or "reconstructed" not in protocol.classes:
+        return
+    selected = evaluator.part("reconstructed_validation", Protocol.of(section).reconstructed)
+    tested = evaluator.part("reconstructed", protocol.reconstructed).facts["base_classes"]
+    shared = [name for name in tested if name in selected.facts["base_classes"]]
+    if shared:
+        logger.warning(
+            "%d of the base classes are also those whose images selected this run's checkpoint (%s): without "
+            "--base-classes and --base-seed none is",
+            len(shared),
+            ", ".join(shared),
+        )
 
 
 def _implants(run: Any, args: argparse.Namespace) -> Any:
@@ -124,8 +170,15 @@ def _save_episodes(evaluator: Any, protocol: Protocol, path: Path) -> None:
     specs = protocol.specs()
     if len(specs) > 1:
         raise UserError("--save-episodes writes the tasks of one number of shots: add --shots 5")
-    bank = evaluator.bank(protocol.classes[0], ())
+    bank = evaluator.bank(protocol.classes[0], (), protocol.reconstructed)
     data.check_feasible(bank.table, specs[0], bank.class_names, bank.where)
     episodes = data.draw_episodes(bank.table, specs[0], seed=protocol.seed, start=0, count=protocol.tasks)
-    episodes.save(path, data=evaluator.splits.info.name, classes=protocol.classes[0])
+    episodes.save(path, **_facts(evaluator, protocol))
     print(f"{len(episodes)} tasks, {episodes.hash}, written to {path}")
+
+
+def _facts(evaluator: Any, protocol: Protocol) -> dict[str, Any]:
+    """What a list of tasks is of, and stated in its file."""
+    (classes,) = protocol.classes
+    facts = evaluator.part(classes, protocol.reconstructed).facts
+    return {"data": evaluator.splits.info.name, "classes": classes, **facts}

@@ -23,6 +23,7 @@ from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples, images_at
 from fsjax.data.info import DataInfo, normalize
 from fsjax.data.load import Splits, load_splits
+from fsjax.data.reconstructed import Reconstructed, ReconstructedConfig, reconstruct
 from fsjax.data.sources import SOURCES
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "EpisodeSpec",
     "Episodes",
     "Examples",
+    "Reconstructed",
+    "ReconstructedConfig",
     "Splits",
     "StreamExamples",
     "check_feasible",
@@ -50,5 +53,6 @@ __all__ = [
     "load_splits",
     "normalize",
     "parse_spec",
+    "reconstruct",
     "train_batches",
 ]

@@ -16,7 +16,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 # Streams: what a draw is for, folded into the seed. The numbers are part of the data of a run: never reuse
 # one.
 ORDER, CROP, FLIP, MIX, PARTNER, VALIDATION, LONGTAIL, LIMIT, TEST, STATISTICS, FAKE = range(11)
-EPISODE, CLASSES, HOLDOUT = range(11, 14)
+EPISODE, CLASSES, HOLDOUT, RECONSTRUCTED, RECONSTRUCTED_IMAGES = range(11, 16)
 
 
 def threefry2x32(key: Key, x0: np.ndarray, x1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

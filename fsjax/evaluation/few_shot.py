@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax import data
+from fsjax.data import ReconstructedConfig
 from fsjax.errors import UserError
 from fsjax.evaluation.implanted import FrozenNetwork, normalized_batches, score_implanted
 from fsjax.evaluation.joint import score_joint_tasks
+from fsjax.evaluation.parts import DEFAULT, RECONSTRUCTED, Part, check_part, find_part
 from fsjax.evaluation.protocol import Figure, Protocol, make_figure
 from fsjax.evaluation.statistics import harmonic_mean
 from fsjax.evaluation.tasks import Bank, score_tasks
@@ -23,38 +25,6 @@ logger = logging.getLogger("fsjax")
 
 # Of normalised images `[rows, h, w, c]` and names, the features by name `[rows, ...]`.
 Extract = Callable[[np.ndarray, tuple[str, ...]], dict[str, Any]]
-
-_PARTS = {
-    "novel": ("test", "test_classes", "the novel classes"),
-    "validation": ("validation", "validation_classes", "the validation classes"),
-    "base": ("base", "class_names", "the base classes, on images kept out of training"),
-    "train": ("train", "class_names", "the base classes"),
-}
-
-
-def check_part(splits: data.Splits, classes: str, spec: data.EpisodeSpec) -> None:
-    """Raise a `UserError` unless these data can make such tasks of such classes.
-
-    Args:
-      splits: the data.
-      classes: of `fsjax.evaluation.protocol.CLASSES`.
-      spec: of the tasks.
-    """
-    for part in ("novel", "base") if classes == "both" else (classes,):
-        _, names, where = _PARTS[part]
-        labels, names = _examples(splits, part).labels, getattr(splits.info, names)
-        # Base classes beside novel ones only have queries: see `score_joint_tasks`.
-        needed = dataclasses.replace(spec, shot=1) if (classes, part) == ("both", "base") else spec
-        data.check_feasible(data.class_table(labels, len(names)), needed, names, where)
-
-
-def _examples(splits: data.Splits, part: str) -> data.Examples:
-    split, _, where = _PARTS[part]
-    examples = getattr(splits, split)
-    if examples is None:
-        way_out = "set config.data.base_holdout above 0" if part == "base" else "choose a class split that has them"
-        raise UserError(f"there are no images of {where}: {way_out}, or leave them out of few_shot.classes")
-    return examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,20 +47,33 @@ class Evaluator:
     extract: Extract
     batch_size: int
     implants: Any = None
-    _banks: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
-    _networks: dict[str, FrozenNetwork] = dataclasses.field(default_factory=dict)
+    _parts: dict[tuple[str, ReconstructedConfig], Part] = dataclasses.field(default_factory=dict)
+    _banks: dict[Part, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    _networks: dict[Part, FrozenNetwork] = dataclasses.field(default_factory=dict)
 
-    def examples(self, part: str) -> data.Examples:
-        """The images of "novel", "validation", "base" (held-out) or "train" classes.
+    def part(self, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> Part:
+        """The classes of a kind, and their images.
+
+        Args:
+          part: "novel", "validation", "base" (held-out images), "train", "reconstructed" (novel and base classes
+            together) or "reconstructed_validation".
+          reconstructed: of the last two: which base classes, and how many images; the others do not depend on it.
 
         Raises:
           UserError: if the run's data have none.
         """
-        return _examples(self.splits, part)
+        key = part, reconstructed if part in RECONSTRUCTED else DEFAULT
+        if key not in self._parts:
+            self._parts[key] = find_part(self.splits, *key)
+        return self._parts[key]
 
-    def labels(self, part: str) -> np.ndarray:
+    def examples(self, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> data.Examples:
+        """The images of a kind of classes; see `part`."""
+        return self.part(part, reconstructed).examples
+
+    def labels(self, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> np.ndarray:
         """Their labels, int32 `[n]`."""
-        return self.examples(part).labels
+        return self.part(part, reconstructed).labels
 
     def features_at(self, examples: data.Examples, index: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Features by name of the images at these positions `[n]` of a split."""
@@ -107,16 +90,14 @@ class Evaluator:
         encoded = jax.eval_shape(self.method.encode, self.params, self.collections, image)
         return list(encoded.maps.values())[-1].shape[1:3]
 
-    def bank(self, part: str, names: tuple[str, ...]) -> Bank:
-        """Features by name of "novel", "validation", "base" (held-out) or "train" images."""
-        _, classes, where = _PARTS[part]
-        examples = self.examples(part)
-        known = self._banks.setdefault(part, {})
+    def bank(self, part: str, names: tuple[str, ...], reconstructed: ReconstructedConfig = DEFAULT) -> Bank:
+        """Features by name of the images of a kind of classes; see `part`."""
+        chosen = self.part(part, reconstructed)
+        known = self._banks.setdefault(chosen, {})
         missing = tuple(name for name in names if name not in known)
         if missing:
-            known.update(self._compute(examples, missing))
-        info = self.splits.info
-        return Bank.of({n: known[n] for n in names}, examples.labels, getattr(info, classes), where)
+            known.update(self._compute(chosen.examples, missing))
+        return Bank.of({n: known[n] for n in names}, chosen.labels, chosen.class_names, chosen.where)
 
     def figures(self, protocol: Protocol, *, episodes: data.Episodes | None = None) -> Iterator[Figure]:
         """The figures of a protocol, one after the other.
@@ -139,8 +120,7 @@ class Evaluator:
             specs, seed = [data.parse_spec(episodes.facts["spec"])], episodes.facts["seed"]
         for classes in protocol.classes:
             for spec in specs:
-                check_part(self.splits, classes, spec)
-            bank = self.bank(classes, names) if classes != "both" else None
+                check_part(self.splits, classes, spec, protocol.reconstructed)
             for spec in specs:
                 facts = {"data": self.splits.info.name, "classes": classes, **spec.to_json(), "seed": seed}
                 if classes == "both":
@@ -150,37 +130,39 @@ class Evaluator:
                             "weights for the widened features"
                         )
                     yield from (self._joint(rule, rules, spec, protocol, facts | _rule_facts(rule)) for rule in rules)
-                    continue
-                common = {"spec": spec, "seed": seed, "episodes": episodes}
-                for rule, scores in zip(rules, score_tasks(bank, rules, tasks=protocol.tasks, **common), strict=True):
-                    yield make_figure(scores, bank.class_names, facts | _rule_facts(rule))
-                if self.implants is None:
-                    continue
-                if data.ends(spec.shot)[0] < 2:
-                    logger.warning("no implants for %s tasks: they need at least 2 support images a class", spec)
-                    continue
-                yield from self._implanted(classes, bank, rules, protocol, facts, common)
+                else:
+                    part = self.part(classes, protocol.reconstructed)
+                    bank = self.bank(classes, names, protocol.reconstructed)
+                    common = {"spec": spec, "seed": seed, "episodes": episodes}
+                    yield from self._of_part(part, bank, rules, protocol, facts | part.facts, common)
 
-    def _implanted(
-        self, classes: str, bank: Bank, rules: list[Rule], protocol: Protocol, facts: dict[str, Any], common: Any
+    def _of_part(
+        self, part: Part, bank: Bank, rules: list[Rule], protocol: Protocol, facts: dict[str, Any], common: Any
     ) -> Iterator[Figure]:
-        """The figures with implants; the widened network's scale is the implants' own."""
+        """The figures of tasks of one kind of classes, and those with implants."""
+        for rule, scores in zip(rules, score_tasks(bank, rules, tasks=protocol.tasks, **common), strict=True):
+            yield make_figure(scores, bank.class_names, facts | _rule_facts(rule), is_base=part.is_base)
+        if self.implants is None:
+            return
+        if data.ends(common["spec"].shot)[0] < 2:
+            logger.warning("no implants for %s tasks: they need at least 2 support images a class", common["spec"])
+            return
+        # The widened network's scale is the implants' own.
         rules = [dataclasses.replace(rule, tau=protocol.inference_tau or self.implants.tau) for rule in rules]
         facts = {**facts, "implants": dataclasses.asdict(self.implants)}
         found = score_implanted(
-            self._frozen(classes), bank, rules, options=self.implants, tasks=protocol.implant_tasks, **common
+            self._frozen(part), bank, rules, options=self.implants, tasks=protocol.implant_tasks, **common
         )
         for rule, scores in zip(rules, found, strict=True):
-            yield make_figure(scores, bank.class_names, facts | _rule_facts(rule))
+            yield make_figure(scores, bank.class_names, facts | _rule_facts(rule), is_base=part.is_base)
 
-    def _frozen(self, part: str) -> FrozenNetwork:
+    def _frozen(self, part: Part) -> FrozenNetwork:
         known = self._networks
         if part not in known:
-            examples = self.examples(part)
-            # One split's activations at a time: they are large.
+            # One part's activations at a time: they are large.
             known.clear()
             known[part] = FrozenNetwork(
-                self.method, self.params, self.collections, examples, self.splits.info, self.batch_size
+                self.method, self.params, self.collections, part.examples, self.splits.info, self.batch_size
             )
         return known[part]
 

@@ -92,9 +92,17 @@ def score_joint_tasks(
 
     (of_novel,) = scored_chunks(novel, classify, 1, spec=spec, seed=seed, tasks=tasks)
     of_base_tasks = of_base_queries.scores()
-    hits, queries = of_novel.hits + of_base_tasks.hits, of_novel.queries + of_base_tasks.queries
-    correct = np.concatenate([of_base_tasks.correct, of_novel.correct])
-    count = np.concatenate([of_base_tasks.count, of_novel.count])
-    episodes = f"{of_novel.episodes}+{of_base_tasks.episodes}"
-    joint = TaskScores(hits / queries, correct, count, episodes, hits, queries)
+    joint = _joined(of_base_tasks, of_novel)
     return {"both": joint, "novel": of_novel, "base": of_base_tasks}
+
+
+def _joined(base: TaskScores, novel: TaskScores) -> TaskScores:
+    """The scores of the same tasks over both kinds of queries; the labels of the novel classes follow the base ones."""
+    shifted = np.where(novel.classes >= 0, novel.classes + base.num_classes, -1)
+    return TaskScores(
+        classes=np.concatenate([base.classes, shifted], axis=1),
+        hits=np.concatenate([base.hits, novel.hits], axis=1),
+        queries=np.concatenate([base.queries, novel.queries], axis=1),
+        num_classes=base.num_classes + novel.num_classes,
+        episodes=f"{novel.episodes}+{base.episodes}",
+    )

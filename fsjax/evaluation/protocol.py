@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.data import EpisodeSpec, parse_spec
+from fsjax.data import EpisodeSpec, ReconstructedConfig, parse_spec
 from fsjax.errors import UserError, unknown
+from fsjax.evaluation import reconstructed
 from fsjax.evaluation.statistics import mean_interval
 from fsjax.evaluation.tasks import TaskScores
 from fsjax.methods.rules import Rule
 
 # novel: tasks of novel classes. base: tasks of base classes, on images kept out of training. both: queries of novel
-# and base classes among the base classes and the task's novel ones (generalised few-shot learning).
-CLASSES = ("novel", "base", "both", "validation")
+# and base classes among the base classes and the task's novel ones (generalised few-shot learning). reconstructed:
+# tasks whose classes are drawn from novel and base ones alike (AFLM paper); reconstructed_validation: from the
+# validation classes and other base ones.
+CLASSES = ("novel", "base", "both", "validation", "reconstructed", "reconstructed_validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Protocol:
       seed: of the tasks, apart from the run's: every run meets the same ones.
       poolings: "support/query" each ("gap/dense"), in the place of the method's own; none: that.
       inference_tau: scale of the similarities of dense queries in the place of the learned one; 0: that.
+      reconstructed: which base classes stand beside the novel ones in reconstructed tasks, and how many images.
     """
 
     way: int | tuple[int, int] = 5
@@ -42,6 +46,7 @@ class Protocol:
     seed: int = 0
     poolings: tuple[str, ...] = ()
     inference_tau: float = 0.0
+    reconstructed: ReconstructedConfig = dataclasses.field(default_factory=ReconstructedConfig)
 
     def __post_init__(self) -> None:
         for name in ("tasks", "implant_tasks"):
@@ -93,6 +98,9 @@ class Protocol:
             if name in given:
                 value = given[name]
                 given[name] = tuple(value) if isinstance(value, tuple | list) else (value,)
+        # Runs that were trained before there was such a section have the defaults.
+        if not isinstance(given.setdefault("reconstructed", ReconstructedConfig()), ReconstructedConfig):
+            given["reconstructed"] = ReconstructedConfig.of(given["reconstructed"])
         return cls(**given)
 
 
@@ -103,22 +111,31 @@ class Figure:
     Attributes:
       facts: the accuracy with its interval, and everything that it depends on, as JSON types.
       accuracy: float64 `[tasks]`, of each task.
+      parts: arrays `[tasks]` of tasks of base and novel classes together: see `fsjax.evaluation.reconstructed.by_task`.
     """
 
     facts: dict[str, Any]
     accuracy: np.ndarray
+    parts: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return in_words(self.facts)
 
 
-def make_figure(scores: TaskScores, class_names: tuple[str, ...], facts: Mapping[str, Any]) -> Figure:
+def make_figure(
+    scores: TaskScores,
+    class_names: tuple[str, ...],
+    facts: Mapping[str, Any],
+    *,
+    is_base: np.ndarray | None = None,
+) -> Figure:
     """The figure of scored tasks.
 
     Args:
       scores: of the tasks.
       class_names: by label.
       facts: classes, way, shot, query, seed, pooling: see `fsjax.evaluation.few_shot`.
+      is_base: bool `[classes]`, of tasks of base and novel classes together; None of others.
     """
     interval = mean_interval(scores.accuracy)
     shares = scores.correct / np.maximum(scores.count, 1)
@@ -135,7 +152,10 @@ def make_figure(scores: TaskScores, class_names: tuple[str, ...], facts: Mapping
         "episodes": scores.episodes,
         "per_class": per_class,
     }
-    return Figure({**facts, **found}, scores.accuracy)
+    if is_base is None:
+        return Figure({**facts, **found}, scores.accuracy)
+    parts = reconstructed.by_task(scores, is_base)
+    return Figure({**facts, **found, **reconstructed.facts(scores.accuracy, parts)}, scores.accuracy, parts)
 
 
 def in_words(figure: Mapping[str, Any]) -> str:
@@ -150,6 +170,8 @@ def in_words(figure: Mapping[str, Any]) -> str:
     if "harmonic_mean" in figure:
         novel, base, mean = (100 * figure[name] for name in ("novel", "base", "harmonic_mean"))
         line += f"; novel queries {novel:.2f}, base queries {base:.2f}, harmonic mean {mean:.2f}"
+    if "by_base_classes" in figure:
+        line += f"; {reconstructed.in_words(figure)}"
     return line
 
 

@@ -54,43 +54,57 @@ class TaskScores:
     """The result of many tasks.
 
     Attributes:
-      accuracy: float64 `[tasks]`, the share of each task's queries that were classified rightly.
-      correct, count: int64 `[classes]`, queries of each class over all tasks: classified rightly, and in all.
+      classes: int32 `[tasks, way]`, the classes of each task; -1 is padding.
+      hits, queries: int64 `[tasks, way]`, queries of each of them: classified rightly, and in all.
+      num_classes: of the data that the tasks are drawn from.
       episodes: hash of the tasks.
-      hits, queries: int64 `[tasks]`, `accuracy` is their ratio.
     """
 
-    accuracy: np.ndarray
-    correct: np.ndarray
-    count: np.ndarray
-    episodes: str
+    classes: np.ndarray
     hits: np.ndarray
     queries: np.ndarray
+    num_classes: int
+    episodes: str
+
+    @functools.cached_property
+    def accuracy(self) -> np.ndarray:
+        """float64 `[tasks]`, the share of each task's queries that were classified rightly."""
+        return self.hits.sum(1) / self.queries.sum(1)
+
+    @functools.cached_property
+    def correct(self) -> np.ndarray:
+        """int64 `[classes]`, queries of each class over all tasks that were classified rightly."""
+        return self._by_class(self.hits)
+
+    @functools.cached_property
+    def count(self) -> np.ndarray:
+        """int64 `[classes]`, queries of each class over all tasks."""
+        return self._by_class(self.queries)
+
+    def _by_class(self, numbers: np.ndarray) -> np.ndarray:
+        total, present = np.zeros(self.num_classes, np.int64), self.classes >= 0
+        np.add.at(total, self.classes[present], numbers[present])
+        return total
 
 
 class Tally:
     """Counts hits task by task and class by class, as they come."""
 
     def __init__(self, num_classes: int) -> None:
-        self._hits: list[np.ndarray] = []
-        self._queries: list[np.ndarray] = []
-        self._correct, self._count = np.zeros((2, num_classes), np.int64)
+        self._num_classes = num_classes
+        self._parts: list[tuple[np.ndarray, ...]] = []
         self._digest = EpisodeDigest()
 
     def add(self, classes: np.ndarray, support: np.ndarray, query: np.ndarray, hits: np.ndarray) -> None:
         """Add a chunk of tasks: index arrays as in `fsjax.data.Episodes`, and hits `[tasks, way, query]`."""
-        real, present = query >= 0, classes >= 0
-        hits = hits & real
-        self._hits.append(hits.sum((1, 2)))
-        self._queries.append(real.sum((1, 2)))
-        np.add.at(self._correct, classes[present], hits.sum(2)[present])
-        np.add.at(self._count, classes[present], real.sum(2)[present])
+        real = query >= 0
+        self._parts.append((classes, (hits & real).sum(2), real.sum(2)))
         self._digest.update(classes, support, query)
 
     def scores(self) -> TaskScores:
         """All of them."""
-        hits, queries = (np.concatenate(parts) for parts in (self._hits, self._queries))
-        return TaskScores(hits / queries, self._correct, self._count, self._digest.hash, hits, queries)
+        classes, hits, queries = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+        return TaskScores(classes, hits, queries, self._num_classes, self._digest.hash)
 
 
 def score_tasks(

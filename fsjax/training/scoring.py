@@ -9,10 +9,11 @@ import numpy as np
 from jax import lax
 
 from fsjax import data
-from fsjax.errors import UserError
-from fsjax.evaluation.few_shot import Evaluator, check_part
+from fsjax.errors import UserError, unknown
+from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.metrics import summarize
+from fsjax.evaluation.parts import check_part
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.rules import Rule, check_features, own_pool
 from fsjax.training.parallel import AXIS, DataParallel
@@ -50,6 +51,10 @@ class ClassificationScoring:
         return summarize(total, class_counts=self._splits.info.class_counts)
 
 
+# Of `config.few_shot.validation.classes`: test data select nothing.
+VALIDATION = ("validation", "reconstructed_validation")
+
+
 class FewShotScoring:
     """Tasks of validation classes select the checkpoint; the protocol of `config.few_shot` is the test."""
 
@@ -77,7 +82,7 @@ class FewShotScoring:
         own = self._config.few_shot.validation
         return dataclasses.replace(
             self._protocol,
-            classes=("validation",),
+            classes=(own.classes,),
             way=tuple(own.way),
             shots=(tuple(own.shot),),
             query=tuple(own.query),
@@ -87,6 +92,9 @@ class FewShotScoring:
 
     def _check(self, splits: data.Splits) -> None:
         """Raise what evaluation would raise at the end of training, before it begins."""
+        chosen_by = self._config.few_shot.validation.classes
+        if chosen_by not in VALIDATION:
+            raise unknown("config.few_shot.validation.classes", chosen_by, VALIDATION)
         pool = own_pool(self._method.encoder)
         for rule in self._protocol.rules(Rule("cosine", pool, pool, 1.0), embedding=pool):
             check_features(self._method.encoder, rule.features)
@@ -98,7 +106,7 @@ class FewShotScoring:
         for protocol in protocols:
             for part in protocol.classes:
                 for spec in protocol.specs():
-                    check_part(splits, part, spec)
+                    check_part(splits, part, spec, protocol.reconstructed)
 
     def _evaluator(self, state: TrainState, *, implants: bool = True) -> Evaluator:
         single = self._parallel.single(state)

@@ -33,7 +33,8 @@ SCHEMA: dict[str, Any] = {
     "few_shot": {
         "way": tuple, "shots": tuple, "query": tuple, "tasks": int, "implant_tasks": int, "classes": tuple,
         "seed": int, "poolings": tuple, "inference_tau": float,
-        "validation": {"way": tuple, "shot": tuple, "query": tuple, "tasks": int},
+        "reconstructed": {"test_base": int, "validation_base": int, "images": int, "seed": int},
+        "validation": {"classes": str, "way": tuple, "shot": tuple, "query": tuple, "tasks": int},
     },
     "parallel": {"backend": str, "num_devices": int},
     "figures": {"scatter": bool},

@@ -1,6 +1,7 @@
 """The `fsjax` command, called as the shell calls it, in this process."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,6 +23,16 @@ def figures(few_shot_runs, tmp_path_factory):
     shared = ("--classes", "novel", "base", "both", "--shots", "3", "1-2")
     assert evaluate(few_shot_runs["implants"], *shared, "--pooling", "all", "--out", folder / "dc.json") == 0
     assert evaluate(few_shot_runs["gap"], *shared, "--out", folder / "gap.json") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reconstructed(few_shot_runs, tmp_path_factory):
+    """As `figures`, of reconstructed and of novel tasks by the methods' own rules."""
+    folder = tmp_path_factory.mktemp("reconstructed")
+    for name, run in (("dc", "implants"), ("gap", "gap")):
+        options = ("--classes", "reconstructed", "novel", "--shots", "3", "--out", folder / f"{name}.json")
+        assert evaluate(few_shot_runs[run], *options) == 0
     return folder
 
 
@@ -98,6 +109,118 @@ def test_a_saved_list_of_tasks_gives_the_same_figures(few_shot_runs, tmp_path, c
     assert evaluate(few_shot_runs["gap"], "--classes", "both", "--episodes", tasks) == 2
     assert evaluate(few_shot_runs["gap"], "--classes", "base", "--episodes", tasks) == 2
     assert "classes='novel'; these data are of classes='base'" in capsys.readouterr().err
+
+
+# --- Tasks of novel and base classes together.
+
+
+def test_reconstructed_figures_and_their_parts_are_written(reconstructed):
+    figures = json.loads((reconstructed / "dc.json").read_text())["figures"]
+    assert [figure["classes"] for figure in figures] == ["reconstructed", "novel"]
+    with np.load(reconstructed / "dc.npz") as arrays:
+        assert set(arrays.files) == {"0", "1", "0_base_queries", "0_novel_queries", "0_base_classes"}
+        for name in ("base_queries", "novel_queries"):
+            assert figures[0][name]["accuracy"] == pytest.approx(np.nanmean(arrays[f"0_{name}"]))
+        counts = np.bincount(arrays["0_base_classes"])
+    groups = figures[0]["by_base_classes"]
+    assert {group["base_classes"]: group["tasks"] for group in groups} == {n: c for n, c in enumerate(counts) if c}
+    assert len(figures[0]["base_classes"]) == 5 and figures[0]["reconstructed"] == {"images": 0, "seed": 0}
+    assert "base_queries" not in figures[1]
+
+
+def test_compare_tells_base_from_novel_queries(reconstructed, capsys):
+    assert main(["compare", str(reconstructed / "dc.json"), str(reconstructed / "gap.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    with np.load(reconstructed / "dc.npz") as dc, np.load(reconstructed / "gap.npz") as gap:
+        differences = {name: [a - b for a, b in zip(dc[name], gap[name], strict=True)] for name in dc.files}
+        number = dc["0_base_classes"]
+    expected = {
+        what: [d for d in differences[f"0_{what.replace(' ', '_')}"] if d == d]
+        for what in ("base queries", "novel queries")
+    }
+    for n in range(6):
+        of_group = [d for d, found in zip(differences["0"], number, strict=True) if found == n]
+        if of_group:
+            expected[f"with {n} base class{'es' * (n != 1)}"] = of_group
+    assert lines[0].startswith("reconstructed 5-way 3-shot") and lines[-1].startswith("novel ")
+    assert len(lines) == 2 + len(expected)
+    for line, (what, values) in zip(lines[1:], expected.items(), strict=False):
+        words = f"  {what}: {100 * np.mean(values):+.2f}"
+        if len(values) > 1:
+            words += f" ± {100 * 1.96 * np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+        assert line == f"{words} ({len(values)} task{'s' * (len(values) > 1)})"
+
+
+def test_the_command_line_chooses_other_base_classes(few_shot_runs, reconstructed, tmp_path, capsys):
+    def base_classes(*options):
+        out = tmp_path / "figures.json"
+        assert evaluate(few_shot_runs["gap"], "--shots", "3", *options, "--out", out) == 0
+        return [figure.get("base_classes") for figure in json.loads(out.read_text())["figures"]]
+
+    own = json.loads((reconstructed / "gap.json").read_text())["figures"][0]["base_classes"]
+    (few,) = base_classes("--classes", "reconstructed", "--base-classes", "2")
+    (other,) = base_classes("--classes", "reconstructed", "--base-seed", "1")
+    assert len(few) == 2 and set(few) <= set(own) and len(other) == 5 and set(other) != set(own)
+    novel, test, validation = base_classes(
+        "--classes", "novel", "reconstructed", "reconstructed_validation", "--base-classes", "3"
+    )  # fmt: skip
+    assert novel is None and len(test) == len(validation) == 3 and not set(test) & set(validation)
+    # Of other base classes there is nothing to pair; the novel tasks are the same.
+    capsys.readouterr()
+    assert main(["compare", str(reconstructed / "gap.json"), str(tmp_path / "figures.json")]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("novel ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--classes", "novel", "--base-seed", "1"), "--base-seed=1 is of reconstructed tasks: add --classes reconstr"),
+        (("--base-classes", "3"), "--base-classes=3 is of reconstructed tasks"),
+        (("--classes", "reconstructed", "--base-classes", "11"), "need 11 base classes"),
+        (("--classes", "reconstructed", "--base-classes", "-1"), "test_base=-1 must be a whole number, at least 0"),
+    ],
+)
+def test_base_classes_that_cannot_be(few_shot_runs, capsys, arguments, message):
+    assert main(["evaluate", str(few_shot_runs["gap"]), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_list_of_reconstructed_tasks_is_of_its_base_classes(few_shot_runs, tmp_path, capsys):
+    tasks = tmp_path / "tasks.npz"
+    one = ("--classes", "reconstructed", "--shots", "3")
+    assert evaluate(few_shot_runs["gap"], *one, "--save-episodes", tasks, "--out", tmp_path / "a.json") == 0
+    assert evaluate(few_shot_runs["gap"], *one, "--seed", "9", "--episodes", tasks, "--out", tmp_path / "b.json") == 0
+    a, b = (json.loads((tmp_path / f"{name}.json").read_text())["figures"] for name in "ab")
+    assert a == b
+    assert evaluate(few_shot_runs["gap"], *one, "--base-seed", "1", "--episodes", tasks) == 2
+    assert "these data are of" in capsys.readouterr().err
+
+
+def test_runs_from_before_there_were_reconstructed_tasks(few_shot_runs, reconstructed, tmp_path):
+    old = tmp_path / "run"
+    shutil.copytree(few_shot_runs["gap"], old)
+    config = json.loads((old / "config.json").read_text())
+    del config["few_shot"]["reconstructed"], config["few_shot"]["validation"]["classes"]
+    (old / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "figures.json"
+    assert evaluate(old, "--classes", "reconstructed", "novel", "--shots", "3", "--out", out) == 0
+    expected = json.loads((reconstructed / "gap.json").read_text())["figures"]
+    assert json.loads(out.read_text())["figures"] == expected
+
+
+def test_base_classes_that_selected_the_checkpoint_are_named(few_shot_runs, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(few_shot_runs["gap"], run)
+    config = json.loads((run / "config.json").read_text())
+    config["few_shot"]["validation"]["classes"] = "reconstructed_validation"
+    (run / "config.json").write_text(json.dumps(config))
+    one = ("--classes", "reconstructed", "--shots", "3")
+    assert evaluate(run, *one) == 0
+    assert "selected this run" not in capsys.readouterr().err
+    # Five others of the ten selected it.
+    assert evaluate(run, *one, "--base-classes", "8") == 0
+    assert "3 of the base classes are also those whose images selected this run's checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

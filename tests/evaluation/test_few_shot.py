@@ -9,6 +9,7 @@ import pytest
 
 from fsjax import data
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
+from fsjax.data.reconstructed import choose_base
 from fsjax.errors import UserError
 from fsjax.evaluation import implanted
 from fsjax.evaluation.few_shot import Evaluator, check_part, extractor
@@ -242,18 +243,86 @@ def test_imprinted_prototypes_of_training_images_are_of_unit_features(maps, spli
     np.testing.assert_allclose(figure.accuracy, expected["both"])
 
 
+# --- Novel and base classes together.
+
+
+@pytest.mark.parametrize(("classes", "split"), [("reconstructed", "novel"), ("reconstructed_validation", "validation")])
+def test_reconstructed_figures_are_the_looped_ones(maps, splits, by_hand, classes, split):
+    made, options = maps(), data.ReconstructedConfig(seed=2)
+    protocol = dataclasses.replace(PROTOCOL, classes=(classes,), reconstructed=options)
+    (figure,) = evaluator(made, splits)[0].figures(protocol)
+    # The novel classes and the chosen base ones side by side, by hand.
+    chosen = choose_base(8, options, novel=4, validation=4)["test" if split == "novel" else "validation"]
+    of_base = np.isin(splits.base.labels, chosen)
+    features = np.concatenate([made.maps[split], made.maps["base"][of_base]])
+    labels = getattr(splits, SPLITS[split]).labels
+    labels = np.concatenate([labels, 4 + np.searchsorted(chosen, splits.base.labels[of_base])])
+    episodes = draw_episodes(class_table(labels, 8), SPEC, seed=4, start=0, count=40)
+    accuracy, correct, count = by_hand.looped(pooled(features), Rule("cosine", "gap", "gap", 10.0), episodes, 8)
+    np.testing.assert_allclose(figure.accuracy, accuracy)
+    facts = figure.facts
+    assert (facts["classes"], facts["episodes"]) == (classes, episodes.hash)
+    assert facts["base_classes"] == [splits.info.class_names[label] for label in chosen]
+    assert facts["reconstructed"] == {"images": 0, "seed": 2}
+    names = splits.info.test_classes if split == "novel" else splits.info.validation_classes
+    shares = dict(zip((*names, *facts["base_classes"]), correct / np.maximum(count, 1), strict=True))
+    assert facts["per_class"] == pytest.approx({n: shares[n] for n in facts["per_class"]}, abs=1e-6)
+    assert figure.parts["base_classes"].tolist() == (episodes.classes >= 4).sum(1).tolist()
+    # Three classes of three queries each: the task's accuracy is the mean of its base and its novel queries'.
+    weights = figure.parts["base_classes"] / 3
+    both = [np.nan_to_num(figure.parts[name]) for name in ("base_queries", "novel_queries")]
+    np.testing.assert_allclose(weights * both[0] + (1 - weights) * both[1], accuracy)
+
+
+def test_parts_are_kept_apart_by_their_base_classes_alone(maps, splits):
+    protocols = [
+        dataclasses.replace(
+            PROTOCOL, classes=("novel", "reconstructed"), reconstructed=data.ReconstructedConfig(seed=n)
+        )
+        for n in (0, 1, 0)
+    ]
+    of_run, calls = evaluator(maps(), splits)
+    figures = [[figure.facts for figure in of_run.figures(protocol)] for protocol in protocols]
+    assert figures[0] == figures[2]
+    assert figures[0][0] == figures[1][0] and figures[0][1]["base_classes"] != figures[1][1]["base_classes"]
+    rows = sum(len(images) for images, _ in calls)
+    # Novel images once, and with each choice of base classes once more.
+    batches = [-(-len(of_run.examples("novel")) // BATCH), 2 * -(-len(of_run.examples("reconstructed")) // BATCH)]
+    assert rows == sum(batches) * BATCH
+    assert of_run.examples("reconstructed") is of_run.examples("reconstructed", data.ReconstructedConfig())
+    assert len(of_run.labels("reconstructed", data.ReconstructedConfig(images=2))) == 16
+    assert of_run.bank("reconstructed", ("gap",)).features["gap"].shape[0] == 4 * 15 + 4 * 5
+
+
+def test_reconstructed_tasks_that_cannot_be_are_refused(maps, splits):
+    with pytest.raises(DataError, match="of the novel and base classes together has 5 images; 3-shot episodes with 3 "):
+        check_part(splits, "reconstructed", EpisodeSpec(3, 3, 3))
+    with pytest.raises(DataError, match=r"8 classes \(the validation and base classes together\) cannot make 9-way"):
+        check_part(splits, "reconstructed_validation", EpisodeSpec(9, 1, 1))
+    check_part(splits, "reconstructed", EpisodeSpec(12, 1, 1), data.ReconstructedConfig(test_base=8))
+    of_run, calls = evaluator(maps(), splits)
+    with pytest.raises(DataError, match="test_base=9 and validation_base=0 need 9 base classes"):
+        protocol = dataclasses.replace(PROTOCOL, classes=("reconstructed",))
+        list(of_run.figures(dataclasses.replace(protocol, reconstructed=data.ReconstructedConfig(test_base=9))))
+    with pytest.raises(UserError, match="unknown kind of classes 'novl'; known: .*Did you mean 'novel'"):
+        of_run.bank("novl", ())
+    assert not calls
+
+
 # --- Lists of episodes.
 
 
-def test_a_list_of_episodes_takes_the_place_of_drawn_ones(maps, splits, tmp_path):
-    labels = splits.test.labels
+@pytest.mark.parametrize("classes", ["novel", "reconstructed"])
+def test_a_list_of_episodes_takes_the_place_of_drawn_ones(maps, splits, tmp_path, classes):
+    of_run, _ = evaluator(maps(), splits)
+    labels = of_run.labels(classes)
     episodes = draw_episodes(class_table(labels, labels.max() + 1), SPEC, seed=4, start=0, count=40)
     episodes.save(tmp_path / "episodes.npz")
     episodes = data.load_episodes(tmp_path / "episodes.npz", labels=labels)
-    of_run, _ = evaluator(maps(), splits)
-    (drawn,) = of_run.figures(PROTOCOL)
+    (drawn,) = of_run.figures(dataclasses.replace(PROTOCOL, classes=(classes,)))
     # Of the protocol, only the classes and the poolings count.
-    (listed,) = of_run.figures(Protocol(way=2, shots=(1, 5), query=1, tasks=7, seed=1), episodes=episodes)
+    other = Protocol(way=2, shots=(1, 5), query=1, tasks=7, seed=1, classes=(classes,))
+    (listed,) = of_run.figures(other, episodes=episodes)
     assert listed.facts == drawn.facts
     np.testing.assert_array_equal(listed.accuracy, drawn.accuracy)
 
@@ -269,10 +338,10 @@ def test_a_list_of_episodes_is_of_one_kind_of_classes(maps, splits, classes):
 # --- What the data cannot do.
 
 
-@pytest.mark.parametrize("classes", ["base", "both"])
+@pytest.mark.parametrize("classes", ["base", "both", "reconstructed", "reconstructed_validation"])
 def test_base_classes_without_held_out_images_are_refused(maps, splits, classes):
     bare = data.load_splits(make_config(holdout=0).data, seed=0)
-    words = "no images of the base classes, on images kept out of training: set config.data.base_holdout above 0"
+    words = "images of the base classes.* kept out of training: set config.data.base_holdout above 0"
     with pytest.raises(UserError, match=words):
         check_part(bare, classes, SPEC)
     of_run, calls = evaluator(maps(), bare)
@@ -317,11 +386,16 @@ def test_implants_are_evaluated_beside_the_network_for_two_shots_or_more(maps, s
     monkeypatch.setattr(implanted, "_adapt_and_classify", jax.jit(adapt, **options))
     made = maps("implants")
     options = dataclasses.replace(made.method.implants, channels=2, steps=1)
-    protocol = dataclasses.replace(PROTOCOL, shots=(1, 2), tasks=6, implant_tasks=3, poolings=("gap/gap", "gap/dense"))
+    protocol = dataclasses.replace(
+        PROTOCOL, shots=(1, 2), tasks=6, implant_tasks=3, poolings=("gap/gap", "gap/dense"),
+        classes=("novel", "reconstructed"),
+    )  # fmt: skip
     of_run, _ = evaluator(made, splits, implants=options)
     figures = [figure.facts for figure in of_run.figures(protocol)]
     plain = [(1, "gap", 6, False), (1, "dense", 6, False), (2, "gap", 6, False), (2, "dense", 6, False)]
     expected = [*plain, (2, "gap", 3, True), (2, "dense", 3, True)]
-    assert [(f["shot"], f["query_pool"], f["tasks"], "implants" in f) for f in figures] == expected
+    found = [(f["classes"], f["shot"], f["query_pool"], f["tasks"], "implants" in f) for f in figures]
+    assert found == [(classes, *row) for classes in protocol.classes for row in expected]
+    assert ["base_queries" in f for f in figures] == [False] * 6 + [True] * 6
     assert figures[-1]["implants"] == dataclasses.asdict(options)
     assert figures[-1]["tau"] == options.tau

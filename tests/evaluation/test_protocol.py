@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fsjax.data import EpisodeSpec
+from fsjax.data import EpisodeSpec, ReconstructedConfig
 from fsjax.errors import UserError
 from fsjax.evaluation.protocol import CLASSES, Protocol, in_words, make_figure
 from fsjax.evaluation.tasks import TaskScores
@@ -21,15 +21,19 @@ FACTS = {
 }
 
 
-def scores(hits, queries, correct, count):
-    hits, queries, correct, count = (np.array(x) for x in (hits, queries, correct, count))
-    return TaskScores(hits / queries, correct, count, "0123456789abcdef", hits, queries)
+def scores(classes, hits, queries, num_classes):
+    """Scores of tasks, given as lists `[tasks, way]`."""
+    arrays = (np.array(x) for x in (classes, hits, queries))
+    return TaskScores(*arrays, num_classes, "0123456789abcdef")
 
 
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"classes": ("novel", "bsae")}, "unknown few_shot.classes 'bsae'; known: base, both, novel, validation. Did "),
+        (
+            {"classes": ("novel", "bsae")},
+            "unknown few_shot.classes 'bsae'; known: base, both, novel, reconstructed, .* Did ",
+        ),
         ({"classes": ()}, "few_shot.classes and few_shot.shots must name at least one each"),
         ({"shots": ()}, "few_shot.classes and few_shot.shots must name at least one each"),
         ({"tasks": 0}, "few_shot.tasks=0 must be at least 1"),
@@ -73,6 +77,7 @@ def test_every_field_of_a_section_is_taken():
         "seed": 13,
         "poolings": ("gap/gmp",),
         "inference_tau": 2.0,
+        "reconstructed": ReconstructedConfig(test_base=3, validation_base=4, images=5, seed=6),
         "validation": {"tasks": 5},  # the trainer's own
     }
     protocol = Protocol.of(section)
@@ -80,6 +85,14 @@ def test_every_field_of_a_section_is_taken():
         name: value for name, value in section.items() if name != "validation"
     }
     assert protocol.specs() == [EpisodeSpec((5, 10), 1, 30), EpisodeSpec((5, 10), (2, 5), 30)]
+
+
+def test_sections_of_reconstructed_tasks():
+    assert Protocol.of({"reconstructed": {"images": 300}}).reconstructed == ReconstructedConfig(images=300)
+    # As the configs of runs from before there was such a section.
+    assert Protocol.of({"way": 5}) == Protocol(way=5, reconstructed=ReconstructedConfig())
+    with pytest.raises(UserError, match="unknown key in config.few_shot.reconstructed 'image'.*Did you mean 'images'"):
+        Protocol.of({"reconstructed": {"image": 300}})
 
 
 def test_single_values_are_lists_of_one_as_flags_give_them():
@@ -108,18 +121,20 @@ def test_inference_tau_takes_the_place_of_the_learned_scale(poolings):
 
 
 def test_figures_hold_the_mean_its_interval_and_each_classs_share():
-    found = make_figure(scores([2, 4, 3], [4, 4, 6], [5, 0, 4], [8, 0, 6]), ("ant", "bee", "cat"), FACTS)
+    # Ants and cats in the first two tasks, ants alone in the third; -1 is padding.
+    tasks = scores([[0, 2], [2, 0], [0, -1]], [[1, 1], [2, 2], [3, 0]], [[2, 2], [2, 2], [6, 0]], 3)
+    found = make_figure(tasks, ("ant", "bee", "cat"), FACTS)
     values = [0.5, 1.0, 0.5]
     deviation = np.std(values, ddof=1)
     facts = dict(found.facts)
-    assert facts.pop("per_class") == pytest.approx({"ant": 0.625, "cat": 4 / 6}, abs=1e-6)  # no query was of "bee"
+    assert facts.pop("per_class") == pytest.approx({"ant": 6 / 10, "cat": 3 / 4}, abs=1e-6)  # no query was of "bee"
     of_tasks = {"accuracy": np.mean(values), "interval": 1.96 * deviation / 3**0.5, "deviation": deviation}
     assert facts == pytest.approx({**FACTS, **of_tasks, "tasks": 3, "episodes": "0123456789abcdef"})
     np.testing.assert_array_equal(found.accuracy, values)
 
 
 def test_words_carry_all_that_the_number_depends_on():
-    found = make_figure(scores([3, 4] * 5000, [4] * 10_000, [7], [8]), ("ant",), FACTS)
+    found = make_figure(scores([[0]] * 10_000, [[3], [4]] * 5000, [[4]] * 10_000, 1), ("ant",), FACTS)
     line = str(found)
     assert line == in_words(found.facts)
     for words in ("novel", "5-way 1-shot", "87.50 ± 0.25", "gap/dense", "15 queries a class", "10000 tasks", "seed 3"):
@@ -131,7 +146,7 @@ def test_words_carry_all_that_the_number_depends_on():
 def test_words_of_ranges_implants_and_joint_figures():
     more = {"way": (5, 10), "shot": [1, 5], "implants": {"steps": 50}}
     joint = {"classes": "both", "novel": 0.5, "base": 0.75, "harmonic_mean": 0.6}
-    line = str(make_figure(scores([3, 4], [4, 4], [7], [8]), ("ant",), {**FACTS, **more, **joint}))
+    line = str(make_figure(scores([[0], [0]], [[3], [4]], [[4], [4]], 1), ("ant",), {**FACTS, **more, **joint}))
     assert "5-10-way 1-5-shot" in line
     assert "gap/dense + implants" in line
     assert line.endswith("novel queries 50.00, base queries 75.00, harmonic mean 60.00")

@@ -42,8 +42,10 @@ def assert_scores(scores, expected, episodes):
     np.testing.assert_allclose(scores.accuracy, accuracy, rtol=1e-12)
     np.testing.assert_array_equal(scores.correct, correct)
     np.testing.assert_array_equal(scores.count, count)
-    np.testing.assert_array_equal(scores.queries, (episodes.query >= 0).sum((1, 2)))
-    np.testing.assert_allclose(scores.hits / scores.queries, accuracy)
+    np.testing.assert_array_equal(scores.classes, episodes.classes)
+    np.testing.assert_array_equal(scores.queries, (episodes.query >= 0).sum(2))
+    np.testing.assert_allclose(scores.hits.sum(1) / scores.queries.sum(1), accuracy)
+    assert scores.classes.dtype == np.int32 and scores.hits.dtype == scores.queries.dtype == np.int64
     assert scores.hits.sum() == correct.sum()
 
 

@@ -10,6 +10,7 @@ import pytest
 import fsjax
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.protocol import Protocol
 from fsjax.training import run
 from fsjax.training.checkpoints import steps_in
 
@@ -148,6 +149,33 @@ def test_a_run_that_was_stopped_has_the_bits_of_one_that_was_not(finished, run_u
     assert outcome(result) == outcome(expected) and result["test"] == expected["test"]
 
 
+def test_tasks_of_validation_and_base_classes_select_the_checkpoint(noise_config, figures_of, tmp_path):
+    """And say so: a figure of the same tasks, drawn afterwards from the checkpoint, is the one that was logged."""
+    config = noise_config(
+        "dense",
+        few_shot__classes=("reconstructed",),
+        few_shot__shots=(2,),
+        few_shot__reconstructed__seed=3,
+        few_shot__reconstructed__validation_base=4,
+        few_shot__validation__classes="reconstructed_validation",
+    )
+    result = run(config, tmp_path / "run")
+    validation = [x for x in figures_of(tmp_path / "run") if x["kind"] == "validation"]
+    best = max(validation, key=lambda x: x["accuracy"])
+    assert result["selected"] == {"step": best["step"], "why": "best validation accuracy"}
+    options = data.ReconstructedConfig(validation_base=4, seed=3)
+    protocol = Protocol(
+        classes=("reconstructed_validation", "validation"), shots=(2,), query=4, tasks=20, reconstructed=options
+    )  # fmt: skip
+    mixed, alone = fsjax.restore(tmp_path / "run").evaluator().figures(protocol)
+    assert best["accuracy"] == pytest.approx(mixed.facts["accuracy"]) and best["tasks"] == 20
+    assert mixed.facts["episodes"] != alone.facts["episodes"] and len(mixed.facts["base_classes"]) == 4
+    (figure,) = result["test"]["figures"]
+    assert figure["classes"] == "reconstructed" and len(figure["base_classes"]) == 5
+    assert not set(figure["base_classes"]) & set(mixed.facts["base_classes"])
+    assert result["test"]["accuracy"] == figure["accuracy"]
+
+
 def test_without_validation_classes_the_last_step_is_scored(noise_config, tmp_path):
     config = noise_config("dense", data__class_split__validation=0.0, few_shot__classes=("novel",))
     result = run(config, tmp_path / "run")
@@ -168,6 +196,25 @@ def test_without_validation_classes_the_last_step_is_scored(noise_config, tmp_pa
         ({"few_shot__way": (6,)}, "6-way"),
         ({"few_shot__validation__query": (30,)}, "need 32"),
         ({"data__base_holdout": 0}, "set config.data.base_holdout above 0"),
+        (
+            {"data__base_holdout": 0, "few_shot__classes": ("reconstructed",)},
+            "base classes that were kept out of training: set config.data.base_holdout above 0",
+        ),
+        (
+            {
+                "data__base_holdout": 0,
+                "few_shot__classes": ("novel",),
+                "few_shot__validation__classes": "reconstructed_validation",
+            },
+            "base classes that were kept out of training: set config.data.base_holdout above 0",
+        ),
+        ({"few_shot__classes": ("reconstructed",), "few_shot__reconstructed__test_base": 11}, "need 11 base classes"),
+        ({"few_shot__classes": ("reconstructed",), "few_shot__reconstructed__images": 5}, "need 6"),
+        ({"few_shot__reconstructed__seed": -1}, "few_shot.reconstructed.seed=-1 must be a whole number, at least 0"),
+        (
+            {"few_shot__validation__classes": "novel"},
+            "unknown config.few_shot.validation.classes 'novel'; known: reconstructed_validation, validation",
+        ),
         ({"few_shot__classes": ("novell",)}, "unknown few_shot.classes.*'novell'.*novel"),
     ],
 )

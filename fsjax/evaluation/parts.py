@@ -1,0 +1,104 @@
+"""The kinds of classes that tasks are drawn from, and their images."""
+
+import dataclasses
+
+import numpy as np
+
+from fsjax import data
+from fsjax.data import ReconstructedConfig
+from fsjax.errors import UserError, unknown
+
+# By kind: the split, the names of its classes in `DataInfo`, and what they are in words.
+_SPLITS = {
+    "novel": ("test", "test_classes", "the novel classes"),
+    "validation": ("validation", "validation_classes", "the validation classes"),
+    "base": ("base", "class_names", "the base classes, on images kept out of training"),
+    "train": ("train", "class_names", "the base classes"),
+}
+# By kind: the split whose classes base ones are put beside, and what they are in words.
+RECONSTRUCTED = {
+    "reconstructed": ("test", "the novel and base classes together"),
+    "reconstructed_validation": ("validation", "the validation and base classes together"),
+}
+DEFAULT = ReconstructedConfig()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Classes that tasks are drawn from.
+
+    Attributes:
+      images: of these classes.
+      class_names: by label.
+      where: what the classes are, for messages: "the novel classes".
+      facts: what else a figure over them depends on, as JSON types.
+    """
+
+    images: data.Examples | data.Reconstructed
+    class_names: tuple[str, ...]
+    where: str
+    facts: dict
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 `[n]`."""
+        return self.images.labels
+
+    @property
+    def examples(self) -> data.Examples:
+        """The images; of base and novel classes together they are brought together when they are first asked for."""
+        return self.images.examples if isinstance(self.images, data.Reconstructed) else self.images
+
+    @property
+    def is_base(self) -> np.ndarray | None:
+        """Which classes are base ones, bool `[classes]`, where there are both kinds; else None."""
+        return self.images.is_base if isinstance(self.images, data.Reconstructed) else None
+
+
+def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> Part:
+    """The classes and images of "novel", "validation", "base" (held-out images), "train", "reconstructed", ...
+
+    Args:
+      splits: the data.
+      part: which kind.
+      reconstructed: of "reconstructed" and "reconstructed_validation": which base classes, how many images.
+
+    Raises:
+      UserError: if the data have none, and for an unknown kind.
+    """
+    if part in RECONSTRUCTED:
+        split, where = RECONSTRUCTED[part]
+        images = data.reconstruct(splits, split, reconstructed)
+        base = [name for name, is_base in zip(images.class_names, images.is_base, strict=True) if is_base]
+        facts = {
+            "reconstructed": {"images": reconstructed.images, "seed": reconstructed.seed},
+            "base_classes": base,
+        }
+        return Part(images, images.class_names, where, facts)
+    if part not in _SPLITS:
+        raise unknown("kind of classes", part, [*_SPLITS, *RECONSTRUCTED])
+    split, names, where = _SPLITS[part]
+    images = getattr(splits, split)
+    if images is None:
+        way_out = "set config.data.base_holdout above 0" if part == "base" else "choose a class split that has them"
+        raise UserError(f"there are no images of {where}: {way_out}, or leave them out of few_shot.classes")
+    return Part(images, getattr(splits.info, names), where, {})
+
+
+def check_part(
+    splits: data.Splits, classes: str, spec: data.EpisodeSpec, reconstructed: ReconstructedConfig = DEFAULT
+) -> None:
+    """Raise a `UserError` unless these data can make such tasks of such classes.
+
+    Args:
+      splits: the data.
+      classes: of `fsjax.evaluation.protocol.CLASSES`.
+      spec: of the tasks.
+      reconstructed: see `find_part`.
+    """
+    for part in ("novel", "base") if classes == "both" else (classes,):
+        found = find_part(splits, part, reconstructed)
+        # Base classes beside novel ones only have queries: see `score_joint_tasks`.
+        needed = dataclasses.replace(spec, shot=1) if (classes, part) == ("both", "base") else spec
+        table = data.class_table(found.labels, len(found.class_names))
+        data.check_feasible(table, needed, found.class_names, found.where)
