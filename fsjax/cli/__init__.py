@@ -3,12 +3,18 @@
 import argparse
 import sys
 
-from fsjax.cli import activations, compare, evaluate
+from fsjax.cli import activations, compare, embeddings, evaluate, gates
 from fsjax.errors import UserError
 from fsjax.training.flags import show_messages
 from fsjax.version import __version__
 
-COMMANDS = {"evaluate": evaluate, "compare": compare, "activations": activations}
+COMMANDS = {
+    "evaluate": evaluate,
+    "compare": compare,
+    "activations": activations,
+    "embeddings": embeddings,
+    "gates": gates,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
