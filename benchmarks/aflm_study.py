@@ -11,16 +11,15 @@ are for the tasks of base and novel classes. Checkpoints are chosen by tasks of 
 the same tasks.
 """
 
-import argparse
-import json
-import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from configs.common_aflm import ROWS, aflm  # noqa: E402 - XLA's flags come first
+from benchmarks.studies import arguments, folder, percent, to_evaluate, train  # noqa: E402 - XLA's flags come first
+from configs.common_aflm import ROWS, aflm  # noqa: E402
 
 WIDTHS = (16, 32, 64, 128)
 STEPS, META_BASELINE_STEPS, RATE = 1200, 200, 0.05
@@ -32,7 +31,7 @@ TITLES = {
 SCENARIOS = {"novel": "novel classes", "reconstructed": "base and novel classes"}
 
 
-def config_of(dataset: str, row: str, workdir: Path, seed: int):
+def config_of(dataset: str, row: str, folder_of: Callable[[str], Path], seed: int):
     """The config of one run."""
     config = aflm(f"study_{dataset}", dataset, ("" if row == "aflm" else f"{row},") + "reconstructed")
     config.seed = seed
@@ -47,61 +46,38 @@ def config_of(dataset: str, row: str, workdir: Path, seed: int):
         config.train.batch_size = 100  # as many images a step as the episodes have
     if row == "meta_baseline":
         config.optimizer.learning_rate = 1e-3
-        config.start_from = str(folder(workdir, dataset, "global", seed))
+        config.start_from = str(folder_of("global"))
     config.train.update(log_every=50, eval_every=steps // 4, checkpoint_every=steps // 4, progress=False)
     config.few_shot.update(classes=("novel",), tasks=2000)
     config.few_shot.validation.update(classes="validation", tasks=500)
     return config
 
 
-def folder(workdir: Path, dataset: str, row: str, seed: int) -> Path:
-    """Where a run lies."""
-    return workdir / f"{dataset}-{row}-{seed}"
-
-
-def train(dataset: str, rows: list[str], workdir: Path, seed: int) -> None:
-    """Train the runs that are missing, one after the other."""
-    from fsjax.training import run
-
-    for row in rows:
-        result = run(config_of(dataset, row, workdir, seed), folder(workdir, dataset, row, seed))
-        print(json.dumps({"run": f"{dataset}-{row}-{seed}", "seconds": result["training"]["seconds"]}), flush=True)
-
-
-def evaluate(dataset: str, rows: list[str], workdir: Path, seed: int, tasks: int) -> None:
+def evaluate(rows: list[str], folder_of: Callable[[str], Path], tasks: int) -> None:
     """Evaluate the runs that are trained, all on the same tasks; a file for each."""
     from fsjax import restore
     from fsjax.cli.evaluate import write
     from fsjax.evaluation.protocol import Protocol
 
-    for row in rows:
-        path = folder(workdir, dataset, row, seed)
-        known = path / "figures.json"
-        if not (path / "result.json").exists():
-            continue
-        if known.exists() and json.loads(known.read_text())["figures"][0]["tasks"] == tasks:
-            continue
-        protocol = Protocol(shots=(1, 5), classes=tuple(SCENARIOS), query=15, tasks=tasks)
+    protocol = Protocol(shots=(1, 5), classes=tuple(SCENARIOS), query=15, tasks=tasks)
+    for _, path, known in to_evaluate(rows, folder_of, tasks):
         figures = list(restore(path).evaluator().figures(protocol))
         write(known, figures, {"run": path.name})
         print(path.name, *figures, sep="\n", flush=True)
 
 
-def table(dataset: str, workdir: Path, seed: int) -> None:
+def table(dataset: str, folder_of: Callable[[str], Path]) -> None:
     """Print accuracies and paired differences as Markdown."""
     from fsjax.cli.compare import pairs, read
 
-    found = {}
-    for row in NAMES:
-        path = folder(workdir, dataset, row, seed) / "figures.json"
-        if path.exists():
-            found[row] = read(path)
+    files = {row: folder_of(row) / "figures.json" for row in NAMES}
+    found = {row: read(path) for row, path in files.items() if path.exists()}
     columns = [(classes, shot) for classes in SCENARIOS for shot in (1, 5)]
     heads = [f"{SCENARIOS[classes]}, {shot}-shot" for classes, shot in columns]
     print(f"| {dataset} | {' | '.join(heads)} |\n|{'---|' * (len(columns) + 1)}")
     for row, figures in found.items():
         facts = {(f["classes"], f["shot"]): f for f, _ in figures}
-        cells = [_percent(facts[column]) for column in columns]
+        cells = [percent(facts[column]) for column in columns]
         print(f"| {TITLES[row]} | {' | '.join(cells)} |")
     for first, second in (
         ("aflm", "local"), ("aflm", "no_attention"), ("aflm", "meta_baseline"), ("global", "local"),
@@ -126,30 +102,33 @@ def _by_base_classes(found: dict) -> None:
         print(f"\n| {shot}-shot | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
         for row, f in facts.items():
             groups = {group["base_classes"]: group for group in f["by_base_classes"]}
-            cells = [_percent(f["base_queries"]), _percent(f["novel_queries"]), *(_percent(groups[c]) for c in counts)]
+            cells = [
+                percent(f["base_queries"]),
+                percent(f["novel_queries"]),
+                *(percent(groups[c]) if c in groups else "–" for c in counts),
+            ]
             print(f"| {TITLES[row]} | {' | '.join(cells)} |")
-
-
-def _percent(figure: dict) -> str:
-    return f"{100 * figure['accuracy']:.2f} ± {100 * figure['interval']:.2f}"
 
 
 def main() -> None:
     """Train and evaluate what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=("cifarfs", "tiny", "fc100"))
-    parser.add_argument("--workdir", type=Path, default=Path("runs/aflm_study"))
-    parser.add_argument("--rows", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--only", choices=("train", "evaluate", "table"))
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = arguments(
+        __doc__,
+        datasets=("cifarfs", "tiny", "fc100"),
+        names=NAMES,
+        what="rows",
+        workdir="runs/aflm_study",
+        tasks=10_000,
+    )
+
+    def folder_of(row: str) -> Path:
+        return folder(args.workdir, args.dataset, row, args.seed)
+
     if args.only in (None, "train"):
-        train(args.dataset, args.rows, args.workdir, args.seed)
+        train(args.names, lambda row: config_of(args.dataset, row, folder_of, args.seed), folder_of)
     if args.only in (None, "evaluate"):
-        evaluate(args.dataset, args.rows, args.workdir, args.seed, args.tasks)
-    table(args.dataset, args.workdir, args.seed)
+        evaluate(args.names, folder_of, args.tasks)
+    table(args.dataset, folder_of)
 
 
 if __name__ == "__main__":

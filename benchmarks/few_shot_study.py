@@ -9,17 +9,16 @@ everywhere, and Meta-Baseline from the cosine classifier GAP. Evaluation is resu
 Every method meets the same tasks.
 """
 
-import argparse
 import dataclasses
-import json
-import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from configs.common import base  # noqa: E402 - XLA's flags come first
+from benchmarks.studies import arguments, folder, to_evaluate, train  # noqa: E402 - XLA's flags come first
+from configs.common import base  # noqa: E402
 from configs.common_few_shot import episodic, few_shot  # noqa: E402
 
 WIDTHS = (16, 32, 64, 128)
@@ -31,7 +30,7 @@ RECIPES = {
 }
 
 
-def config_of(dataset: str, method: str, workdir: Path, seed: int):
+def config_of(dataset: str, method: str, folder_of: Callable[[str], Path], seed: int):
     """The config of one run."""
     config = base()
     few_shot(config, dataset)
@@ -53,7 +52,7 @@ def config_of(dataset: str, method: str, workdir: Path, seed: int):
     if method == "metabaseline":
         config.method.name = "meta_baseline"
         config.optimizer.update(learning_rate=1e-3)
-        config.start_from = str(folder(workdir, dataset, "gap", seed))
+        config.start_from = str(folder_of("gap"))
     config.train.log_every = 50
     config.train.eval_every = steps // 4
     config.train.checkpoint_every = steps // 4
@@ -64,34 +63,14 @@ def config_of(dataset: str, method: str, workdir: Path, seed: int):
     return config
 
 
-def folder(workdir: Path, dataset: str, method: str, seed: int) -> Path:
-    """Where a run lies."""
-    return workdir / f"{dataset}-{method}-{seed}"
-
-
-def train(dataset: str, methods: list[str], workdir: Path, seed: int) -> None:
-    """Train the runs that are missing, one after the other."""
-    from fsjax.training import run
-
-    for method in methods:
-        result = run(config_of(dataset, method, workdir, seed), folder(workdir, dataset, method, seed))
-        print(json.dumps({"run": f"{dataset}-{method}-{seed}", "seconds": result["training"]["seconds"]}), flush=True)
-
-
-def evaluate(dataset: str, methods: list[str], workdir: Path, seed: int, tasks: int) -> None:
+def evaluate(methods: list[str], folder_of: Callable[[str], Path], tasks: int) -> None:
     """Evaluate the runs that are trained, DC also with implants, all on the same tasks; a file for each."""
     from fsjax import restore
     from fsjax.cli.evaluate import write
     from fsjax.evaluation.protocol import Protocol
     from fsjax.methods.dense_implants import implant_options
 
-    for method in methods:
-        path = folder(workdir, dataset, method, seed)
-        known = path / "figures.json"
-        if not (path / "result.json").exists():
-            continue
-        if known.exists() and json.loads(known.read_text())["figures"][0]["tasks"] == tasks:
-            continue
+    for method, path, known in to_evaluate(methods, folder_of, tasks):
         run = restore(path)
         implants = implant_options(run.method.encoder) if method == "dc" else None
         evaluator = run.evaluator(implants=implants)
@@ -101,18 +80,18 @@ def evaluate(dataset: str, methods: list[str], workdir: Path, seed: int, tasks: 
         figures += plain.figures(Protocol(shots=(5,), classes=("base", "both"), **common))
         poolings = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")  # the columns of Table 2
         figures += plain.figures(Protocol(shots=(5,), classes=("novel", "base", "both"), poolings=poolings, **common))
-        write(path / "figures.json", figures, {"run": path.name})
+        write(known, figures, {"run": path.name})
         print(path.name, *figures, sep="\n", flush=True)
 
 
-def table(dataset: str, workdir: Path, seed: int) -> None:
+def table(folder_of: Callable[[str], Path]) -> None:
     """Print the accuracy of novel classes, and the paired differences, as Markdown."""
     from fsjax.cli.compare import read
     from fsjax.evaluation.statistics import mean_interval, paired_difference
 
     rows = {}
     for method in METHODS:
-        path = folder(workdir, dataset, method, seed) / "figures.json"
+        path = folder_of(method) / "figures.json"
         for facts, accuracy in read(path) if path.exists() else []:
             name = method + " + implants" * bool(facts.get("implants"))
             # The first figure of a kind is by the method's own pooling; the columns of Table 2 follow.
@@ -135,20 +114,18 @@ def table(dataset: str, workdir: Path, seed: int) -> None:
 
 def main() -> None:
     """Train and evaluate what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=RECIPES)
-    parser.add_argument("--workdir", type=Path, default=Path("runs/few_shot_study"))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tasks", type=int, default=2000)
-    parser.add_argument("--only", choices=("train", "evaluate", "table"))
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = arguments(
+        __doc__, datasets=tuple(RECIPES), names=METHODS, what="methods", workdir="runs/few_shot_study", tasks=2000
+    )
+
+    def folder_of(method: str) -> Path:
+        return folder(args.workdir, args.dataset, method, args.seed)
+
     if args.only in (None, "train"):
-        train(args.dataset, args.methods, args.workdir, args.seed)
+        train(args.names, lambda method: config_of(args.dataset, method, folder_of, args.seed), folder_of)
     if args.only in (None, "evaluate"):
-        evaluate(args.dataset, args.methods, args.workdir, args.seed, args.tasks)
-    table(args.dataset, args.workdir, args.seed)
+        evaluate(args.names, folder_of, args.tasks)
+    table(folder_of)
 
 
 if __name__ == "__main__":

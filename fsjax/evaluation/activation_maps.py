@@ -1,7 +1,6 @@
 """Class activation maps: where in a picture a network sees its class (Zhou et al. 2016; Fig. 3 of the DC paper)."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,12 +14,12 @@ from matplotlib.figure import Figure
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
+from fsjax.evaluation.parts import readable
 from fsjax.losses.similarity import unit
 from fsjax.methods.rules import check_features, prototypes
 
 _SPEC = data.EpisodeSpec(way=5, shot=5, query=1)
 # WordNet's number before a name, as in "n12267677_acorn".
-_WNID = re.compile(r"^n\d{8}_")
 # Of the heat over the picture, at its hottest.
 _OPACITY = 0.55
 
@@ -94,7 +93,7 @@ def activation_rows(evaluator: Evaluator, classes: str, *, count: int, seed: int
     heats = class_activation_maps(found["dense"].reshape(count, *side, -1), own)
     pictures = data.images_at(examples, queries)
     return [
-        Row(picture, np.asarray(heat), f"{classes}: {_WNID.sub('', bank.class_names[label])}", bool(good))
+        Row(picture, np.asarray(heat), f"{classes}: {readable(bank.class_names[label])}", bool(good))
         for picture, heat, label, good in zip(pictures, heats, labels, right, strict=True)
     ]
 

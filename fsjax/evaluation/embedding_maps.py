@@ -1,7 +1,6 @@
 """Pictures of embeddings by t-SNE: some classes of each part, a row a run (AFLM paper, Fig. 4)."""
 
 import dataclasses
-import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
+from fsjax.evaluation.parts import readable
 from fsjax.evaluation.scatter import Scatter, scatter, unit_length
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, grey for their yellow, which is faint on white; and a
@@ -22,7 +22,6 @@ _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#9
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MAX_CLASSES = len(_COLORS)
 # WordNet's number before a name, as in "n12267677_acorn".
-_WNID = re.compile(r"^n\d{8}_")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -198,7 +197,7 @@ def _style(kind: int) -> dict[str, Any]:
 def _draw_legend(axis: Axes, panel: Panel) -> None:
     axis.set_axis_off()
     handles = [
-        axis.scatter([], [], label=_WNID.sub("", panel.class_names[label]).replace("_", " "), **_style(kind))
+        axis.scatter([], [], label=readable(panel.class_names[label]), **_style(kind))
         for kind, label in enumerate(panel.shown)
     ]
     axis.legend(handles=handles, loc="center", ncols=2, frameon=False, fontsize=7, handletextpad=0.1, markerscale=1.4)

@@ -1,6 +1,7 @@
 """The kinds of classes that tasks are drawn from, and their images."""
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -53,6 +54,11 @@ class Part:
     def is_base(self) -> np.ndarray | None:
         """Which classes are base ones, bool `[classes]`, where there are both kinds; else None."""
         return self.images.is_base if isinstance(self.images, data.Reconstructed) else None
+
+
+def readable(class_name: str) -> str:
+    """A class's name for a picture: "n01443537_king_penguin" is "king penguin"."""
+    return re.sub(r"^n\d{8}_", "", class_name).replace("_", " ")
 
 
 def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> Part:

@@ -1,0 +1,54 @@
+"""What the studies of few-shot methods share: a folder a run, trained and evaluated where it is missing."""
+
+import argparse
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def folder(workdir: Path, dataset: str, name: str, seed: int) -> Path:
+    """Where a run lies."""
+    return workdir / f"{dataset}-{name}-{seed}"
+
+
+def train(names: Iterable[str], config_of: Callable[[str], Any], folder_of: Callable[[str], Path]) -> None:
+    """Train the runs that are missing, one after the other."""
+    from fsjax.training import run
+
+    for name in names:
+        path = folder_of(name)
+        result = run(config_of(name), path)
+        print(json.dumps({"run": path.name, "seconds": result["training"]["seconds"]}), flush=True)
+
+
+def to_evaluate(names: Iterable[str], folder_of: Callable[[str], Path], tasks: int) -> Iterator[tuple[str, Path, Path]]:
+    """The names that are trained and not evaluated on so many tasks, with their folders and the file to write."""
+    for name in names:
+        path = folder_of(name)
+        known = path / "figures.json"
+        evaluated = known.exists() and json.loads(known.read_text())["figures"][0]["tasks"] == tasks
+        if (path / "result.json").exists() and not evaluated:
+            yield name, path, known
+
+
+def percent(figure: dict[str, Any]) -> str:
+    """An accuracy with its interval."""
+    interval = "" if figure["interval"] is None else f" ± {100 * figure['interval']:.2f}"
+    return f"{100 * figure['accuracy']:.2f}{interval}"
+
+
+def arguments(
+    description: str, *, datasets: Sequence[str], names: Sequence[str], what: str, workdir: str, tasks: int
+) -> argparse.Namespace:
+    """The command line of a study; `what` are its names, "methods" or "rows"."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=datasets)
+    parser.add_argument("--workdir", type=Path, default=Path(workdir))
+    parser.add_argument(f"--{what}", nargs="+", choices=names, default=list(names), dest="names")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", type=int, default=tasks)
+    parser.add_argument("--only", choices=("train", "evaluate", "table"))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return parser.parse_args()
