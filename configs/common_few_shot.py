@@ -158,7 +158,7 @@ def smoke(config: ConfigDict, size: int) -> None:
     if on_episodes:
         config.train.batch_size = 0
         config.episodes.update(way=(3,), shot=(2,), query=(3,), per_step=1)
-    config.few_shot.update(shots=(2, 1), query=(3,), tasks=20, implant_tasks=4)
+    config.few_shot.update(shots=(2,), query=(3,), tasks=20, implant_tasks=4)
     config.few_shot.validation.update(way=(5,), shot=(2,), query=(3,), tasks=10)
 
 
