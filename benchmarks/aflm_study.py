@@ -8,7 +8,8 @@ tiny_imagenet_fs (padded crops), 1,200 steps of two 5-way 5-shot episodes with 5
 with, as we read it, 15), SGD at 0.05, x0.1 at 60 and 90 %; Meta-Baseline 200 steps more from the Global run. One
 training serves 1-shot and 5-shot tasks, and both scenarios: half of the images of each base class train, the other half
 are for the tasks of base and novel classes. Checkpoints are chosen by tasks of the validation classes. Every row meets
-the same tasks.
+the same tasks. The intervals are over tasks, of one training each (`--seed` trains others): they say nothing of what
+another seed would give.
 """
 
 from collections.abc import Callable
@@ -53,15 +54,16 @@ def config_of(dataset: str, row: str, folder_of: Callable[[str], Path], seed: in
     return config
 
 
-def evaluate(rows: list[str], folder_of: Callable[[str], Path], tasks: int) -> None:
+def evaluate(dataset: str, rows: list[str], folder_of: Callable[[str], Path], tasks: int) -> None:
     """Evaluate the runs that are trained, all on the same tasks; a file for each."""
     from fsjax import restore
     from fsjax.cli.evaluate import write
     from fsjax.evaluation.protocol import Protocol
 
-    protocol = Protocol(shots=(1, 5), classes=tuple(SCENARIOS), query=15, tasks=tasks)
-    for _, path, known in to_evaluate(rows, folder_of, tasks):
-        figures = list(restore(path).evaluator().figures(protocol))
+    for row, path, known in to_evaluate(rows, folder_of, tasks):
+        section = config_of(dataset, row, folder_of, 0).few_shot
+        section.update(shots=(1, 5), classes=tuple(SCENARIOS), query=(15,), tasks=tasks)
+        figures = list(restore(path).evaluator().figures(Protocol.of(section)))
         write(known, figures, {"run": path.name})
         print(path.name, *figures, sep="\n", flush=True)
 
@@ -127,7 +129,7 @@ def main() -> None:
     if args.only in (None, "train"):
         train(args.names, lambda row: config_of(args.dataset, row, folder_of, args.seed), folder_of)
     if args.only in (None, "evaluate"):
-        evaluate(args.names, folder_of, args.tasks)
+        evaluate(args.dataset, args.names, folder_of, args.tasks)
     table(args.dataset, folder_of)
 
 

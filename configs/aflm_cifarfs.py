@@ -1,10 +1,10 @@
 """Attention-based fusion of Global and Local features (AFLM, Tang et al.) on CIFAR-FS.
 
-    python train.py --config=configs/aflm_cifarfs.py --workdir=runs/aflm_cifarfs
+    python train.py --config=configs/aflm_cifarfs.py:reconstructed --workdir=runs/aflm_cifarfs
     python train.py --config=configs/aflm_cifarfs.py:no_attention,reconstructed,1shot --workdir=runs/no_gates_cifarfs
-    python train.py --config=configs/aflm_cifarfs.py:global --workdir=runs/global_cifarfs
-    python train.py --config=configs/aflm_cifarfs.py:meta_baseline --config.start_from=runs/global_cifarfs \\
-        --workdir=runs/metabaseline_cifarfs
+    python train.py --config=configs/aflm_cifarfs.py:global,reconstructed --workdir=runs/global_cifarfs
+    python train.py --config=configs/aflm_cifarfs.py:meta_baseline,reconstructed \\
+        --config.start_from=runs/global_cifarfs --workdir=runs/metabaseline_cifarfs
 
 Table 1, miniImageNet, 5-way accuracy in %, 8,000 tasks:      novel classes only        base and novel classes
                                                           1-shot       5-shot       1-shot       5-shot

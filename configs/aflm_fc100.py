@@ -1,10 +1,10 @@
 """Attention-based fusion of Global and Local features (AFLM, Tang et al.) on FC100.
 
-    python train.py --config=configs/aflm_fc100.py --workdir=runs/aflm_fc100
+    python train.py --config=configs/aflm_fc100.py:reconstructed --workdir=runs/aflm_fc100
     python train.py --config=configs/aflm_fc100.py:no_attention,reconstructed,1shot --workdir=runs/no_gates_fc100
-    python train.py --config=configs/aflm_fc100.py:global --workdir=runs/global_fc100
-    python train.py --config=configs/aflm_fc100.py:meta_baseline --config.start_from=runs/global_fc100 \\
-        --workdir=runs/metabaseline_fc100
+    python train.py --config=configs/aflm_fc100.py:global,reconstructed --workdir=runs/global_fc100
+    python train.py --config=configs/aflm_fc100.py:meta_baseline,reconstructed \\
+        --config.start_from=runs/global_fc100 --workdir=runs/metabaseline_fc100
 
 Table 1, miniImageNet, 5-way accuracy in %, 8,000 tasks:      novel classes only        base and novel classes
                                                           1-shot       5-shot       1-shot       5-shot

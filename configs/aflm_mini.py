@@ -1,13 +1,13 @@
 """Attention-based fusion of Global and Local features (AFLM, Tang et al.) on miniImageNet.
 
-    python train.py --config=configs/aflm_mini.py --workdir=runs/aflm_mini \\
+    python train.py --config=configs/aflm_mini.py:reconstructed --workdir=runs/aflm_mini \\
         --config.data.path=~/mini_imagenet
     python train.py --config=configs/aflm_mini.py:no_attention,reconstructed,1shot --workdir=runs/no_gates_mini \\
         --config.data.path=~/mini_imagenet
-    python train.py --config=configs/aflm_mini.py:global --workdir=runs/global_mini \\
+    python train.py --config=configs/aflm_mini.py:global,reconstructed --workdir=runs/global_mini \\
         --config.data.path=~/mini_imagenet
-    python train.py --config=configs/aflm_mini.py:meta_baseline --config.start_from=runs/global_mini \\
-        --workdir=runs/metabaseline_mini --config.data.path=~/mini_imagenet
+    python train.py --config=configs/aflm_mini.py:meta_baseline,reconstructed \\
+        --config.start_from=runs/global_mini --workdir=runs/metabaseline_mini --config.data.path=~/mini_imagenet
 
 Table 1, miniImageNet, 5-way accuracy in %, 8,000 tasks:      novel classes only        base and novel classes
                                                           1-shot       5-shot       1-shot       5-shot

@@ -1,10 +1,10 @@
 """Attention-based fusion of Global and Local features (AFLM, Tang et al.) on tiny_imagenet_fs.
 
-    python train.py --config=configs/aflm_tiny.py --workdir=runs/aflm_tiny
+    python train.py --config=configs/aflm_tiny.py:reconstructed --workdir=runs/aflm_tiny
     python train.py --config=configs/aflm_tiny.py:no_attention,reconstructed,1shot --workdir=runs/no_gates_tiny
-    python train.py --config=configs/aflm_tiny.py:global --workdir=runs/global_tiny
-    python train.py --config=configs/aflm_tiny.py:meta_baseline --config.start_from=runs/global_tiny \\
-        --workdir=runs/metabaseline_tiny
+    python train.py --config=configs/aflm_tiny.py:global,reconstructed --workdir=runs/global_tiny
+    python train.py --config=configs/aflm_tiny.py:meta_baseline,reconstructed \\
+        --config.start_from=runs/global_tiny --workdir=runs/metabaseline_tiny
 
 Table 1, miniImageNet, 5-way accuracy in %, 8,000 tasks:      novel classes only        base and novel classes
                                                           1-shot       5-shot       1-shot       5-shot

@@ -45,7 +45,7 @@ class Run:
         shape = "×".join(map(str, self.info.image_shape))
         return (
             f"Run({str(self.workdir)!r}: {self.config.name}, method {self.config.method.name}, "
-            + (f"loss {self.config.loss.name}, " if self.method.episodes is None else "")
+            + (f"loss {self.config.loss.name}, " if self.method.reads_loss else "")
             + f"step {self.step}; "
             f"{self.info.num_classes} classes of {self.info.name}, images {shape}, "
             f"embeddings {self._shape('embed')[0]}-d)"

@@ -13,14 +13,13 @@ base ones (AFLM paper, Sec. 4), with the accuracy of base and of novel queries, 
 task; "validation" and "reconstructed_validation", which may have selected the checkpoint. All with base classes need a
 run with data.base_holdout above 0.
 
-Every image goes through the network once. The same classes, ways, shots, queries and seed give the same tasks for
-every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote.
+Every image of a kind of classes goes through the network once. The same classes, ways, shots, queries and seed give the
+same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote.
 """
 
 import argparse
 import dataclasses
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,8 @@ from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, count, open_run
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.implanted import check_spec
+from fsjax.evaluation.parts import warn_of_selection
 from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
-
-logger = logging.getLogger("fsjax")
 
 # The columns of Tables 2 and 3.
 ALL_POOLINGS = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")
@@ -71,10 +69,19 @@ def run(args: argparse.Namespace) -> None:
     run = open_run(args, args.run)
     protocol = _protocol(run.config.few_shot, args)
     if (args.episodes or args.save_episodes) and (len(protocol.classes) > 1 or protocol.classes == ("both",)):
-        raise UserError("a list of tasks is of one kind of classes: add --classes novel, base or validation")
+        raise UserError(
+            "a list of tasks is of one kind of classes: add --classes novel, base, validation or reconstructed"
+        )
     implants = _implants(run, args)
     evaluator = run.evaluator(data_path=args.data_path, batch_size=args.batch_size, implants=implants)
-    _warn_of_selection(run, evaluator, protocol)
+    own = dict(run.config.few_shot)
+    warn_of_selection(
+        evaluator.splits,
+        protocol.classes,
+        protocol.reconstructed,
+        chosen_by=own["validation"].get("classes", "validation"),
+        chosen=Protocol.of(own).reconstructed,
+    )
     episodes = None
     if args.episodes:
         part = evaluator.part(protocol.classes[0], protocol.reconstructed)
@@ -126,23 +133,6 @@ def _reconstructed(protocol: Protocol, args: argparse.Namespace) -> Protocol:
             raise UserError(f"{flag}={value} is of reconstructed tasks: add --classes reconstructed")
     stated = {name: v for name, v in {**stated, "seed": args.base_seed}.items() if v is not None}
     return dataclasses.replace(protocol, reconstructed=dataclasses.replace(protocol.reconstructed, **stated))
-
-
-def _warn_of_selection(run: Any, evaluator: Any, protocol: Protocol) -> None:
-    """Say which base classes of the tests selected the checkpoint: with other seeds and numbers some may have."""
-    section = dict(run.config.few_shot)
-    if section["validation"].get("classes") != "reconstructed_validation" or "reconstructed" not in protocol.classes:
-        return
-    selected = evaluator.part("reconstructed_validation", Protocol.of(section).reconstructed)
-    tested = evaluator.part("reconstructed", protocol.reconstructed).facts["base_classes"]
-    shared = [name for name in tested if name in selected.facts["base_classes"]]
-    if shared:
-        logger.warning(
-            "%d of the base classes are also those whose images selected this run's checkpoint (%s): without "
-            "--base-classes and --base-seed none is",
-            len(shared),
-            ", ".join(shared),
-        )
 
 
 def _implants(run: Any, args: argparse.Namespace) -> Any:

@@ -103,7 +103,7 @@ def reconstruct(splits: Splits, part: str, config: ReconstructedConfig) -> Recon
     if base is None:
         raise DataError(
             "tasks of novel and base classes together need images of the base classes that were kept out of training: "
-            "set config.data.base_holdout above 0"
+            "set config.data.base_holdout above 0 and train anew"
         )
     counts = {"novel": len(names["test"]), "validation": len(names["validation"])}
     chosen = choose_base(info.num_classes, config, **counts)

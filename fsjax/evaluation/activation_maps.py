@@ -19,7 +19,6 @@ from fsjax.losses.similarity import unit
 from fsjax.methods.rules import check_features, prototypes
 
 _SPEC = data.EpisodeSpec(way=5, shot=5, query=1)
-# WordNet's number before a name, as in "n12267677_acorn".
 # Of the heat over the picture, at its hottest.
 _OPACITY = 0.55
 

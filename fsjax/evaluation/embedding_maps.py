@@ -14,14 +14,13 @@ from matplotlib.figure import Figure
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.parts import readable
-from fsjax.evaluation.scatter import Scatter, scatter, unit_length
+from fsjax.evaluation.scatter import Scatter, scatter, unit_length, with_interval
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, grey for their yellow, which is faint on white; and a
 # marker each, which needs no colour.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MAX_CLASSES = len(_COLORS)
-# WordNet's number before a name, as in "n12267677_acorn".
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +52,7 @@ class Drawing:
       classes: how many, at most 8.
       per_class: images of each, or all that it has.
       perplexity: of t-SNE: about how many neighbours of an image it looks at.
-      seed: of the choice of classes and images, of t-SNE and of the bootstrap.
+      seed: of the choice of classes and images, and of t-SNE.
       normalised: whether embeddings are brought to length 1, see `fsjax.evaluation.scatter`.
     """
 
@@ -89,7 +88,7 @@ def embedding_panel(evaluator: Evaluator, part: str, drawing: Drawing) -> Panel:
     name = rule.support_pool if rule.query_pool == "dense" else rule.query_pool
     bank, labels = evaluator.bank(part, (name,)), evaluator.labels(part)
     embeddings = np.asarray(bank.features[name])
-    found = scatter(embeddings, labels, normalised=drawing.normalised, seed=drawing.seed)
+    found = scatter(embeddings, labels, normalised=drawing.normalised)
     shown, positions = choose(labels, drawing)
     points = project(embeddings[positions], drawing)
     return Panel(part, found, bank.class_names, shown, points, np.searchsorted(shown, labels[positions]))
@@ -175,8 +174,8 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
         kind = panel.kinds[position]
         axis.scatter(*panel.points[position], **_style(kind))
     found = panel.scatter
-    low, high = found.interval
-    title = f"{panel.part}: W {found.within:.3g}, B {found.between:.3g}, W/B {found.ratio:.2f} [{low:.2f}, {high:.2f}]"
+    unbiased = with_interval(found.unbiased, found.interval, digits=2)
+    title = f"{panel.part}: W {found.within:.3g}, B {found.between:.3g}, W/B without bias {unbiased}"
     axis.set_title(title, fontsize=8)
     axis.set(xticks=[], yticks=[])
     axis.set_aspect("equal", adjustable="datalim")
@@ -210,7 +209,7 @@ def _caption(columns: Sequence[Panel], drawing: Drawing) -> str:
     length = "embeddings brought to length 1" if drawing.normalised else "embeddings of any length"
     text = (
         f"t-SNE of up to {drawing.per_class} images a class, perplexity {drawing.perplexity:g}, seed {drawing.seed}; "
-        f"{length}. W, B: scatter within and between classes, of all images ({counted}); W/B with its 95 % interval by "
-        "bootstrap over classes."
+        f"{length}. W, B: scatter within and between classes, of all images ({counted}); W/B without bias, with its "
+        "95 % interval by jackknife over classes."
     )
     return textwrap.fill(text, width=75 * len(columns))

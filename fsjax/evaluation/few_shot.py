@@ -116,7 +116,7 @@ class Evaluator:
         specs, seed = protocol.specs(), protocol.seed
         if episodes is not None:
             if len(protocol.classes) > 1 or "both" in protocol.classes:
-                raise UserError("a list of episodes is of one kind of classes: novel, base or validation")
+                raise UserError("a list of episodes is of one kind of classes, and not of both")
             specs, seed = [data.parse_spec(episodes.facts["spec"])], episodes.facts["seed"]
         for classes in protocol.classes:
             for spec in specs:

@@ -1,13 +1,17 @@
 """The kinds of classes that tasks are drawn from, and their images."""
 
 import dataclasses
+import logging
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from fsjax import data
 from fsjax.data import ReconstructedConfig
 from fsjax.errors import UserError, unknown
+
+logger = logging.getLogger("fsjax")
 
 # By kind: the split, the names of its classes in `DataInfo`, and what they are in words.
 _SPLITS = {
@@ -77,7 +81,12 @@ def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig
         images = data.reconstruct(splits, split, reconstructed)
         base = [name for name, is_base in zip(images.class_names, images.is_base, strict=True) if is_base]
         facts = {
-            "reconstructed": {"images": reconstructed.images, "seed": reconstructed.seed},
+            # With another number held out, base images of the same positions are others.
+            "reconstructed": {
+                "images": reconstructed.images,
+                "seed": reconstructed.seed,
+                "held_out": len(splits.base),
+            },
             "base_classes": base,
         }
         return Part(images, images.class_names, where, facts)
@@ -87,7 +96,7 @@ def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig
     images = getattr(splits, split)
     if images is None:
         way_out = "set config.data.base_holdout above 0" if part == "base" else "choose a class split that has them"
-        raise UserError(f"there are no images of {where}: {way_out}, or leave them out of few_shot.classes")
+        raise UserError(f"there are no images of {where}: {way_out} and train anew, or do not evaluate {part!r}")
     return Part(images, getattr(splits.info, names), where, {})
 
 
@@ -108,3 +117,37 @@ def check_part(
         needed = dataclasses.replace(spec, shot=1) if (classes, part) == ("both", "base") else spec
         table = data.class_table(found.labels, len(found.class_names))
         data.check_feasible(table, needed, found.class_names, found.where)
+
+
+def warn_of_selection(
+    splits: data.Splits,
+    classes: Sequence[str],
+    tested: ReconstructedConfig,
+    *,
+    chosen_by: str,
+    chosen: ReconstructedConfig,
+) -> None:
+    """Say which base classes of an evaluation also chose the run's checkpoint.
+
+    Args:
+      splits: the data.
+      classes: the kinds that are evaluated.
+      tested: of "reconstructed" among them.
+      chosen_by: the kind of the tasks that chose the checkpoint.
+      chosen: of those.
+    """
+    if chosen_by != "reconstructed_validation":
+        return
+    names = set()
+    if "reconstructed" in classes:
+        names.update(find_part(splits, "reconstructed", tested).facts["base_classes"])
+    if {"base", "both"} & set(classes):
+        names.update(splits.info.class_names)
+    shared = [name for name in find_part(splits, chosen_by, chosen).facts["base_classes"] if name in names]
+    if shared:
+        logger.warning(
+            "%d of the base classes are also those whose held-out images chose this run's checkpoint, and look better "
+            "for it (%s): the classes 'reconstructed', with the run's own base classes, have none of them",
+            len(shared),
+            ", ".join(shared),
+        )

@@ -1,14 +1,18 @@
 """How tightly embeddings lie about their classes: scatter within and between classes (AFLM paper, Sec. 4.1, Fig. 4)."""
 
 import dataclasses
+import math
 
 import numpy as np
+from scipy.special import stdtrit
 
 from fsjax.errors import UserError
 
-# Draws of the bootstrap, and the two ends of its 95 % interval.
-_DRAWS = 1000
-_ENDS = (2.5, 97.5)
+# Intervals are of 95 %. Of fewer classes, how they differ among each other says too little of how others would.
+_UPPER_END = 0.975
+FEWEST_CLASSES = 5
+
+Interval = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,39 +22,36 @@ class Scatter:
     Attributes:
       within: mean over the images of the squared distance to their class's mean.
       between: mean over the classes of the squared distance of their mean to the mean of the class means.
-      ratio: `within / between`; small where classes are tight and far apart.
-      interval: the two ends of the ratio's 95 % interval, by bootstrap over the classes.
-      unbiased: the ratio without what the numbers of images and classes do to it; of base classes of 50 images beside
-        novel ones of 550, compare these. Images lie close to a mean that they make themselves, and means of few images
-        lie apart by chance: so `within` is over n - 1 of a class's n images, `between` over all classes but one, less
-        the mean of `within / n`. Infinite where the means lie no further apart than chance would have them.
-      draws: float64 `[draws]`, the ratios of the bootstrap; see `quotient`.
+      ratio: `within / between`; small where classes are tight and far apart. Of base classes of 50 images beside novel
+        ones of 550, or of two runs, compare `unbiased` instead.
+      unbiased: the ratio without what the numbers of images and classes do to it. Images lie close to a mean that they
+        make themselves, and means of few images lie apart by chance: so `within` is over n - 1 of a class's n images,
+        `between` over all classes but one, less the mean of `within / n`. Infinite where the means lie no further apart
+        than chance would have them; NaN where every class has one image.
+      interval: the two ends of the 95 % interval of `unbiased`, over classes; None where there is none, see
+        `jackknife_interval`.
+      left_out: float64 `[classes]`, `unbiased` without each class in turn; see `quotient`.
       images, classes: how many.
     """
 
     within: float
     between: float
     ratio: float
-    interval: tuple[float, float]
     unbiased: float
-    draws: np.ndarray
+    interval: Interval | None
+    left_out: np.ndarray
     images: int
     classes: int
 
 
-def scatter(embeddings: np.ndarray, labels: np.ndarray, *, normalised: bool = True, seed: int = 0) -> Scatter:
+def scatter(embeddings: np.ndarray, labels: np.ndarray, *, normalised: bool = True) -> Scatter:
     """The scatter of embeddings within and between their classes.
-
-    The interval says how the ratio would vary with other classes of the kind. A draw of the bootstrap has as many
-    classes, with replacement; that some are in it twice makes its `between` smaller, by (classes - 1) / classes on
-    average, which is undone: the interval lies about the ratio.
 
     Args:
       embeddings: `[n, dim]`.
       labels: `[n]` integers.
       normalised: whether the embeddings are brought to length 1 first: the cosine, by which most methods classify,
         reads nothing else. Lengths, and with them raw scatters, differ from network to network.
-      seed: of the bootstrap.
 
     Raises:
       UserError: for fewer than two classes, and for embeddings that are not finite.
@@ -66,18 +67,15 @@ def scatter(embeddings: np.ndarray, labels: np.ndarray, *, normalised: bool = Tr
     x = unit_length(x) if normalised else x
     means = np.stack([x[index == k].mean(axis=0) for k in range(classes)])
     squares = np.bincount(index, weights=np.sum((x - means[index]) ** 2, axis=1))
-    within, between = (float(part[0]) for part in _weighted(np.ones((1, classes)), squares, counts, means))
-
-    draws = np.random.default_rng(seed).multinomial(classes, np.full(classes, 1 / classes), size=_DRAWS)
-    # Of few classes, some draws have one only, and nothing between.
-    drawn_within, drawn_between = _weighted(draws[np.sum(draws > 0, axis=1) > 1], squares, counts, means)
+    apart = np.sum((means - means.mean(axis=0)) ** 2, axis=1)
+    within, between = squares.sum() / len(x), apart.mean()
     # Embeddings that are all the same have no scatter at all, and 0 / 0 says so.
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = drawn_within / (drawn_between * classes / (classes - 1))
-        ratio = np.float64(within) / between
-    low, high = np.percentile(ratios, _ENDS)
-    unbiased = _unbiased(squares.sum(), between, counts)
-    return Scatter(within, between, float(ratio), (float(low), float(high)), unbiased, ratios, len(x), classes)
+        ratio = float(within / between)
+    unbiased = float(_unbiased(squares.sum(), apart.sum(), len(x), np.sum(1 / counts), classes))
+    left_out = _left_out(squares, apart, counts)
+    interval = jackknife_interval(unbiased, left_out)
+    return Scatter(float(within), float(between), ratio, unbiased, interval, left_out, len(x), classes)
 
 
 def unit_length(x: np.ndarray) -> np.ndarray:
@@ -85,45 +83,70 @@ def unit_length(x: np.ndarray) -> np.ndarray:
     return x / np.sqrt(np.sum(x**2, axis=1, keepdims=True) + 1e-12)
 
 
-def _weighted(
-    weights: np.ndarray, squares: np.ndarray, counts: np.ndarray, means: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scatter within and between classes that are taken so many times each.
+def _unbiased(
+    squares: np.ndarray, apart: np.ndarray, images: np.ndarray, inverses: np.ndarray, classes: int
+) -> np.ndarray:
+    """The ratio without bias, see `Scatter`, of sums over classes; arrays of one shape, or numbers.
 
     Args:
-      weights: `[draws, classes]`, how often each class is taken.
-      squares: `[classes]`, sums over a class's images of the squared distance to its mean.
-      counts: `[classes]`, images of each.
-      means: `[classes, dim]`.
+      squares: of images' squared distances to their class's mean.
+      apart: of the means' squared distances to their own mean.
+      images: how many of all classes.
+      inverses: of 1 over the images of a class.
+      classes: how many.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        within = np.where(images > classes, np.divide(squares, images - classes), np.nan)
+        variance = np.divide(apart, classes - 1) if classes > 1 else np.nan
+        between = variance - within * inverses / classes
+        return np.where(between <= 0, np.inf, within / between)
+
+
+def _left_out(squares: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The ratio without bias `[classes]` without each class; NaN for two classes, of which only one remains."""
+    classes = len(counts)
+    # Without a class the mean of the means moves away from it, by 1 / (classes - 1) of its distance.
+    remaining = apart.sum() - apart * classes / (classes - 1)
+    inverses = np.sum(1 / counts) - 1 / counts
+    return _unbiased(squares.sum() - squares, remaining, counts.sum() - counts, inverses, classes - 1)
+
+
+def jackknife_interval(value: float, left_out: np.ndarray) -> Interval | None:
+    """The two ends of the 95 % interval of a ratio, over classes: what it would be with others of the kind.
+
+    By the jackknife on the logarithm with Student's t (Miller 1974, "The jackknife: a review", who advises logarithms
+    for ratios of variances). Simulated, 94 to 97 % of such intervals hold the true ratio, of 5 to 64 classes; of
+    bootstrap intervals over 8 classes, 75 %.
+
+    Args:
+      value: the ratio.
+      left_out: `[classes]`, the ratio without each class.
 
     Returns:
-      `within`, `between`: each `[draws]`.
+      Lower and upper end; None for fewer than 5 classes, and where the ratio, or that without some class, is 0,
+      infinite or NaN: one class then decides whether there is a ratio at all.
     """
-    means = means - means.mean(axis=0)  # differences of squares of what is far from 0 would lose digits
-    total = weights.sum(axis=1)
-    center = weights @ means / total[:, None]
-    between = weights @ np.sum(means**2, axis=1) / total - np.sum(center**2, axis=1)
-    return weights @ squares / (weights @ counts), between
+    classes, every = len(left_out), np.append(left_out, value)
+    if classes < FEWEST_CLASSES or not np.all(np.isfinite(every) & (every > 0)):
+        return None
+    logs = np.log(left_out)
+    error = np.sqrt((classes - 1) * np.mean((logs - logs.mean()) ** 2))
+    factor = float(np.exp(stdtrit(classes - 1, _UPPER_END) * error))
+    return value / factor, value * factor
 
 
-def _unbiased(squares: float, between: float, counts: np.ndarray) -> float:
-    """The ratio without bias, see `Scatter`; NaN where every class has one image."""
-    images, classes = counts.sum(), len(counts)
-    if images == classes:
-        return float("nan")
-    within = squares / (images - classes)
-    between = between * classes / (classes - 1) - within * np.mean(1 / counts)
-    return float(within / between) if between > 0 else float("inf")
+def quotient(first: Scatter, second: Scatter) -> tuple[float, Interval | None]:
+    """The unbiased ratio of one run's embeddings divided by that of another's of the same classes, with its interval.
 
-
-def quotient(first: Scatter, second: Scatter) -> tuple[float, tuple[float, float]]:
-    """The ratio of one run's embeddings divided by that of another's of the same classes, with its 95 % interval.
-
-    Which classes are drawn moves both runs' ratios alike. Paired draw by draw that cancels: the interval is narrower
+    Which classes there are moves both runs' ratios alike. Paired class by class that cancels: the interval is narrower
     than the two ratios' own, and one that leaves out 1 tells the runs apart.
 
     Args:
-      first, second: scatters of the same classes, in one order, with one seed.
+      first, second: scatters of the same classes.
+
+    Returns:
+      The quotient, NaN unless both ratios are finite and the second above 0; and its 95 % interval, see
+      `jackknife_interval`.
 
     Raises:
       UserError: for different numbers of classes.
@@ -132,5 +155,17 @@ def quotient(first: Scatter, second: Scatter) -> tuple[float, tuple[float, float
         raise UserError(
             f"scatters of {first.classes} and {second.classes} classes cannot be paired: compare runs on the same data"
         )
-    low, high = np.percentile(first.draws / second.draws, _ENDS)
-    return first.ratio / second.ratio, (float(low), float(high))
+    if not (math.isfinite(first.unbiased) and math.isfinite(second.unbiased) and second.unbiased > 0):
+        return math.nan, None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = first.left_out / second.left_out
+    value = first.unbiased / second.unbiased
+    return value, jackknife_interval(value, left_out)
+
+
+def with_interval(value: float, interval: Interval | None, *, digits: int) -> str:
+    """A ratio in words: "2.03 [1.81, 2.28]", or alone where there is no interval; "-" for one that is not finite."""
+    if not math.isfinite(value):
+        return "-"
+    ends = f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
+    return f"{value:.{digits}f}{ends}"

@@ -42,6 +42,7 @@ class LossModule(nn.Module):
       num_classes: number of classes K; labels are `0 .. K-1` (a label outside is not detected here).
       dim: width D of the features.
       NO_DECAY: names of the module's own parameters that weight decay must not touch.
+      PER_EXAMPLE: whether the loss of an example depends on no other example of the batch, and nothing else does.
       NEEDS: facts of the data set that must be given as fields, for example `("class_counts",)`.
     """
 
@@ -49,6 +50,7 @@ class LossModule(nn.Module):
     dim: int
 
     NO_DECAY: ClassVar[tuple[str, ...]] = ()
+    PER_EXAMPLE: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):

@@ -27,6 +27,7 @@ class CosineLoss(LossModule):
     tau_init: float = 10.0
 
     NO_DECAY = ("tau",)
+    PER_EXAMPLE = True
 
     def check_fields(self) -> None:
         """Raises UserError for a scale that is below the least one."""

@@ -55,6 +55,8 @@ class FocalLoss(LinearLoss):
 
     gamma: float = 2.0
 
+    PER_EXAMPLE = True
+
     def check_fields(self) -> None:
         """Raises UserError for a negative `gamma`."""
         check_at_least("gamma", self.gamma, 0)

@@ -48,6 +48,8 @@ class LinearLoss(LossModule):
 class SoftmaxLoss(LinearLoss):
     """Softmax cross-entropy over a linear classifier (the paper's Eq. 1 and its baseline)."""
 
+    PER_EXAMPLE = True
+
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""
         return LossOutput(softmax_cross_entropy(self.logits(features), labels), jnp.zeros(()), {})

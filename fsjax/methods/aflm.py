@@ -48,6 +48,8 @@ class AFLM(Method):
     reduction: str
     dim: int
 
+    reads_loss = True
+
     @property
     def episodes(self) -> EpisodeShape:
         """The episodes that a training batch is made of."""
@@ -179,6 +181,11 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:
     loss = build_config_loss(config, info, width)
     if getattr(loss, "mixup_alpha", 0.0):
         raise UserError(f"config.loss.name={config.loss.name!r} mixes images, and episodes keep theirs apart")
+    if not loss.PER_EXAMPLE and any(len(set(config.episodes[name])) > 1 for name in ("way", "shot", "query")):
+        raise UserError(
+            f"config.loss.name={config.loss.name!r} couples the images of a step, and those that fill up episodes of "
+            "unequal ways, shots or queries would count in it: take episodes of one size, or the loss 'softmax'"
+        )
     return AFLM(
         encoder,
         loss,

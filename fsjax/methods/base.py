@@ -37,6 +37,8 @@ class Method:
     mixup_alpha = 0.0
     # Options of the implants that adapt the network to each task; None for none.
     implants = None
+    # Whether the method trains with `config.loss`.
+    reads_loss = False
     # Whether training must start from another run's encoder.
     needs_start = False
 

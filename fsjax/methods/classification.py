@@ -32,6 +32,8 @@ class Classification(Method):
 
     loss: Any
 
+    reads_loss = True
+
     @property
     def mixup_alpha(self) -> float:
         """Mixup strength that the loss asks of the data pipeline; 0 for none."""

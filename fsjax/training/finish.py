@@ -42,7 +42,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tra
     return state, {
         "name": experiment.config.name,
         "method": experiment.config.method.name,
-        "loss": experiment.config.loss.name if experiment.method.episodes is None else None,
+        "loss": experiment.config.loss.name if experiment.method.reads_loss else None,
         "seed": experiment.config.seed,
         "test": test,
         "validation": _figures(validation[-1]) if validation else None,

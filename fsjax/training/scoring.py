@@ -13,7 +13,7 @@ from fsjax.errors import UserError, unknown
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.metrics import summarize
-from fsjax.evaluation.parts import check_part
+from fsjax.evaluation.parts import check_part, warn_of_selection
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.rules import Rule, check_features, own_pool
 from fsjax.training.parallel import AXIS, DataParallel
@@ -95,6 +95,11 @@ class FewShotScoring:
         chosen_by = self._config.few_shot.validation.classes
         if chosen_by not in VALIDATION:
             raise unknown("config.few_shot.validation.classes", chosen_by, VALIDATION)
+        if chosen_by == "reconstructed_validation" and splits.validation is None:
+            raise UserError(
+                "config.few_shot.validation.classes='reconstructed_validation', but the class split has no validation "
+                "classes: set it to 'validation' (the last checkpoint is then taken), or take a split that has them"
+            )
         pool = own_pool(self._method.encoder)
         for rule in self._protocol.rules(Rule("cosine", pool, pool, 1.0), embedding=pool):
             check_features(self._method.encoder, rule.features)
@@ -107,6 +112,8 @@ class FewShotScoring:
             for part in protocol.classes:
                 for spec in protocol.specs():
                     check_part(splits, part, spec, protocol.reconstructed)
+        own = self._protocol.reconstructed
+        warn_of_selection(splits, self._protocol.classes, own, chosen_by=chosen_by, chosen=own)
 
     def _evaluator(self, state: TrainState, *, implants: bool = True) -> Evaluator:
         single = self._parallel.single(state)

@@ -50,6 +50,8 @@ def _facts(config: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share if one starts from the other's encoder."""
     network = config["model"]["name"]
     facts = {"model.name": network, f"model.{network}": config["model"].get(network)}
+    # Another method may have made another network of it.
+    facts["method.aflm"] = config["method"].get("aflm") if config["method"]["name"] == "aflm" else None
     facts |= {f"data.{name}": config["data"].get(name) for name in _DATA}
     if config["data"].get("validation"):  # that part is drawn by the run's seed
         facts["seed"] = config["seed"]

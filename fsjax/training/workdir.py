@@ -19,6 +19,11 @@ except ImportError:  # Windows has no such locks
 
 # What may differ when a run is continued: where it runs, where its data lie, and what it shows meanwhile.
 _FREE = ("parallel.", "data.path", "data.memory", "train.progress")
+# Keys that a run begun by an older version lacks, with the values that do what it did.
+_ADDED = {
+    "few_shot.validation.classes": "validation",
+    **{f"few_shot.reconstructed.{name}": 0 for name in ("test_base", "validation_base", "images", "seed")},
+}
 
 
 def finished(workdir: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -89,7 +94,8 @@ def readable_errors(path: Path) -> Iterator[None]:
         if any("RESOURCE_EXHAUSTED" in text for text in texts):
             raise UserError(
                 "the device's memory does not hold this batch: try a smaller --config.train.batch_size, or divide "
-                "it with --config.train.accumulate (and --config.eval.batch_size)"
+                "it with --config.train.accumulate; on episodes, a smaller --config.episodes.per_step or query (and "
+                "--config.eval.batch_size)"
             ) from error
         raise
 
@@ -130,7 +136,10 @@ def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:
         if not (_has_begun(path) and stored.exists()):
             continue
         old, new = _flat(_read(stored)), _flat(_plain(here))
-        free = _FREE if what == "config" else ()
+        free: tuple[str, ...] = ()
+        if what == "config":
+            old = {key: value for key, value in _ADDED.items() if key in new} | old
+            free = (*_FREE, *_not_chosen(old, new))
         keys = [k for k in sorted(old.keys() | new.keys()) if not k.startswith(free) and old.get(k) != new.get(k)]
         if keys:
             shown = "; ".join(f"{k} is {_short(old.get(k))} there and {_short(new.get(k))} here" for k in keys[:8])
@@ -139,6 +148,16 @@ def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:
                 f"the workdir {path} holds a run of another {what}: {shown}{more}. Give this run another --workdir, "
                 "or remove that folder"
             )
+
+
+def _not_chosen(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Sections of options that neither run reads: those of the methods, losses and networks that are not theirs."""
+    unread = []
+    for section in ("method", "loss", "model"):
+        names = {key.split(".")[1] for key in (*old, *new) if key.startswith(f"{section}.") and key.count(".") > 1}
+        chosen = {flat.get(f"{section}.name") for flat in (old, new)}
+        unread += [f"{section}.{name}." for name in sorted(names - chosen)]
+    return unread
 
 
 def _short(value: Any) -> str:

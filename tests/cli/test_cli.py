@@ -124,7 +124,9 @@ def test_reconstructed_figures_and_their_parts_are_written(reconstructed):
         counts = np.bincount(arrays["0_base_classes"])
     groups = figures[0]["by_base_classes"]
     assert {group["base_classes"]: group["tasks"] for group in groups} == {n: c for n, c in enumerate(counts) if c}
-    assert len(figures[0]["base_classes"]) == 5 and figures[0]["reconstructed"] == {"images": 0, "seed": 0}
+    assert len(figures[0]["base_classes"]) == 5
+    # 10 base classes, of which 8 images each were held out.
+    assert figures[0]["reconstructed"] == {"images": 0, "seed": 0, "held_out": 80}
     assert "base_queries" not in figures[1]
 
 
@@ -149,6 +151,19 @@ def test_compare_tells_base_from_novel_queries(reconstructed, capsys):
         if len(values) > 1:
             words += f" ± {100 * 1.96 * np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
         assert line == f"{words} ({len(values)} task{'s' * (len(values) > 1)})"
+
+
+def test_tasks_of_other_images_of_the_same_classes_are_not_paired(reconstructed, tmp_path, capsys):
+    """The hash of tasks is of positions: whatever else says which images were drawn from must agree."""
+    content = (reconstructed / "gap.json").read_text()
+    (tmp_path / "other.npz").write_bytes((reconstructed / "gap.npz").read_bytes())
+    for name in json.loads(content)["figures"][0]["reconstructed"]:
+        other = json.loads(content)
+        other["figures"][0]["reconstructed"][name] = -1
+        (tmp_path / "other.json").write_text(json.dumps(other))
+        assert main(["compare", str(reconstructed / "gap.json"), str(tmp_path / "other.json")]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith("novel ")
 
 
 def test_the_command_line_chooses_other_base_classes(few_shot_runs, reconstructed, tmp_path, capsys):
@@ -217,10 +232,13 @@ def test_base_classes_that_selected_the_checkpoint_are_named(few_shot_runs, tmp_
     (run / "config.json").write_text(json.dumps(config))
     one = ("--classes", "reconstructed", "--shots", "3")
     assert evaluate(run, *one) == 0
-    assert "selected this run" not in capsys.readouterr().err
+    assert "chose this run" not in capsys.readouterr().err
     # Five others of the ten selected it.
     assert evaluate(run, *one, "--base-classes", "8") == 0
-    assert "3 of the base classes are also those whose images selected this run's checkpoint" in capsys.readouterr().err
+    said = "of the base classes are also those whose held-out images chose this run's checkpoint"
+    assert f"3 {said}" in capsys.readouterr().err
+    assert evaluate(run, "--classes", "base", "--shots", "3") == 0  # all ten of them
+    assert f"5 {said}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def test_every_point_is_drawn_with_the_numbers_in_the_title(tmp_path, monkeypatc
     axes = figure.axes[0]
     drawn = np.concatenate([c.get_offsets() for c in axes.collections])
     assert sorted(map(tuple, drawn)) == sorted(map(tuple, row[0].points))
-    assert f"W/B {row[0].scatter.ratio:.2f} [" in axes.get_title() and axes.get_title().startswith("base: ")
+    found, title = row[0].scatter, axes.get_title()
+    low, high = found.interval
+    assert title.startswith("base: ") and title.endswith(f"bias {found.unbiased:.2f} [{low:.2f}, {high:.2f}]")
     assert [figure.axes[number].get_ylabel() for number in (0, 2)] == ["gap", "proto"]
     legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert legend == [("boa constrictor", "b", "c", "d", "e")[label] for label in row[0].shown]

@@ -263,7 +263,7 @@ def test_reconstructed_figures_are_the_looped_ones(maps, splits, by_hand, classe
     facts = figure.facts
     assert (facts["classes"], facts["episodes"]) == (classes, episodes.hash)
     assert facts["base_classes"] == [splits.info.class_names[label] for label in chosen]
-    assert facts["reconstructed"] == {"images": 0, "seed": 2}
+    assert facts["reconstructed"] == {"images": 0, "seed": 2, "held_out": len(splits.base)}
     names = splits.info.test_classes if split == "novel" else splits.info.validation_classes
     shares = dict(zip((*names, *facts["base_classes"]), correct / np.maximum(count, 1), strict=True))
     assert facts["per_class"] == pytest.approx({n: shares[n] for n in facts["per_class"]}, abs=1e-6)

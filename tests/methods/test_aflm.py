@@ -51,10 +51,10 @@ def local_losses(features, real, tau):
     return np.array(losses), np.array(hits)
 
 
-def parts(maps):
+def parts(maps, pool="gap"):
     """X_global, X_local and X_cat of last maps."""
-    half = maps.shape[-1] // 2
-    of_global, of_local = maps[..., :half].mean((1, 2)), maps[..., half:].mean((1, 2))
+    pooled = {"gap": lambda x: x.mean((1, 2)), "gmp": lambda x: x.max((1, 2)), "flatten": lambda x: x.reshape(ROWS, -1)}
+    of_global, of_local = (pooled[pool](half) for half in np.split(maps, 2, axis=-1))
     return of_global, of_local, np.concatenate([of_global, of_local], axis=-1)
 
 
@@ -96,14 +96,18 @@ def test_sign_of_eq_6(x64, vector):
     assert abs(float(loss) - v.expected["ce_as_printed_minus"]) > 0.1
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_objective_is_the_sum_of_three_losses(make_aflm, objective, in_training, weights, reduction):
-    method, params, collections = make_aflm(method__aflm__reduction=reduction, method__aflm__tau=4.0)
+@pytest.mark.parametrize(
+    ("weights", "reduction", "pool"),
+    [("whole", "mean", "gap"), ("whole", "sum", "gmp"), ("ragged", "mean", "flatten"), ("ragged", "sum", "gap")],
+)
+def test_objective_is_the_sum_of_three_losses(make_aflm, objective, in_training, weights, reduction, pool):
+    method, params, collections = make_aflm(
+        method__aflm__reduction=reduction, method__aflm__tau=4.0, model__cnn__pool=pool
+    )
     params["loss"]["tau_local"] = jnp.float32(3.0)
     loss, _, updated, metrics = objective(method, params, collections, **batch(weights))
     _, maps = in_training(method, params, collections, IMAGES)
-    of_global, of_local, both = parts(maps)
+    of_global, of_local, both = parts(maps, pool)
     real = WEIGHTS[weights]()
     linear = jax.tree.map(lambda x: np.asarray(x, np.float64), params["loss"]["global"])
     (kernel,), (bias,) = ([x for x in jax.tree.leaves(linear) if x.ndim == n] for n in (2, 1))
@@ -155,8 +159,9 @@ def test_scales_stay_where_they_are_not_to_be_trained(make_aflm, objective):
     assert float(metrics["tau_local"]) == float(metrics["tau_cat"]) == 10.0
 
 
-def test_predictions_and_new_tasks(make_aflm, jit):
-    method, params, collections = make_aflm()
+@pytest.mark.parametrize("pool", ["gap", "gmp"])
+def test_predictions_and_new_tasks(make_aflm, jit, pool):
+    method, params, collections = make_aflm(model__cnn__pool=pool)
     logits = jit(method.logits)(params, collections, IMAGES)
     assert logits.shape == (ROWS, 3)
     embedding = np.asarray(jit(method.embed)(params, collections, IMAGES))
@@ -168,7 +173,7 @@ def test_predictions_and_new_tasks(make_aflm, jit):
     bias = next(x for x in jax.tree.leaves(linear) if x.ndim == 1)
     np.testing.assert_allclose(logits, embedding[:, : method.dim // 2] @ kernel + bias, rtol=1e-4, atol=1e-5)
     rule = method.rule({**params, "loss": {**params["loss"], "tau_cat": jnp.float32(7.0)}})
-    assert (rule.similarity, rule.support_pool, rule.query_pool, rule.tau) == ("cosine", "gap", "gap", 7.0)
+    assert (rule.similarity, rule.support_pool, rule.query_pool, rule.tau) == ("cosine", pool, pool, 7.0)
     assert method.class_weights(params) is None
 
 

@@ -30,7 +30,7 @@ def noise_config():
         config.eval.batch_size = 64
         config.few_shot.update(shots=(2, 1), query=(4,), tasks=30, classes=("novel", "base", "both"))
         config.few_shot.validation.update(shot=(2,), query=(4,), tasks=20)
-        if method in ("prototypical", "meta_baseline"):
+        if method in ("prototypical", "meta_baseline", "aflm"):
             config.train.batch_size = 0
             config.episodes.update(way=(2, 4), shot=(1, 2), query=(2,), per_step=2)
         config.update_from_flattened_dict({name.replace("__", "."): value for name, value in overrides.items()})

@@ -1,6 +1,7 @@
 """Every few-shot config runs its `:smoke` variant, and every variant is a whole config."""
 
 import importlib
+import itertools
 
 import numpy as np
 import pytest
@@ -33,6 +34,77 @@ def test_variants_have_every_key(family, dataset):
     for variant in {"dc": ("gap,gmp", "wide,c128f"), "aflm": ("global,local",)}.get(family, ()):
         with pytest.raises(ValueError, match="exclude each other"):
             module.get_config(variant)
+
+
+# METHODS §1.3 and 1.4: the paper's values and, where it is silent, Meta-Baseline's; written out, not computed.
+AFLM_METHODS = {
+    "": ("aflm", {
+        "attention": True, "fusion": "shared_concat", "gate_on": "source", "gate_slope": 0.1, "gate_reduction": 16,
+        "tau": 10.0, "learn_tau": True, "reduction": "mean",
+    }),
+    "global": ("classification", {}),
+    "local": ("prototypical", {"similarity": "cosine", "tau": 10.0, "learn_tau": True}),
+    "meta_baseline": ("meta_baseline", {"tau": 10.0}),
+    "no_attention": ("aflm", {
+        "attention": False, "fusion": "shared_concat", "gate_on": "source", "gate_slope": 0.1, "gate_reduction": 16,
+        "tau": 10.0, "learn_tau": True, "reduction": "mean",
+    }),
+}  # fmt: skip
+AFLM_DATA = {  # the split, the side images are resized to, the crop with its padding; images held out of 600 or 550
+    "fc100": ("fc100", 0, ("pad", 4), 300), "cifarfs": ("cifar_fs", 0, ("pad", 4), 300),
+    "mini": ("mini_imagenet", 84, ("random_resized", 0), 300),
+    "tiny": ("tiny_imagenet_fs", 64, ("random_resized", 0), 275),
+}  # fmt: skip
+
+
+def holds(config, **expected):
+    """Asserts that these keys of a config have these values."""
+    assert {name: config[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("row", ["", *ROWS])
+def test_aflms_configs_are_the_papers(row, dataset):
+    module = importlib.import_module(f"configs.aflm_{dataset}")
+    for shot, scenario in itertools.product((5, 1), ("", "reconstructed")):
+        chosen = [row, "1shot" if shot == 1 else "", scenario]
+        config = module.get_config(",".join(part for part in chosen if part))
+        _holds_the_recipe(config, row, shot)
+        _holds_the_evaluation(config, dataset, shot, reconstructed=bool(scenario))
+
+
+def _holds_the_recipe(config, row, shot):
+    name, options = AFLM_METHODS[row]
+    holds(config.method, name=name)
+    holds(config.method[name], **options)
+    holds(config.loss, name="softmax")
+    holds(config.model, name="resnet12")
+    holds(config.model.resnet12, activation="leaky", widths=(64, 128, 256, 512), pool="gap", pool_padding="valid")
+    holds(config.episodes, way=(5,), shot=(shot,), query=(15,), per_step=4)
+    images = 0 if row != "global" else {5: 400, 1: 320}[shot]  # 4 episodes of 5 ways of K + 15 images; 0: by episodes
+    rate = 1e-3 if row == "meta_baseline" else 0.1
+    holds(config.train, steps=4_000 if row == "meta_baseline" else 20_000, epochs=0, batch_size=images, accumulate=1)
+    holds(config.optimizer, name="sgd", learning_rate=rate, momentum=0.9, nesterov=False, weight_decay=5e-4)
+    holds(config.optimizer, decay_on="all", clip_norm=0.0)
+    if row == "meta_baseline":
+        holds(config.schedule, name="constant", warmup=0.0)
+    else:  # 100 epochs of 200 steps, x0.1 after 60 and 90 of them
+        holds(config.schedule, name="step", unit="steps", warmup=0.0, boundaries=(12_000, 18_000), factor=0.1)
+
+
+def _holds_the_evaluation(config, dataset, shot, *, reconstructed):
+    split, size, (crop, pad), half = AFLM_DATA[dataset]
+    holds(config.data.class_split, name=split)
+    holds(config.data, image_size=size, base_holdout=half if reconstructed else 0)
+    holds(config.data.augment, crop=crop, pad=pad, flip=True, mixup=0.0)
+    other = {5: 1, 1: 5}[shot]
+    holds(config.few_shot, way=(5,), shots=(shot, other), query=(15,), tasks=8_000, poolings=())
+    # The first decides the run's accuracy; the tasks that select the checkpoint are of the same kind.
+    holds(config.few_shot, classes=("reconstructed", "novel") if reconstructed else ("novel",))
+    selecting = "reconstructed_validation" if reconstructed else "validation"
+    holds(config.few_shot.validation, classes=selecting, way=(5,), shot=(shot,), query=(15,))
+    if reconstructed:  # as many base classes as novel ones, with as many images each as are held out
+        holds(config.few_shot.reconstructed, images=half, test_base=0, validation_base=0)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -176,6 +176,16 @@ def test_tasks_of_validation_and_base_classes_select_the_checkpoint(noise_config
     assert result["test"]["accuracy"] == figure["accuracy"]
 
 
+def test_a_method_on_episodes_with_a_loss_of_its_own_names_it(noise_config, tmp_path):
+    config = noise_config("aflm", train__steps=2, few_shot__classes=("novel",), few_shot__shots=(2,))
+    result = run(config, tmp_path / "run")
+    assert result["loss"] == "cosine" and result["training"]["batch_size"] == config.episodes.per_step * 4 * (2 + 2)
+    restored = fsjax.restore(tmp_path / "run")
+    assert "method aflm, loss cosine" in repr(restored) and "embeddings 16-d" in repr(restored)
+    assert restored.predict(np.zeros((3, 8, 8, 3), np.uint8)).shape == (3,)
+    assert run(noise_config("prototypical", train__steps=1), tmp_path / "other")["loss"] is None
+
+
 def test_without_validation_classes_the_last_step_is_scored(noise_config, tmp_path):
     config = noise_config("dense", data__class_split__validation=0.0, few_shot__classes=("novel",))
     result = run(config, tmp_path / "run")
@@ -207,6 +217,10 @@ def test_without_validation_classes_the_last_step_is_scored(noise_config, tmp_pa
                 "few_shot__validation__classes": "reconstructed_validation",
             },
             "base classes that were kept out of training: set config.data.base_holdout above 0",
+        ),
+        (
+            {"data__class_split__validation": 0.0, "few_shot__validation__classes": "reconstructed_validation"},
+            "'reconstructed_validation', but the class split has no validation classes: set it to 'validation'",
         ),
         ({"few_shot__classes": ("reconstructed",), "few_shot__reconstructed__test_base": 11}, "need 11 base classes"),
         ({"few_shot__classes": ("reconstructed",), "few_shot__reconstructed__images": 5}, "need 6"),

@@ -33,6 +33,19 @@ def test_config_and_data_are_stored_and_the_same_ones_are_accepted(tmp_path):
     assert begin(path) == path
 
 
+def test_what_neither_run_reads_may_differ(tmp_path):
+    """A run of an older version lacks the options of methods that came later, and keys with a known meaning."""
+    old = {**CONFIG, "method": {"name": "dense", "dense": {"reduction": "mean"}}, "few_shot": {"validation": {}}}
+    new = {**old, "method": {**old["method"], "aflm": {"tau": 10.0}}}
+    new["few_shot"] = {"validation": {"classes": "validation"}, "reconstructed": {"images": 0, "seed": 0}}
+    begin(tmp_path, config=old)
+    begin(tmp_path, config=new)
+    with pytest.raises(UserError, match="another config: few_shot.reconstructed.images is 0 there and 300 here"):
+        begin(tmp_path, config={**new, "few_shot": {**new["few_shot"], "reconstructed": {"images": 300, "seed": 0}}})
+    with pytest.raises(UserError, match="another config: method.dense.reduction is 'mean' there and 'sum' here"):
+        begin(tmp_path, config={**new, "method": {**new["method"], "dense": {"reduction": "sum"}}})
+
+
 def test_other_data_are_refused_and_the_difference_named(tmp_path):
     begin(tmp_path)
     with pytest.raises(UserError, match="another data: counts.train is 10 there and 11 here"):
