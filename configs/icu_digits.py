@@ -4,7 +4,7 @@
     python train.py --config=configs/icu_digits.py --workdir=runs/digits --config.loss.name=softmax
 
 A small network of ours, to see in a minute that the whole road works; no paper has figures for it.
-Measured: test accuracy 99.16 % (359 images), 33 seconds on 2 cores, jax 0.10.2.
+Measured: test accuracy 98.89 % (359 images), 33 seconds on 2 cores, jax 0.10.2.
 """
 
 from configs.common import base, choose, shrink

@@ -57,7 +57,8 @@ class Reporter:
         self._records.add(step, "validation", figures, {"seconds": seconds})
         self._progress.say(f"step {step}: validation accuracy {figures['accuracy']:.4f}")
         best = self._fetch(state.best)
-        improved = bool(np.float32(figures["accuracy"]) > best.accuracy)
+        # Of equals the later one: with few validation images many are, and it has learned for longer.
+        improved = bool(np.float32(figures["accuracy"]) >= best.accuracy)
         if improved:
             best = best.replace(accuracy=jnp.float32(figures["accuracy"]), step=jnp.int32(step))
             state = state.replace(best=experiment.parallel.replicate(best))

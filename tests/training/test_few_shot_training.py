@@ -75,7 +75,7 @@ def test_validation_tasks_select_the_checkpoint(finished, figures_of):
     _, workdir, result = finished
     validation = [x for x in figures_of(workdir) if x["kind"] == "validation"]
     assert [(x["step"], x["tasks"]) for x in validation] == [(2, 20), (4, 20), (6, 20)]
-    best = max(validation, key=lambda x: x["accuracy"])
+    best = max(validation, key=lambda x: (x["accuracy"], x["step"]))
     assert result["selected"] == {"step": best["step"], "why": "best validation accuracy"}
     assert steps_in(workdir / "checkpoints" / "best") == [best["step"]]
     assert result["validation"] == {k: v for k, v in best.items() if k != "kind"}
@@ -161,7 +161,7 @@ def test_tasks_of_validation_and_base_classes_select_the_checkpoint(noise_config
     )
     result = run(config, tmp_path / "run")
     validation = [x for x in figures_of(tmp_path / "run") if x["kind"] == "validation"]
-    best = max(validation, key=lambda x: x["accuracy"])
+    best = max(validation, key=lambda x: (x["accuracy"], x["step"]))
     assert result["selected"] == {"step": best["step"], "why": "best validation accuracy"}
     options = data.ReconstructedConfig(validation_base=4, seed=3)
     protocol = Protocol(

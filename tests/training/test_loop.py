@@ -55,7 +55,7 @@ def test_what_a_run_leaves(digits_run):
     assert lines[0]["timing"]["images_per_second"] > 0
     assert list(workdir.glob("events.out.tfevents.*"))
     assert steps_in(workdir / "checkpoints" / "latest") == [40, 60]
-    best = max((x for x in lines if x["kind"] == "validation"), key=lambda x: x["accuracy"])
+    best = max((x for x in lines if x["kind"] == "validation"), key=lambda x: (x["accuracy"], x["step"]))
     assert result["selected"]["step"] == best["step"]
     assert steps_in(workdir / "checkpoints" / "best") == [best["step"]]
     # Every test image is scored once: 359 is not a multiple of the evaluation batch.
