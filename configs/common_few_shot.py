@@ -153,12 +153,14 @@ def smoke(config: ConfigDict, size: int) -> None:
     config.data.image_size = 0
     config.data.path = ""
     config.data.base_holdout = 6
-    config.model.resnet12.widths = (4, 4, 8, 8 + (config.model.resnet12.widths[-1] > 512))
-    config.model.c128f.widths = (4, 4, 8, 8)
+    # Two stages in the place of four: nearly all of the time goes into compilation.
+    config.model.resnet12.widths = (4, 8 + (config.model.resnet12.widths[-1] > 512))
+    config.model.c128f.widths = (4, 8)
+    config.method.implants.steps = 5
     if on_episodes:
         config.train.batch_size = 0
         config.episodes.update(way=(3,), shot=(2,), query=(3,), per_step=1)
-    config.few_shot.update(shots=(2,), query=(3,), tasks=20, implant_tasks=4)
+    config.few_shot.update(shots=(2,), query=(3,), tasks=20, implant_tasks=2)
     config.few_shot.validation.update(way=(5,), shot=(2,), query=(3,), tasks=10)
 
 

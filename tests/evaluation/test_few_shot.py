@@ -331,7 +331,7 @@ def test_a_list_of_episodes_takes_the_place_of_drawn_ones(maps, splits, tmp_path
 def test_a_list_of_episodes_is_of_one_kind_of_classes(maps, splits, classes):
     labels = splits.test.labels
     episodes = draw_episodes(class_table(labels, labels.max() + 1), SPEC, seed=4, start=0, count=4)
-    with pytest.raises(UserError, match="a list of episodes is of one kind of classes: novel, base or validation"):
+    with pytest.raises(UserError, match="a list of episodes is of one kind of classes, and not of both"):
         list(evaluator(maps(), splits)[0].figures(dataclasses.replace(PROTOCOL, classes=classes), episodes=episodes))
 
 

@@ -58,7 +58,7 @@ def arrays_of():
     from fsjax.training.experiment import build_experiment
 
     def read(config, workdir):
-        like = jax.eval_shape(build_experiment(config, load_splits(config.data, seed=config.seed)).initial_state)
+        like = build_experiment(config, load_splits(config.data, seed=config.seed)).initial_state()
         found = {}
         for which in ("latest", "best"):
             directory = workdir / "checkpoints" / which
