@@ -34,7 +34,7 @@ def test_picture_and_numbers(aflm_run, monkeypatch, tmp_path, capsys):
     with Image.open(out) as image:
         assert image.size == (4 * 600, 1040)
     found, printed = json.loads(numbers.read_text()), capsys.readouterr().out
-    names = ["gate_global3", "gate_global4", "gate_local3", "gate_local4"]
+    names = ["gate_global1", "gate_global2", "gate_local1", "gate_local2"]
     assert [gate["gate"] for gate in found["gates"]] == names
     assert (found["tasks"], found["shot"], found["query"], found["seed"], found["step"]) == (30, 2, 3, 4, 0)
     assert found["reconstructed"]["images"] == aflm_run.config.few_shot.reconstructed.images
