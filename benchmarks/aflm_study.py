@@ -70,15 +70,15 @@ def evaluate(dataset: str, rows: list[str], folder_of: Callable[[str], Path], ta
 
 def table(dataset: str, folder_of: Callable[[str], Path]) -> None:
     """Print accuracies and paired differences as Markdown."""
-    from fsjax.cli.compare import pairs, read
+    from fsjax.cli.compare import pairs, read_figures
 
     files = {row: folder_of(row) / "figures.json" for row in NAMES}
-    found = {row: read(path) for row, path in files.items() if path.exists()}
+    found = {row: read_figures(path) for row, path in files.items() if path.exists()}
     columns = [(classes, shot) for classes in SCENARIOS for shot in (1, 5)]
     heads = [f"{SCENARIOS[classes]}, {shot}-shot" for classes, shot in columns]
     print(f"| {dataset} | {' | '.join(heads)} |\n|{'---|' * (len(columns) + 1)}")
     for row, figures in found.items():
-        facts = {(f["classes"], f["shot"]): f for f, _ in figures}
+        facts = {(f.facts["classes"], f.facts["shot"]): f.facts for f in figures}
         cells = [percent(facts[column]) for column in columns]
         print(f"| {TITLES[row]} | {' | '.join(cells)} |")
     for first, second in (
@@ -86,7 +86,7 @@ def table(dataset: str, folder_of: Callable[[str], Path]) -> None:
         ("no_attention", "local"), ("meta_baseline", "local"),
     ):  # fmt: skip
         if first in found and second in found:
-            differences = {(a["classes"], a["shot"]): d for a, _, d in pairs(found[first], found[second])}
+            differences = {(a.facts["classes"], a.facts["shot"]): d for a, _, d in pairs(found[first], found[second])}
             cells = [f"{100 * d.mean:+.2f} ± {100 * d.half_width:.2f}" for d in map(differences.get, columns)]
             print(f"| {TITLES[first]} − {TITLES[second]} | {' | '.join(cells)} |")
     _by_base_classes(found)
@@ -96,8 +96,8 @@ def _by_base_classes(found: dict) -> None:
     """Print the accuracy of reconstructed tasks on base and on novel queries, and by their number of base classes."""
     for shot in (1, 5):
         facts = {
-            row: f for row, figures in found.items() for f, _ in figures
-            if (f["classes"], f["shot"]) == ("reconstructed", shot)
+            row: f.facts for row, figures in found.items() for f in figures
+            if (f.facts["classes"], f.facts["shot"]) == ("reconstructed", shot)
         }  # fmt: skip
         counts = sorted({group["base_classes"] for f in facts.values() for group in f["by_base_classes"]})
         heads = ["base queries", "novel queries", *(f"{count} base classes" for count in counts)]

@@ -86,13 +86,14 @@ def evaluate(methods: list[str], folder_of: Callable[[str], Path], tasks: int) -
 
 def table(folder_of: Callable[[str], Path]) -> None:
     """Print the accuracy of novel classes, and the paired differences, as Markdown."""
-    from fsjax.cli.compare import read
+    from fsjax.cli.compare import read_figures
     from fsjax.evaluation.statistics import mean_interval, paired_difference
 
     rows = {}
     for method in METHODS:
         path = folder_of(method) / "figures.json"
-        for facts, accuracy in read(path) if path.exists() else []:
+        for figure in read_figures(path) if path.exists() else []:
+            facts, accuracy = figure.facts, figure.accuracy
             name = method + " + implants" * bool(facts.get("implants"))
             # The first figure of a kind is by the method's own pooling; the columns of Table 2 follow.
             if facts["classes"] == "novel":

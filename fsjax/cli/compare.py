@@ -12,7 +12,7 @@ differences on base and on novel queries follow, over the tasks that have such, 
 import argparse
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the differences."""
     found = False
-    others = read_figures(args.second)
-    for first in read_figures(args.first):
-        for second in others:
-            if not same_tasks(first.facts, second.facts):
-                continue
-            found, facts = True, first.facts
-            words = _in_words(paired_difference(first.accuracy, second.accuracy), f"episodes {facts['episodes']}")
-            print(
-                f"{facts['classes']:10} {facts['way']}-way {facts['shot']}-shot  {_name(facts)} − "
-                f"{_name(second.facts)}: {words}"
-            )
-            for what, difference in differences_by_kind(first, second).items():
-                print(f"  {what}: {_in_words(difference)}")
+    for first, second, difference in pairs(read_figures(args.first), read_figures(args.second)):
+        found, facts = True, first.facts
+        words = _in_words(difference, f"episodes {facts['episodes']}")
+        print(
+            f"{facts['classes']:10} {facts['way']}-way {facts['shot']}-shot  {_name(facts)} − "
+            f"{_name(second.facts)}: {words}"
+        )
+        for what, of_kind in differences_by_kind(first, second).items():
+            print(f"  {what}: {_in_words(of_kind)}")
     if not found:
         raise UserError(
             f"{args.first} and {args.second} have no tasks in common: evaluate both with the same --classes, --way, "
             "--shots, --query, --tasks and --seed, on the same data"
         )
-
-
-def read(path: Path) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """The facts of the figures of a file, each with the accuracies of its tasks; see `read_figures`."""
-    return [(figure.facts, figure.accuracy) for figure in read_figures(path)]
 
 
 def read_figures(path: Path) -> list[Figure]:
@@ -82,14 +73,12 @@ def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def pairs(
-    first: list[tuple[dict[str, Any], np.ndarray]], second: list[tuple[dict[str, Any], np.ndarray]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any], Interval]]:
+def pairs(first: Sequence[Figure], second: Sequence[Figure]) -> Iterator[tuple[Figure, Figure, Interval]]:
     """Every figure of the first with every one of the second on the same tasks, and their difference."""
-    for a, of_a in first:
-        for b, of_b in second:
-            if same_tasks(a, b):
-                yield a, b, paired_difference(of_a, of_b)
+    for a in first:
+        for b in second:
+            if same_tasks(a.facts, b.facts):
+                yield a, b, paired_difference(a.accuracy, b.accuracy)
 
 
 def same_tasks(first: dict[str, Any], second: dict[str, Any]) -> bool:

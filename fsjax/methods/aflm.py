@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from fsjax.errors import UserError, unknown
 from fsjax.losses.cosine import MIN_TAU
-from fsjax.methods.base import Method, Variables, build_encoder, only, options
+from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, only, options
 from fsjax.methods.classification import build_config_loss
 from fsjax.methods.episodes import EpisodeShape, check_tau, episode_losses, episode_shape, trained_tau
 from fsjax.methods.rules import Rule, own_pool
@@ -148,12 +148,7 @@ class AFLM(Method):
 
     def weight_decay_mask(self, params: Variables) -> Any:
         """No decay of the scales, nor of what the Global loss keeps from it."""
-
-        def decays(path: tuple, _: Any) -> bool:
-            names = [entry.key for entry in path]
-            return names[0] != "loss" or not (names[1].startswith("tau") or names[-1] in self.loss.NO_DECAY)
-
-        return jax.tree_util.tree_map_with_path(decays, params)
+        return decay_mask(params, (*self.loss.NO_DECAY, "tau_local", "tau_cat"))
 
 
 def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:

@@ -1,7 +1,7 @@
 """What all methods share: an encoder, its features, and what the devices do together."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -83,6 +83,16 @@ class Method:
     def gather(self, x: jax.Array) -> jax.Array:
         """The rows of all devices, in order."""
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, tiled=True)
+
+
+def decay_mask(params: Variables, spared: Collection[str]) -> Any:
+    """A tree of bools like `params`: False for the parameters of the loss that have one of these names."""
+
+    def decays(path: tuple, _: Any) -> bool:
+        names = [entry.key for entry in path]
+        return not (names[0] == "loss" and names[-1] in spared)
+
+    return jax.tree_util.tree_map_with_path(decays, params)
 
 
 def only(variables: Variables, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jax import lax
 
 from fsjax.losses import LOSSES, LossOutput, build_loss, mixed
 from fsjax.losses.cosine import MIN_TAU, CosineLoss
-from fsjax.methods.base import Method, Variables, build_encoder, check_sections, only
+from fsjax.methods.base import Method, Variables, build_encoder, check_sections, decay_mask, only
 from fsjax.methods.rules import Rule, own_pool
 from fsjax.models import Encoded
 
@@ -147,12 +147,7 @@ class Classification(Method):
 
     def weight_decay_mask(self, params: Variables) -> Any:
         """A tree of bools like `params`: False for the parameters that the loss keeps from weight decay."""
-
-        def decays(path: tuple, _: Any) -> bool:
-            names = [entry.key for entry in path]
-            return not (names[0] == "loss" and names[-1] in self.loss.NO_DECAY)
-
-        return jax.tree_util.tree_map_with_path(decays, params)
+        return decay_mask(params, self.loss.NO_DECAY)
 
 
 def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:

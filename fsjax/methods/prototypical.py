@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from fsjax.errors import UserError, unknown
 from fsjax.losses.cosine import MIN_TAU
 from fsjax.losses.similarity import SIMILARITIES
-from fsjax.methods.base import Method, Variables, build_encoder, options
+from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, options
 from fsjax.methods.episodes import EpisodeShape, check_tau, episode_losses, episode_shape, trained_tau
 from fsjax.methods.rules import Rule, own_pool
 
@@ -87,7 +87,7 @@ class Prototypical(Method):
 
     def weight_decay_mask(self, params: Variables) -> Any:
         """No decay of the scale."""
-        return {"encoder": jax.tree.map(lambda _: True, params["encoder"]), "loss": {"tau": False}}
+        return decay_mask(params, ("tau",))
 
 
 def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
