@@ -23,6 +23,7 @@ from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples, images_at
 from fsjax.data.info import DataInfo, normalize
 from fsjax.data.load import Splits, load_splits
+from fsjax.data.own_pictures import open_pictures, picture_files
 from fsjax.data.reconstructed import Reconstructed, ReconstructedConfig, reconstruct
 from fsjax.data.sources import SOURCES
 
@@ -52,7 +53,9 @@ __all__ = [
     "load_episodes",
     "load_splits",
     "normalize",
+    "open_pictures",
     "parse_spec",
+    "picture_files",
     "reconstruct",
     "train_batches",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fsjax.data import augment
-from fsjax.data.config import AugmentConfig, parse_augmentation
+from fsjax.data.augment_config import AugmentConfig, check_channels, parse_augmentation
 from fsjax.data.decisions import Decisions, check_shares, draw, draw_episodic
 from fsjax.data.episodes import EpisodeSpec, check_feasible, class_table
 from fsjax.data.errors import DataError
@@ -51,7 +51,7 @@ def train_batches(
     Raises:
       DataError: at once for arguments that cannot be; while iterating, for an image that cannot be read.
     """
-    chosen = _augmentation_for(examples, augmentation)
+    chosen = _augmentation_for(examples, augmentation, info)
     check_shares("batch_size", batch_size, process_index, process_count)
 
     def decide(step: int) -> dict[str, np.ndarray]:
@@ -103,7 +103,7 @@ def episode_batches(
       DataError: at once for arguments that cannot be, and for classes that cannot make such episodes; while
         iterating, for an image that cannot be read.
     """
-    chosen = _augmentation_for(examples, augmentation)
+    chosen = _augmentation_for(examples, augmentation, info)
     check_shares("episodes_per_step", episodes_per_step, process_index, process_count)
     if chosen.mixup:
         raise DataError(
@@ -163,9 +163,10 @@ def eval_batches(
     return _batches(examples, steps, decide, rows, finish, info)
 
 
-def _augmentation_for(examples: Examples, augmentation: Mapping[str, Any]) -> AugmentConfig:
+def _augmentation_for(examples: Examples, augmentation: Mapping[str, Any], info: DataInfo) -> AugmentConfig:
     """The checked augmentation of these examples."""
     chosen = parse_augmentation(augmentation)
+    check_channels(chosen, info.image_shape[-1])
     if chosen.crop == "random_resized" and not isinstance(examples, StreamExamples):
         raise DataError('augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"')
     return chosen
@@ -182,9 +183,13 @@ def _finish_training(chosen: AugmentConfig, info: DataInfo) -> Callable[[Any, di
 
     def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
         tf = import_tensorflow()
+        if chosen.rotate:
+            images = augment.rotate(images, drawn["turn"])
         images = augment.crop_and_flip(
             images, drawn["top"], drawn["left"], drawn["flip"], pad=chosen.pad, mirror=chosen.flip
         )
+        if chosen.colors:
+            images = augment.recolor(images, drawn["colors"])
         images = augment.scale(images, shift, factor)
         first, second = drawn["first"], drawn["second"]
         batch = {"label": tf.gather(drawn["label"], first), "index": tf.gather(drawn["index"], first)}

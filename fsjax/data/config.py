@@ -4,32 +4,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from fsjax.data.augment_config import AugmentConfig, check_augmentation
 from fsjax.data.errors import DataError
-from fsjax.errors import unknown
+from fsjax.data.fields import check_choice, parse_fields
 
-CROPS = ("none", "pad", "random_resized")
-NORMALIZATIONS = ("dataset", "half", "none")
+FITS = ("crop", "stretch")
+NORMALIZATIONS = ("dataset", "half", "imagenet", "none")
 MEMORY = ("auto", "arrays", "stream")
 ON_ERROR = ("raise", "skip")
 RESIZE = ("bilinear", "bicubic", "lanczos", "box")
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """How training images are varied.
-
-    Attributes:
-      crop: "pad" (black border of `pad` pixels, then a random crop of the old size), "random_resized" (a
-        random 8-100 % of the area at aspect ratio 3/4-4/3, resized to `image_size`) or "none".
-      pad: width in pixels of the border of crop "pad".
-      flip: mirror left-right with probability 1/2.
-      mixup: alpha of mixup's Beta(alpha, alpha) (Zhang et al. 2018); 0 is off.
-    """
-
-    crop: str = "none"
-    pad: int = 0
-    flip: bool = False
-    mixup: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +33,27 @@ class FakeConfig:
     num_classes: int = 10
     train: int = 100
     test: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class PlantedConfig:
+    """The pictures of the source "planted": one digit each, at a known place among clutter.
+
+    Attributes:
+      size: side of the square pictures, in pixels.
+      smallest, largest: the longer side of a digit's tight box, in pixels.
+      clutter: number of fragments of other digits.
+      train, test: number of pictures; their digits are different scans.
+      seed: of all of it, apart from the run's.
+    """
+
+    size: int = 64
+    smallest: int = 18
+    largest: int = 36
+    clutter: int = 12
+    train: int = 4000
+    test: int = 1000
+    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +84,13 @@ class DataConfig:
 
     Attributes:
       name: "digits" (scikit-learn's, no download), "folder", "csv" (images with lists, as miniImageNet is
-        handed on), "fake" (noise, to try things out), or the name of a TFDS data set, such as "cifar100".
-      path: of "folder" and "csv" the root; of a TFDS data set its data_dir or a prepared folder (`.../cifar100/3.0.2`);
-        empty is TFDS's own place, `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        handed on), "cub", "cars" and "aircraft" (the folders of these sets as they are unpacked), "planted" (digits
+        at known places, no download), "fake" (noise, to try things out), or the name of a TFDS data set, such as
+        "cifar100".
+      path: of "folder", "csv", "cub", "cars" and "aircraft" the root; of a TFDS data set its data_dir or a prepared
+        folder (`.../cifar100/3.0.2`); empty is TFDS's own place, `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
       image_key, label_key: the features of a TFDS data set that are used.
+      box_key: its feature of one box an image, read where there is such a one; "" reads no boxes, of any source.
       train_split, test_split: the TFDS splits (any TFDS expression, such as "train[:50%]"), or the subfolders
         of a folder. An empty test_split takes the test part from the training split.
       test_fraction: that part, as a share of each class, where the source has no test part of its own. The
@@ -95,22 +102,26 @@ class DataConfig:
       base_holdout: under a class split, images of each base class that are kept out of training to evaluate the
         base classes, the same for every seed; 0 is none.
       longtail_ratio: largest over smallest class size of the long-tailed training subset; 0 is off.
-      image_size: side of the square images to which all are resized and cropped; 0 leaves images as they are.
+      image_size: side of the square images to which all are brought; 0 leaves images as they are.
+      fit: how pictures come to that size, in evaluation and (but for random_resized crops) in training: "crop" (the
+        centred square; with random_resized crops 87.5 % of it) or "stretch" (the whole picture, whatever its aspect).
       resize: the filter of that, antialiased: "bilinear", "bicubic", "lanczos" or "box", as pillow has them.
       channels: 1 or 3; 0 leaves them as they are (folders: 3).
       augment: see `AugmentConfig`.
-      normalization: "dataset" (mean 0 and variance 1 a channel over the training split), "half" ((x-128)/128)
-        or "none" (x/255).
+      normalization: "dataset" (mean 0 and variance 1 a channel over the training split), "half" ((x-128)/128),
+        "imagenet" (the mean and deviation of ImageNet's colour images, as pretrained networks expect), "none" (x/255).
       memory: "arrays" (decoded once, kept in memory), "stream" (read and decoded as needed), or "auto".
       on_error: for unreadable images, "raise" or "skip"; skipping reads every image once before training.
       limit: see `LimitConfig`.
       fake: see `FakeConfig`.
+      planted: see `PlantedConfig`.
     """
 
     name: str = "digits"
     path: str = ""
     image_key: str = "image"
     label_key: str = "label"
+    box_key: str = "bbox"
     train_split: str = "train"
     test_split: str = "test"
     test_fraction: float = 0.2
@@ -119,14 +130,16 @@ class DataConfig:
     base_holdout: int = 0
     longtail_ratio: float = 0.0
     image_size: int = 0
+    fit: str = "crop"
     resize: str = "bilinear"
     channels: int = 0
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = AugmentConfig()  # noqa: RUF009 (frozen; ruff does not see that across modules)
     normalization: str = "dataset"
     memory: str = "auto"
     on_error: str = "raise"
     limit: LimitConfig = LimitConfig()
     fake: FakeConfig = FakeConfig()
+    planted: PlantedConfig = PlantedConfig()
 
 
 def default_config() -> dict[str, Any]:
@@ -140,13 +153,14 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
     Raises:
       UserError: for an unknown key, or a value of the wrong type or out of range, with what is valid.
     """
-    parsed = _parse(DataConfig, config, "data")
+    parsed = parse_fields(DataConfig, config, "data")
     check_augmentation(parsed.augment)
-    _check_choice("data.normalization", parsed.normalization, NORMALIZATIONS)
-    _check_choice("data.memory", parsed.memory, MEMORY)
-    _check_choice("data.on_error", parsed.on_error, ON_ERROR)
-    _check_choice("data.channels", parsed.channels, (0, 1, 3))
-    _check_choice("data.resize", parsed.resize, RESIZE)
+    check_choice("data.normalization", parsed.normalization, NORMALIZATIONS)
+    check_choice("data.memory", parsed.memory, MEMORY)
+    check_choice("data.on_error", parsed.on_error, ON_ERROR)
+    check_choice("data.channels", parsed.channels, (0, 1, 3))
+    check_choice("data.resize", parsed.resize, RESIZE)
+    check_choice("data.fit", parsed.fit, FITS)
     for name in ("validation", "test_fraction"):
         share = getattr(parsed, name)
         if not 0 <= share < 1:
@@ -159,6 +173,14 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
         if value < 0:
             raise DataError(f"data.{name}={value} must not be negative")
     _check_class_split(parsed)
+    _check_fit(parsed)
+    return parsed
+
+
+def _check_fit(parsed: DataConfig) -> None:
+    """Raise a `DataError` for a size of images, and ways to get there, that do not go together."""
+    if parsed.fit == "stretch" and not parsed.image_size:
+        raise DataError('data.fit="stretch" has no effect without data.image_size: set that, or fit="crop"')
     if parsed.augment.crop == "random_resized":
         if parsed.memory == "arrays":
             raise DataError(
@@ -167,7 +189,12 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
             )
         if not parsed.image_size:
             raise DataError('data.augment.crop="random_resized" needs data.image_size, such as 224')
-    return parsed
+        if parsed.fit == "stretch":
+            # Its crops keep the aspect of things to within 4/3, in training; stretched evaluation would not.
+            raise DataError(
+                'data.augment.crop="random_resized" trains on parts of pictures at about their own aspect, data.fit='
+                '"stretch" evaluates on whole pictures at another one: use fit="crop", or crop="pad" or "none"'
+            )
 
 
 def _check_class_split(config: DataConfig) -> None:
@@ -190,58 +217,3 @@ def _check_class_split(config: DataConfig) -> None:
             f"data.class_split.validation={split.validation:g} and data.class_split.test={split.test:g} are shares of "
             "the classes: they must not be negative, test must be above 0, and together they must be below 1"
         )
-
-
-def parse_augmentation(augmentation: Mapping[str, Any]) -> AugmentConfig:
-    """The checked augmentation of a mapping, as `parse_config` for `config.data.augment`."""
-    parsed = _parse(AugmentConfig, augmentation, "data.augment")
-    check_augmentation(parsed)
-    return parsed
-
-
-def check_augmentation(augment: AugmentConfig) -> None:
-    """Raise a `UserError` for an augmentation that cannot be meant."""
-    _check_choice("data.augment.crop", augment.crop, CROPS)
-    if augment.pad < 0:
-        raise DataError(f"data.augment.pad={augment.pad} must not be negative")
-    if augment.pad and augment.crop != "pad":
-        raise DataError(
-            f'data.augment.pad={augment.pad} has no effect with crop="{augment.crop}": set crop="pad", or pad=0'
-        )
-    if augment.mixup < 0:
-        raise DataError(f"data.augment.mixup={augment.mixup} is the alpha of Beta(alpha, alpha): 0 (off) or more")
-
-
-def _check_choice(name: str, value: object, choices: tuple) -> None:
-    if value not in choices:
-        raise DataError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
-
-
-def _parse(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    """A dataclass of a mapping; numbers are converted where nothing is lost."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    parsed = {}
-    for name, value in dict(values).items():
-        if name not in fields:
-            raise unknown(f"key of config.{where}", name, fields)
-        default = fields[name].default
-        if dataclasses.is_dataclass(default):
-            if dataclasses.is_dataclass(value):
-                value = dataclasses.asdict(value)
-            if not isinstance(value, Mapping) and not hasattr(value, "items"):
-                raise DataError(f"config.{where}.{name}={value!r} must hold fields, not a value")
-            parsed[name] = _parse(type(default), value, f"{where}.{name}")
-        else:
-            parsed[name] = _convert(type(default), value, f"{where}.{name}")
-    return kind(**parsed)
-
-
-def _convert(kind: type, value: Any, where: str) -> Any:
-    if isinstance(value, bool) == (kind is bool):
-        if isinstance(value, kind):
-            return value
-        if kind in (int, float) and isinstance(value, (int, float)) and kind(value) == value:
-            return kind(value)
-        if kind is str and hasattr(value, "__fspath__"):
-            return str(value)
-    raise DataError(f"config.{where}={value!r} is a {type(value).__name__}; it must be a {kind.__name__}")

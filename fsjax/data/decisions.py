@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from fsjax.data import random
-from fsjax.data.config import AugmentConfig
+from fsjax.data.augment_config import AugmentConfig
+from fsjax.data.colors import color_terms
 from fsjax.data.episodes import ClassTable, EpisodeSpec, draw_episodes
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import CROP_WORDS
@@ -25,6 +26,8 @@ class Decisions:
       first, second: int32 `[rows]`, into the drawn images.
       mix: float32, one a step.
       weight: float32 `[rows]` of episodes, 0 for padding; None for single examples.
+      turn: float32 `[drawn, 2]`, cosine and sine of counterclockwise turns; None without them.
+      colors: float32 `[drawn, 6]`, maps of colours, as of `fsjax.data.colors.color_terms`; None without them.
     """
 
     index: np.ndarray
@@ -36,6 +39,8 @@ class Decisions:
     second: np.ndarray
     mix: np.float32
     weight: np.ndarray | None = None
+    turn: np.ndarray | None = None
+    colors: np.ndarray | None = None
 
 
 def draw(
@@ -79,7 +84,7 @@ def draw(
         here = positions // size == epoch
         index[here] = random.epoch_order(seed, int(epoch), size)[positions[here] % size]
 
-    return Decisions(index, *_variations(positions, base, augment), first, second, mix)
+    return Decisions(index=index, first=first, second=second, mix=mix, **_variations(positions, base, augment))
 
 
 def draw_episodic(
@@ -116,7 +121,7 @@ def draw_episodic(
     index = _repeated(index).reshape(-1)
     rows = np.arange(len(index), dtype=np.int32)
     varied = _variations(start * spec.rows + rows.astype(np.int64), random.key(seed), augment)
-    return Decisions(index, *varied, rows, rows, np.float32(1), weight)
+    return Decisions(index=index, first=rows, second=rows, mix=np.float32(1), weight=weight, **varied)
 
 
 def _repeated(index: np.ndarray) -> np.ndarray:
@@ -128,10 +133,8 @@ def _repeated(index: np.ndarray) -> np.ndarray:
     return np.where(real, index, np.take_along_axis(index, source, axis=1))
 
 
-def _variations(
-    positions: np.ndarray, base: random.Key, augment: AugmentConfig
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """`top`, `left`, `flip` and `crop` of `Decisions` for rows with these numbers among all rows of a run."""
+def _variations(positions: np.ndarray, base: random.Key, augment: AugmentConfig) -> dict[str, np.ndarray | None]:
+    """What `Decisions` holds of each drawn image, for rows with these numbers among all rows of a run."""
     top = left = np.zeros(len(positions), np.int32)
     if augment.crop == "pad" and augment.pad:
         down, right = random.bits(random.fold(base, random.CROP), positions)
@@ -143,7 +146,29 @@ def _variations(
     if augment.crop == "random_resized":
         counters = positions[:, None] * (CROP_WORDS // 2) + np.arange(CROP_WORDS // 2)
         crop = np.concatenate(random.bits(random.fold(base, random.CROP), counters), axis=1)
-    return top, left, flip, crop
+    turn = None
+    if augment.rotate:
+        share = random.uniform(random.bits(random.fold(base, random.ROTATE), positions)[0]).astype(np.float64)
+        angle = np.radians(augment.rotate * (2 * share - 1))
+        # Here, in float64: TensorFlow's cosine of a number depends on how many others stand beside it.
+        turn = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    colors = _colors(positions, base, augment) if augment.colors else None
+    return {"top": top, "left": left, "flip": flip, "crop": crop, "turn": turn, "colors": colors}
+
+
+def _colors(positions: np.ndarray, base: random.Key, augment: AugmentConfig) -> np.ndarray:
+    """The maps of colours of rows with these numbers: factors uniform in 1 ± x, normal lighting."""
+    from scipy.special import ndtri
+
+    jitter, light = (
+        np.stack(random.bits(random.fold(base, stream), 2 * positions[:, None] + np.arange(2)), -1).reshape(-1, 4)
+        for stream in (random.JITTER, random.LIGHTING)
+    )
+    amounts = np.array([augment.brightness, augment.contrast, augment.saturation])
+    factors = 1 + amounts * (2 * random.uniform(jitter[:, :3]) - 1)
+    # In the middle of its interval: neither end, where the normal's inverse is infinite.
+    normal = ndtri((light[:, :3] + 0.5) * 2.0**-32)
+    return color_terms(factors, augment.lighting * normal)
 
 
 def mixing_weight(key: random.Key, alpha: float) -> np.float32:

@@ -29,6 +29,7 @@ def describe(splits: Splits) -> str:
         f"  training examples a class: {counts.min():,} to {counts.max():,}, median {np.median(counts):,g}"
         + (f", imbalance {counts.max() / counts.min():.3g}" if counts.min() else ""),
         f"  normalised by mean {_numbers(info.mean)} and deviation {_numbers(info.std)} (of images in 0..1)",
+        *_boxes(splits),
         *(f"  {note}" for note in splits.notes),
         *(f"  note: {oddity}" for oddity in _oddities(splits)),
     ]
@@ -51,6 +52,26 @@ def _tasks(splits: Splits) -> list[str]:
             f"{len(names)} ways, and shots + queries of up to {least:,}"
             + (f" ({names[smallest]!r} has the fewest)" if least < most else "")
         )
+    return lines
+
+
+def _boxes(splits: Splits) -> list[str]:
+    """Which splits have boxes, and how many of them evaluation does not see."""
+    given = {name: getattr(splits, name) for name in splits.info.counts}
+    boxed = [name for name, examples in given.items() if examples.has_boxes]
+    if not boxed:
+        return []
+    lines = [f"  one box an image: {', '.join(boxed)}"]
+    for name in boxed:
+        # Of a stream that is cut, the boxes are known only after a look into each file.
+        if not isinstance(given[name], ArrayExamples) and given[name].view.cuts:
+            continue
+        unseen = int(np.isnan(given[name].boxes).any(axis=1).sum())
+        if unseen:
+            lines.append(
+                f'  note: {unseen:,} {name} images are cut so that nothing of their box is left: data.fit="stretch" '
+                "would keep it"
+            )
     return lines
 
 

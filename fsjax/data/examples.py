@@ -1,15 +1,18 @@
 """The examples of a split: images in memory, or read as they are needed."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from fsjax.data.errors import DataError
-from fsjax.data.pictures import CENTRE, centre_crop, random_resized_crop
+from fsjax.data.pictures import random_resized_crop
 from fsjax.data.sources import Part
+from fsjax.data.view import View
 
 _NAMED = 10
 _CHUNK = 256
@@ -22,13 +25,21 @@ class ArrayExamples:
     Attributes:
       images: uint8 `[n, height, width, channels]`.
       labels: int32 `[n]`.
+      boxes: float32 `[n, 4]`, one box an image: ymin, xmin, ymax, xmax in 0..1 of `images`, NaN where the centre crop
+        holds nothing of it; None for data without boxes.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    boxes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether there is a box for each image."""
+        return self.boxes is not None
 
     def gather(self, positions: np.ndarray) -> np.ndarray:
         """The images at these positions, uint8 `[len(positions), height, width, channels]`."""
@@ -41,17 +52,13 @@ class StreamExamples:
 
     Attributes:
       part: where they are read from.
-      image_size: side to which they are resized; 0 leaves them as they are.
-      share: of the shorter side that the centre crop keeps.
+      view: how they come to the network's size.
       reference: the shape that all images must have.
-      resize: the filter of the resizing.
     """
 
     part: Part
-    image_size: int
-    share: float
+    view: View
     reference: "Reference"
-    resize: str = "bilinear"
 
     def __len__(self) -> int:
         return len(self.part)
@@ -61,8 +68,24 @@ class StreamExamples:
         """int32 `[n]`."""
         return self.part.labels
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether there is a box for each image; no file is looked at."""
+        return self.part.boxes is not None
+
+    @functools.cached_property
+    def boxes(self) -> np.ndarray | None:
+        """float32 `[n, 4]` in 0..1 of the images as evaluation sees them, NaN and None as of `ArrayExamples`.
+
+        Where a centre crop decides on them and the pictures' sizes are not known, the first use looks at the head of
+        each file.
+        """
+        if self.part.boxes is None:
+            return None
+        return self.view.boxes(self.part.boxes, _sizes(self.part) if self.view.cuts else None)
+
     def image(self, position: int, crop: np.ndarray | None = None) -> np.ndarray:
-        """One image, uint8 of the reference's shape: its centre crop, or the random resized crop of these draws.
+        """One image, uint8 of the reference's shape: as evaluation sees it, or the random resized crop of these draws.
 
         Raises:
           DataError: for an image that cannot be read, or is of another size than the others.
@@ -70,8 +93,8 @@ class StreamExamples:
         item = self.part.items[position]
         image = read_item(self.part, item)
         if crop is not None:
-            return random_resized_crop(image, self.image_size, crop, resize=self.resize)
-        image = fit(image, self.image_size, self.share, self.resize)
+            return random_resized_crop(image, self.view.image_size, crop, resize=self.view.resize)
+        image = self.view.image(image)
         self.reference.check(image, self.part, item)
         return image
 
@@ -118,20 +141,30 @@ def find_reference(part: Part, image_size: int) -> Reference:
     raise unreadable(part, failed)
 
 
-def share_kept(crop: str) -> float:
-    """The share of the shorter side that centre crops keep, given the crop used in training."""
-    return CENTRE if crop == "random_resized" else 1.0
-
-
-def fit(image: np.ndarray, image_size: int, share: float, resize: str) -> np.ndarray:
-    """The centre crop of an image at `image_size`; 0 leaves it as it is."""
-    return centre_crop(image, image_size, share, resize=resize) if image_size else image
-
-
 def read_item(part: Part, item: int) -> np.ndarray:
     """An image of a part; raises a `DataError` that names it where it cannot be read."""
+    return _asked(part, item, part.read)
+
+
+def _sizes(part: Part) -> np.ndarray:
+    """int64 `[n, 2]`, height and width of all images of a part, read in threads where they are not known."""
+    if part.image_shape is not None:
+        return np.tile(np.array(part.image_shape[:2]), (len(part), 1))
+    sizes = np.empty((len(part), 2), np.int64)
+
+    def look(position: int) -> None:
+        sizes[position] = _asked(part, part.items[position], part.size_of)
+
+    failed = failures(look, len(part))
+    if failed:
+        raise unreadable(part, failed)
+    return sizes
+
+
+def _asked(part: Part, item: int, question: Callable[[int], Any]) -> Any:
+    """What a part answers about an item; raises a `DataError` that names the item where it cannot be read."""
     try:
-        return part.read(item)
+        return question(item)
     except DataError:
         raise
     except Exception as error:
@@ -139,17 +172,20 @@ def read_item(part: Part, item: int) -> np.ndarray:
         raise DataError(f"{part.locate(item)} cannot be read as an image: {error or type(error).__name__}") from error
 
 
-def load_arrays(part: Part, image_size: int, share: float, reference: Reference, *, resize: str) -> ArrayExamples:
+def load_arrays(part: Part, view: View, reference: Reference) -> ArrayExamples:
     """Reads and decodes a whole part, in threads.
 
     Raises:
       DataError: naming up to ten images that cannot be read, or two of different sizes.
     """
     images = np.empty((len(part), *reference.shape), np.uint8)
+    sizes = np.empty((len(part), 2), np.int64)
     others: dict[int, np.ndarray] = {}
 
     def load(position: int) -> None:
-        image = fit(read_item(part, part.items[position]), image_size, share, resize)
+        picture = read_item(part, part.items[position])
+        sizes[position] = picture.shape[:2]
+        image = view.image(picture)
         if image.shape == reference.shape:
             images[position] = image
         else:
@@ -161,7 +197,8 @@ def load_arrays(part: Part, image_size: int, share: float, reference: Reference,
     if others:
         position = min(others)
         reference.check(others[position], part, part.items[position])
-    return ArrayExamples(images=images, labels=part.labels)
+    boxes = None if part.boxes is None else view.boxes(part.boxes, sizes)
+    return ArrayExamples(images=images, labels=part.labels, boxes=boxes)
 
 
 def failures(work: Callable[[int], None], count: int) -> dict[int, DataError]:

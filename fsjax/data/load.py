@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 
 from fsjax.data import random, subsets
+from fsjax.data.augment_config import check_channels, in_words
 from fsjax.data.by_class import Classes, divide, hold_out
 from fsjax.data.config import DataConfig, parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.examples import (
-    ArrayExamples,
     Examples,
     StreamExamples,
     find_reference,
     load_arrays,
-    share_kept,
     without_unreadable,
 )
 from fsjax.data.info import DataInfo
-from fsjax.data.sources import Part, check_labels, load_source
+from fsjax.data.normalization import mean_and_deviation
+from fsjax.data.pictures import CENTRE
+from fsjax.data.sources import Part, check_labels, checked_boxes, load_source
+from fsjax.data.view import View
 
 # "auto" keeps decoded images in memory up to this size.
 ARRAYS_BYTES = 2 * 10**9
-# Of a stream, so many training images (drawn with a fixed seed) give the mean and the standard deviation.
-STATISTICS_IMAGES = 10_000
 # Of every choice that must not depend on the run: test parts, statistics of a sample.
 FIXED_SEED = 0
 
@@ -79,9 +79,10 @@ def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
         if not len(part):
             raise DataError(f"the {split} split of {source.name} holds no examples")
         check_labels(part, len(source.class_names))
+        parts[split] = checked_boxes(part)
     classes = {"train": source.class_names}
     if parsed.class_split.name:
-        parts, classes = divide(source, parsed, notes)
+        parts, classes = divide(dataclasses.replace(source, **parts), parsed, notes)
     if parsed.on_error == "skip":
         for split, part in parts.items():
             parts[split], note = without_unreadable(part)
@@ -153,9 +154,10 @@ def _limit(part: Part | None, split: str, limit: int, num_classes: int, seed: in
 
 
 def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataConfig, notes: list[str]) -> Splits:
-    train, share = parts["train"], share_kept(config.augment.crop)
+    train, view = parts["train"], view_of(config)
     reference = find_reference(train, config.image_size)
     shape = reference.shape
+    check_channels(config.augment, shape[-1])
     decoded = sum(map(len, parts.values())) * int(np.prod(shape))
     memory = config.memory
     if memory == "auto":
@@ -165,16 +167,19 @@ def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataCon
     examples: dict[str, Examples] = {}
     for split, part in parts.items():
         if memory == "arrays":
-            examples[split] = load_arrays(part, config.image_size, share, reference, resize=config.resize)
+            examples[split] = load_arrays(part, view, reference)
         else:
-            examples[split] = StreamExamples(part, config.image_size, share, reference, config.resize)
+            examples[split] = StreamExamples(part, view, reference)
     if config.image_size and (config.augment.crop == "random_resized" or train.image_shape != shape):
-        notes.append(f"images are cropped and resized to {shape[0]}×{shape[1]}, {config.resize} filter, antialiased")
+        how = "stretched, whatever their aspect," if config.fit == "stretch" else "cropped and resized"
+        notes.append(f"images are {how} to {shape[0]}×{shape[1]}, {config.resize} filter, antialiased")
     notes.append(
         f"{decoded / 1e6:,.1f} MB of decoded images "
         + ("in memory" if memory == "arrays" else "read and decoded as needed")
     )
-    mean, std = _normalization(config.normalization, examples["train"], notes)
+    if in_words(config.augment):
+        notes.append(f"training images are varied by {in_words(config.augment)}")
+    mean, std = mean_and_deviation(config.normalization, examples["train"], notes)
     info = DataInfo(
         name=name,
         class_names=classes["train"],
@@ -196,34 +201,7 @@ def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataCon
     )
 
 
-def _normalization(name: str, train: Examples, notes: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation by channel, of images in 0..1."""
-    channels = (train.images.shape if isinstance(train, ArrayExamples) else train.reference.shape)[-1]
-    if name == "half":
-        return (128 / 255,) * channels, (128 / 255,) * channels
-    if name == "none":
-        return (0.0,) * channels, (1.0,) * channels
-    # A histogram a channel: exact, and without a float copy of the images.
-    counts = np.zeros((channels, 256), np.int64)
-    if isinstance(train, ArrayExamples):
-        for start in range(0, len(train), 1000):
-            _count_values(counts, train.images[start : start + 1000])
-    else:
-        order = random.permutation(random.fold(random.key(FIXED_SEED), random.STATISTICS), len(train))
-        sample = order[:STATISTICS_IMAGES]
-        if len(sample) < len(train):
-            notes.append(f"mean and deviation are those of {len(sample):,} training images, drawn at random")
-        for position in sample:
-            _count_values(counts, train.image(position))
-    values = np.arange(256) / 255
-    total = counts.sum(axis=1)
-    mean = counts @ values / total
-    variance = counts @ np.square(values) / total - np.square(mean)
-    # A constant channel has no deviation to divide by; one grey level stands for it.
-    std = np.sqrt(np.maximum(variance, (1 / 255) ** 2))
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _count_values(counts: np.ndarray, images: np.ndarray) -> None:
-    for channel, row in enumerate(counts):
-        row += np.bincount(images[..., channel].ravel(), minlength=256)
+def view_of(config: DataConfig) -> View:
+    """How pictures come to the network's size; as in He et al. 2016, less of them after random resized crops."""
+    share = CENTRE if config.augment.crop == "random_resized" else 1.0
+    return View(config.image_size, config.fit, share, config.resize)

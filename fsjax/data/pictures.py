@@ -5,7 +5,7 @@ import math
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from fsjax.data import random
 
@@ -13,6 +13,8 @@ from fsjax.data import random
 # (224 of 256), as in He et al. 2016.
 CENTRE = 0.875
 _ATTEMPTS = 10
+# A file that tells its orientation holds one of these: the blocks of JPEG, PNG and WebP, and Adobe's XMP.
+_ORIENTED = (b"Exif", b"eXIf", b"EXIF", b"tiff:Orientation")
 # 32-bit draws of a random resized crop: area, ratio, top and left for each attempt.
 CROP_WORDS = 4 * _ATTEMPTS
 
@@ -44,6 +46,29 @@ def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
     return pixels[..., None] if channels == 1 else pixels
 
 
+def head_of(source: bytes | str) -> tuple[tuple[int, int], int]:
+    """What the head of an image file (its content, or its path) tells, at far less cost than all of it.
+
+    Returns:
+      Height and width of what `decode` gives, and the turn that it applies, EXIF's 1 (none) to 8.
+
+    Raises:
+      Exception: as `decode`.
+    """
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        width, height = image.size
+    if orientation not in range(1, 9):  # of no meaning: the picture is not turned
+        orientation = 1
+    return ((width, height) if orientation >= 5 else (height, width)), orientation
+
+
+def orientation_of(content: bytes) -> int:
+    """The orientation of `head_of`, of an image file's content."""
+    # Most files hold none of these words, and need not be looked at by pillow.
+    return head_of(content)[1] if any(mark in content for mark in _ORIENTED) else 1
+
+
 def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
     """uint8 `[height, width, 1 or 3]` with 1 or 3 channels: grey is repeated, colour becomes luma."""
     if image.shape[-1] == channels:
@@ -65,6 +90,18 @@ def centre_crop(image: np.ndarray, size: int, share: float, *, resize: str = "bi
     height, width = image.shape[:2]
     side = share * min(height, width)
     return _resize(image, size, ((height - side) / 2, (width - side) / 2, side, side), resize)
+
+
+def stretch(image: np.ndarray, size: int, *, resize: str = "bilinear") -> np.ndarray:
+    """The whole picture resized to a square (antialiased), whatever its aspect.
+
+    Args:
+      image: uint8 `[height, width, channels]`.
+      size: of the result, uint8 `[size, size, channels]`.
+      resize: the filter, one of `fsjax.data.config.RESIZE`.
+    """
+    height, width = image.shape[:2]
+    return _resize(image, size, (0, 0, height, width), resize)
 
 
 def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray, *, resize: str = "bilinear") -> np.ndarray:

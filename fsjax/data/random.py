@@ -17,6 +17,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 # one.
 ORDER, CROP, FLIP, MIX, PARTNER, VALIDATION, LONGTAIL, LIMIT, TEST, STATISTICS, FAKE = range(11)
 EPISODE, CLASSES, HOLDOUT, RECONSTRUCTED, RECONSTRUCTED_IMAGES = range(11, 16)
+PLANTED, ROTATE, JITTER, LIGHTING = range(16, 20)
 
 
 def threefry2x32(key: Key, x0: np.ndarray, x1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

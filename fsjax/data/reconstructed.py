@@ -78,7 +78,11 @@ class Reconstructed:
         first = self.pieces[0][0]
         if isinstance(first, ArrayExamples):
             images = np.concatenate([examples.images[positions] for examples, positions in self.pieces])
-            return ArrayExamples(images=images, labels=self.labels)
+            boxes = [examples.boxes for examples, _ in self.pieces]
+            if any(given is None for given in boxes):
+                return ArrayExamples(images=images, labels=self.labels)
+            taken = [given[positions] for given, (_, positions) in zip(boxes, self.pieces, strict=True)]
+            return ArrayExamples(images=images, labels=self.labels, boxes=np.concatenate(taken))
         part = merged([examples.part.take(positions) for examples, positions in self.pieces])
         return dataclasses.replace(first, part=dataclasses.replace(part, labels=self.labels))
 

@@ -54,25 +54,26 @@ def array_examples():
 
 @pytest.fixture(scope="session")
 def prepare_tfds(tmp_path_factory):
-    """A function that writes a data set as TFDS prepares them: PNGs of given arrays, and labels.
+    """A function that writes a data set as TFDS prepares them: PNGs of given arrays (or files), labels, and boxes.
 
     It returns the prepared folder, `DATA_DIR/NAME/1.0.0`.
     """
     import tensorflow_datasets as tfds
 
-    def prepare(splits, *, name="tiny", num_classes=3, shape=(8, 6, 3)):
+    def prepare(splits, *, name="tiny", num_classes=3, shape=(8, 6, 3), box=None):
         data_dir = tmp_path_factory.mktemp("tfds")
-        features = tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=shape, encoding_format="png"),
-                "label": tfds.features.ClassLabel(num_classes=num_classes),
-                "height": np.int64,
-            }
-        )
+        features = {
+            "image": tfds.features.Image(shape=shape, encoding_format="png"),
+            "label": tfds.features.ClassLabel(num_classes=num_classes),
+            "height": np.int64,
+        }
+        features = tfds.features.FeaturesDict(features | ({} if box is None else {"bbox": box}))
 
-        def examples(images, labels):
+        def examples(images, labels, boxes=None):
             for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-                yield i, {"image": image, "label": label, "height": image.shape[0]}
+                height = image.shape[0] if hasattr(image, "shape") else 0
+                example = {"image": image, "label": label, "height": height}
+                yield i, example if boxes is None else example | {"bbox": np.asarray(boxes[i], np.float32)}
 
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name,

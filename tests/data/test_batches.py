@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fsjax.data import DataError, default_config, eval_batches, load_splits, normalize, train_batches
-from fsjax.data.config import parse_augmentation
+from fsjax.data.augment_config import parse_augmentation
 from fsjax.data.decisions import draw
 
 EVERYTHING = {"crop": "pad", "pad": 2, "flip": True, "mixup": 0.7}

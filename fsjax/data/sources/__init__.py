@@ -3,16 +3,20 @@
 from collections.abc import Callable
 
 from fsjax.data.config import DataConfig
-from fsjax.data.sources import csv_images, digits, fake, folder, tfds_source
-from fsjax.data.sources.part import Part, Source, check_labels, merged
+from fsjax.data.sources import aircraft, cars, csv_images, cub, digits, fake, folder, planted, tfds_source
+from fsjax.data.sources.part import Part, Source, check_labels, checked_boxes, merged
 
-__all__ = ["SOURCES", "Part", "Source", "check_labels", "load_source", "merged"]
+__all__ = ["SOURCES", "Part", "Source", "check_labels", "checked_boxes", "load_source", "merged"]
 
 SOURCES: dict[str, Callable[[DataConfig], Source]] = {
+    "aircraft": aircraft.load,
+    "cars": cars.load,
     "csv": csv_images.load,
+    "cub": cub.load,
     "digits": digits.load,
     "fake": fake.load,
     "folder": folder.load,
+    "planted": planted.load,
 }
 
 

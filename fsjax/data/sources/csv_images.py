@@ -8,11 +8,11 @@ import numpy as np
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
+from fsjax.data.sources.listed import paths_of
 from fsjax.data.sources.part import Part, Source
 
 LISTS = ("train.csv", "val.csv", "test.csv")
 _COLUMNS = ("filename", "label")
-_NAMED = 10
 
 
 def load(config: DataConfig) -> Source:
@@ -47,7 +47,7 @@ def load(config: DataConfig) -> Source:
             rows += _rows(path)
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
-    paths = _paths(root / "images", [name for name, _ in rows])
+    paths = paths_of(root / "images", [name for name, _ in rows])
     class_names = tuple(sorted({label for _, label in rows}))
     number = {name: label for label, name in enumerate(class_names)}
     channels = config.channels or 3
@@ -82,27 +82,3 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     if not rows:
         raise DataError(f"{path} lists no image")
     return rows
-
-
-def _paths(folder: Path, names: list[str]) -> list[str]:
-    """The files of the listed images; raises a `DataError` for those that are missing or listed twice."""
-    # One listing of the folder is far cheaper than 60,000 questions to a file system in the network.
-    there = {entry.name for entry in folder.iterdir()}
-    missing = [name for name in names if name not in there and not ("/" in name and (folder / name).is_file())]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(names)} listed images are missing in {folder}: {_some(missing)}. "
-            "Put them there, or take them off the lists"
-        )
-    seen: set[str] = set()
-    twice = [name for name in names if name in seen or seen.add(name)]
-    if twice:
-        raise DataError(
-            f"{len(twice)} images are listed more than once: {_some(twice)}. An image in two classes or two parts "
-            "would spoil the test: leave one row of each"
-        )
-    return [str(folder / name) for name in names]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

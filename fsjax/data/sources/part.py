@@ -19,6 +19,9 @@ class Part:
       items: int64 `[n]`, what `read` is called with.
       channels: of all images.
       image_shape: (height, width, channels) where all images of the source are known to have it.
+      boxes: float32 `[n, 4]`, one box an image: ymin, xmin, ymax, xmax in 0..1 of what `read` gives; None for a part
+        without boxes.
+      size: item -> (height, width) of what `read` gives, at less cost; None where only `read` tells.
     """
 
     labels: np.ndarray
@@ -27,17 +30,24 @@ class Part:
     items: np.ndarray
     channels: int
     image_shape: tuple[int, int, int] | None = None
+    boxes: np.ndarray | None = None
+    size: Callable[[int], tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, positions: np.ndarray) -> "Part":
         """The part with only the examples at these positions."""
-        return dataclasses.replace(self, labels=self.labels[positions], items=self.items[positions])
+        boxes = None if self.boxes is None else self.boxes[positions]
+        return dataclasses.replace(self, labels=self.labels[positions], items=self.items[positions], boxes=boxes)
 
     def relabelled(self, new: np.ndarray) -> "Part":
         """The part with label `new[label]` instead of each label."""
         return dataclasses.replace(self, labels=new[self.labels].astype(np.int32))
+
+    def size_of(self, item: int) -> tuple[int, int]:
+        """Height and width of an item's image; raises what `read` raises."""
+        return self.read(item).shape[:2] if self.size is None else self.size(item)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +82,10 @@ def array_part(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
 
 
 def merged(parts: Sequence[Part]) -> Part:
-    """One part of the examples of several, which follow each other; its items are 0, 1, ..."""
+    """One part of the examples of several, which follow each other; its items are 0, 1, ...
+
+    It has boxes if all of them have.
+    """
     if len(parts) == 1:
         return parts[0]
     items = np.concatenate([part.items for part in parts])
@@ -85,6 +98,8 @@ def merged(parts: Sequence[Part]) -> Part:
         items=np.arange(len(items)),
         channels=parts[0].channels,
         image_shape=shapes.pop() if len(shapes) == 1 else None,
+        boxes=None if any(part.boxes is None for part in parts) else np.concatenate([part.boxes for part in parts]),
+        size=lambda item: parts[owner[item]].size_of(items[item]),
     )
 
 
@@ -97,3 +112,24 @@ def check_labels(part: Part, num_classes: int) -> None:
             f"{len(bad)} labels outside 0..{num_classes - 1}, the {num_classes} classes: {named}. "
             "Choose a split whose examples are labelled, or correct the labels"
         )
+
+
+def checked_boxes(part: Part) -> Part:
+    """The part with its boxes cut off at the borders of the pictures.
+
+    Raises:
+      DataError: naming the first examples whose box has no area inside the picture, or is no box at all.
+    """
+    if part.boxes is None:
+        return part
+    boxes = part.boxes.clip(0, 1)
+    # Written so that NaN, which no comparison holds for, is bad too.
+    bad = np.flatnonzero(~(boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    if len(bad):
+        named = "; ".join(f"{part.locate(part.items[i])}: {part.boxes[i].tolist()}" for i in bad[:10])
+        raise DataError(
+            f"{len(bad)} of {len(part)} boxes (ymin, xmin, ymax, xmax in 0..1) hold nothing of their pictures: "
+            f"{named}. "
+            'Correct them, or do without boxes: data.box_key=""'
+        )
+    return dataclasses.replace(part, boxes=boxes)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,10 @@ _HEADER, _FOOTER = 12, 4
 _CHUNK = 1 << 20
 # Scans of more than this are kept: reading all of ImageNet takes minutes.
 CACHED_BYTES = 10**9
+# Of the layout of kept scans: to be counted up when it changes.
+_KEPT = 2
+
+Extract = Callable[[bytes], Sequence[float]]
 
 
 class RecordFiles:
@@ -48,20 +52,18 @@ class RecordFiles:
         return content
 
 
-def scan(
-    instructions: list[tuple[str, int, int]], extract: Callable[[bytes], int], *, what: str
-) -> tuple[RecordFiles, np.ndarray]:
-    """Finds the named records, and an integer in each of them.
+def scan(instructions: list[tuple[str, int, int]], extract: Extract, *, what: str) -> tuple[RecordFiles, np.ndarray]:
+    """Finds the named records, and some numbers in each of them.
 
     Scans of large files are kept in the user's cache folder (`XDG_CACHE_HOME`) until the files change.
 
     Args:
       instructions: `(file, skip, take)`: which records of which files.
-      extract: a record's content -> the integer.
-      what: what the integer is, to tell one kept scan from another.
+      extract: a record's content -> the numbers, as many for each record.
+      what: what the numbers are, to tell one kept scan from another.
 
     Returns:
-      The records, and int64 `[n]` what was extracted from each.
+      The records, and float64 `[n, numbers]` what was extracted from each; whole numbers below 2**53 are exact.
 
     Raises:
       DataError: for a file that is missing, cut off, damaged, or holds fewer records than it should.
@@ -72,14 +74,14 @@ def scan(
         if sum(size for size, _ in stats) < CACHED_BYTES:
             where, values = _read(instructions, extract)
         else:
-            key = json.dumps([[str(f), s, t] for f, s, t in instructions] + stats + [what])
+            key = json.dumps([_KEPT, *([str(f), s, t] for f, s, t in instructions), *stats, what])
             where, values = _cached(key, lambda: _read(instructions, extract))
     except OSError as error:
         raise DataError(f"{error.filename or 'a record file'} cannot be read: {error.strerror or error}") from error
     return RecordFiles(files, where), values
 
 
-def _read(instructions: list[tuple[str, int, int]], extract: Callable[[bytes], int]) -> tuple[np.ndarray, np.ndarray]:
+def _read(instructions: list[tuple[str, int, int]], extract: Extract) -> tuple[np.ndarray, np.ndarray]:
     """Places and values of the records, by one pass over the files."""
     where, values = [], []
     for number, (file, skip, take) in enumerate(instructions):
@@ -97,7 +99,7 @@ def _read(instructions: list[tuple[str, int, int]], extract: Callable[[bytes], i
                 except Exception as error:
                     # The parser's errors share no class; which record it was is what helps.
                     raise DataError(f"{file}: record {record} is damaged: {error}") from error
-    return np.array(where, np.int64).reshape(-1, 3), np.array(values, np.int64)
+    return np.array(where, np.int64).reshape(-1, 3), np.array(values, np.float64).reshape(len(values), -1)
 
 
 def _lengths(stream: IO[bytes], count: int, file: str) -> Iterator[tuple[int, int]]:

@@ -15,14 +15,16 @@ from urllib.request import getproxies, proxy_bypass
 
 import numpy as np
 
+from fsjax.data.boxes import upright
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
-from fsjax.data.pictures import decode
+from fsjax.data.pictures import decode, head_of, orientation_of
 from fsjax.data.sources import records
 from fsjax.data.sources.part import Part, Source
 from fsjax.data.tensorflow_runtime import import_tensorflow
 
 _CONNECT_SECONDS = 10
+_BOX_FORMAT = "REL_YXYX"
 
 
 def load(config: DataConfig) -> Source:
@@ -34,11 +36,12 @@ def load(config: DataConfig) -> Source:
     """
     builder = _builder(config)
     label_feature = _features(builder, config)
+    box_key, notes = _box_key(builder, config)
     channels = config.channels or (1 if builder.info.features[config.image_key].shape[-1] == 1 else 3)
     if config.class_split.name and config.test_split:
         _check_apart(builder, config)
     parts = [
-        _part(builder, split, config, channels)
+        _part(builder, split, config, channels, box_key)
         for split in (config.train_split, config.test_split)
         if split or split is config.train_split
     ]
@@ -47,7 +50,7 @@ def load(config: DataConfig) -> Source:
         class_names=tuple(label_feature.names),
         train=parts[0],
         test=parts[1] if len(parts) > 1 else None,
-        notes=(f"{builder.info.full_name} from {builder.data_path}",),
+        notes=(f"{builder.info.full_name} from {builder.data_path}", *notes),
     )
 
 
@@ -72,8 +75,8 @@ def _builder(config: DataConfig) -> Any:
             f"TFDS has, for example, {', '.join(close)}" if close else "TFDS lists its own with tfds.list_builders()"
         )
         raise DataError(
-            f"data.name={config.name!r} is neither digits, folder, csv nor fake, nor a data set that TFDS knows, "
-            f"nor prepared in {place}. {guess}"
+            f"data.name={config.name!r} is neither digits, folder, csv, cub, cars, aircraft, planted nor fake, nor a "
+            f"data set that TFDS knows, nor prepared in {place}. {guess}"
         ) from error
     except (ValueError, RuntimeError) as error:
         raise DataError(f"TFDS refuses data.name={config.name!r}: {error}") from error
@@ -138,6 +141,35 @@ def _features(builder: Any, config: DataConfig) -> Any:
     return features[config.label_key]
 
 
+def _box_key(builder: Any, config: DataConfig) -> tuple[str, tuple[str, ...]]:
+    """The feature that holds one box an image, "" where there is none, and notes on it.
+
+    Raises:
+      DataError: for a feature that the config names and that is no box, and for boxes in another format.
+    """
+    import tensorflow_datasets as tfds
+
+    features, key, kind = builder.info.features, config.box_key, tfds.features.BBoxFeature
+    if not key or (key not in features and key == DataConfig.box_key):
+        return "", ()
+    if key not in features or not isinstance(features[key], kind):
+        able = [name for name in features if isinstance(features[name], kind)]
+        if key == DataConfig.box_key:
+            return "", (f"feature {key!r} is not one box an image ({kind.__name__}): the images have no boxes",)
+        raise DataError(
+            f"data.box_key={key!r}: {builder.name} has no {kind.__name__} of that name; it has: "
+            f"{', '.join(able) or 'none'}. data.box_key='' does without boxes"
+        )
+    # What TFDS wrote before it knew formats is in this one, and says nothing.
+    form = getattr(features[key], "bbox_format", None)
+    if form is not None and getattr(form, "value", form) != _BOX_FORMAT:
+        raise DataError(
+            f"data.box_key={key!r}: the boxes of {builder.name} are in format {getattr(form, 'value', form)}, and only "
+            f"{_BOX_FORMAT} is read: set data.box_key='' to do without boxes"
+        )
+    return key, ()
+
+
 def _instructions(builder: Any, split: str) -> list[tuple[str, int, int]]:
     """File, first record and number of records of a split's pieces."""
     try:
@@ -167,7 +199,8 @@ def _check_apart(builder: Any, config: DataConfig) -> None:
         )
 
 
-def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
+def _part(builder: Any, split: str, config: DataConfig, channels: int, box_key: str) -> Part:
+    """The part of a split; the boxes of pictures that their files turn are turned with them."""
     from tensorflow_datasets.proto import tf_example_generated_pb2 as proto
 
     where = _instructions(builder, split)
@@ -175,20 +208,29 @@ def _part(builder: Any, split: str, config: DataConfig, channels: int) -> Part:
     if file_format is not None and file_format.value != "tfrecord":
         raise DataError(f"{builder.data_path} is in {file_format.value} files; prepare it as tfrecord, TFDS's default")
 
-    def label_of(content: bytes) -> int:
-        return proto.Example.FromString(content).features.feature[config.label_key].int64_list.value[0]
+    def extract(content: bytes) -> tuple[float, ...]:
+        feature = proto.Example.FromString(content).features.feature
+        label = feature[config.label_key].int64_list.value[0]
+        if not box_key:
+            return (label,)
+        box = feature[box_key].float_list.value
+        if len(box) != 4:
+            raise DataError(f"feature {box_key!r} holds {len(box)} numbers; a box has 4")
+        turn = orientation_of(feature[config.image_key].bytes_list.value[0])
+        return label, *(box if turn == 1 else upright(box, turn))
 
-    def read(item: int) -> np.ndarray:
-        feature = proto.Example.FromString(files[item]).features.feature[config.image_key]
-        return decode(feature.bytes_list.value[0], channels)
+    def picture(item: int) -> bytes:
+        return proto.Example.FromString(files[item]).features.feature[config.image_key].bytes_list.value[0]
 
-    files, labels = records.scan(where, label_of, what=config.label_key)
+    files, values = records.scan(where, extract, what=f"{config.label_key} {config.image_key} {box_key}".rstrip())
     shape = builder.info.features[config.image_key].shape
     return Part(
-        labels=labels.clip(-(2**31), 2**31 - 1).astype(np.int32),
-        read=read,
+        labels=values[:, 0].clip(-(2**31), 2**31 - 1).astype(np.int32),
+        read=lambda item: decode(picture(item), channels),
         locate=lambda item: f"example {item} of {builder.name}, split {split!r}",
-        items=np.arange(len(labels)),
+        items=np.arange(len(values)),
         channels=channels,
         image_shape=(*shape[:2], channels) if None not in shape[:2] else None,
+        boxes=values[:, 1:].astype(np.float32) if box_key else None,
+        size=lambda item: head_of(picture(item))[0],
     )
