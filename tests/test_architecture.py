@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "device_data": {"errors", "data"},
     "methods": {"errors", "losses", "models"},
     "evaluation": {"errors", "data", "device_data", "losses", "models", "methods"},
-    "training": {"errors", "version", "data", "device_data", "methods", "evaluation"},
+    "training": {"errors", "version", "data", "device_data", "models", "methods", "evaluation"},
     "runs": {"errors", "data", "methods", "evaluation", "training"},
     "cli": {"errors", "version", "data", "methods", "evaluation", "training", "runs"},
     "__main__": {"cli"},

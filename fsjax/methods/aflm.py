@@ -3,7 +3,7 @@ Classification by Balancing Sample-Level and Class-Level Generalization")."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import chex
 import jax
@@ -49,6 +49,7 @@ class AFLM(Method):
     dim: int
 
     reads_loss = True
+    pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # its encoder has two backbones
 
     @property
     def episodes(self) -> EpisodeShape:

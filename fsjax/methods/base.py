@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,9 @@ class Method:
     reads_loss = False
     # Whether training must start from another run's encoder.
     needs_start = False
+    # Parts of the encoder that `config.pretrained` has weights for: where their variables are below `params["encoder"]`
+    # and `batch_stats`.
+    pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {"network": ("backbone",)}
 
     def encode(self, params: Variables, collections: Variables, images: jax.Array) -> Encoded:
         """Embeddings and maps of normalised images `[batch, h, w, c]`, batch norm in inference mode."""

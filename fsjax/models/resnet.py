@@ -7,9 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.errors import UserError, unknown
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
 from fsjax.models.staged import Staged
+
+# "plain", a 7x7 convolution, or "C", three of 3x3: ResNet-C of He et al. 2019, "Bag of tricks", Fig. 2b.
+STEMS = ("plain", "C")
 
 
 class Bottleneck(nn.Module):
@@ -43,7 +47,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(Staged):
-    """A 7x7 stem with stride 2, 3x3 max-pooling with stride 2, and stages of bottleneck blocks.
+    """A stem with stride 2, 3x3 max-pooling with stride 2, and stages of bottleneck blocks.
 
     He normal initialisation over fan-out, as in torchvision.
 
@@ -52,12 +56,14 @@ class ResNet(Staged):
       blocks: bottleneck blocks by stage.
       dtype: compute dtype.
       axis_name: see `fsjax.models.layers.batch_norm`.
+      stem_kind: a member of `STEMS`; the first two convolutions of "C" have half the width.
     """
 
     width: int
     blocks: tuple[int, ...]
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    stem_kind: str = "plain"
 
     @property
     def num_stages(self) -> int:
@@ -66,8 +72,13 @@ class ResNet(Staged):
 
     def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
         """`[batch, h, w, c]` to `[batch, ceil(h / 4), ceil(w / 4), width]`."""
-        common = {"dtype": self.dtype, "axis_name": self.axis_name}
-        x = ConvBN(self.width, kernel=7, stride=2, fan="fan_out", name="stem", **common)(images, train=train)
+        common = {"fan": "fan_out", "dtype": self.dtype, "axis_name": self.axis_name}
+        if self.stem_kind == "plain":
+            x = ConvBN(self.width, kernel=7, stride=2, name="stem", **common)(images, train=train)
+        else:
+            x = ConvBN(self.width // 2, stride=2, name="stem1", **common)(images, train=train)
+            x = ConvBN(self.width // 2, name="stem2", **common)(x, train=train)
+            x = ConvBN(self.width, name="stem3", **common)(x, train=train)
         return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
     def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
@@ -87,6 +98,7 @@ def resnet50(
     *,
     width: int = 64,
     blocks: Sequence[int] = (3, 4, 6, 3),
+    stem: str = "plain",
     pool: str = "gap",
     dim: int | None = None,
     dtype: Any = jnp.float32,
@@ -94,17 +106,25 @@ def resnet50(
 ) -> Encoder:
     """ResNet-50, torchvision's; 2,048-d embedding.
 
-    25,557,032 parameters with a linear classifier of 1,000 classes.
+    25,557,032 parameters with a linear classifier of 1,000 classes; 19,232 more with the stem "C".
 
     Args:
       width: channels of the stem; all others are multiples of it.
       blocks: bottleneck blocks by stage.
+      stem: "plain" or "C", see `STEMS`.
       pool: "gap", "gmp" or "flatten".
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
+
+    Raises:
+      UserError: for an unknown stem, or an odd width with the stem "C".
     """
-    backbone = ResNet(width, tuple(blocks), dtype=dtype, axis_name=axis_name)
+    if stem not in STEMS:
+        raise unknown("stem of a ResNet", stem, STEMS)
+    if stem == "C" and width % 2:
+        raise UserError(f"width={width} of a ResNet must be even with the stem 'C': its first convolutions have half")
+    backbone = ResNet(width, tuple(blocks), dtype=dtype, axis_name=axis_name, stem_kind=stem)
     return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
 
 
@@ -112,6 +132,7 @@ def resnet101(
     *,
     width: int = 64,
     blocks: Sequence[int] = (3, 4, 23, 3),
+    stem: str = "plain",
     pool: str = "gap",
     dim: int | None = None,
     dtype: Any = jnp.float32,
@@ -119,14 +140,15 @@ def resnet101(
 ) -> Encoder:
     """ResNet-101, torchvision's; 2,048-d embedding.
 
-    44,549,160 parameters with a linear classifier of 1,000 classes.
+    44,549,160 parameters with a linear classifier of 1,000 classes; 19,232 more with the stem "C".
 
     Args:
       width: channels of the stem; all others are multiples of it.
       blocks: bottleneck blocks by stage.
+      stem: "plain" or "C", see `STEMS`.
       pool: "gap", "gmp" or "flatten".
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    return resnet50(width=width, blocks=blocks, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
+    return resnet50(width=width, blocks=blocks, stem=stem, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.training import settings, workdir
+from fsjax.training import pretrained, settings, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
 from fsjax.training.experiment import Experiment, build_experiment
 from fsjax.training.finish import draw_features, finish, summary
@@ -53,14 +53,18 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
     if result is not None:
         logger.info("the run in %s is complete; nothing is trained: %s", path, summary(result))
         return result
+    begun = bool(steps_in(Path(path).expanduser() / "checkpoints" / "latest"))  # a run that is continued needs no start
+    weights = {} if begun else pretrained.find_files(config)
     splits = data.load_splits(config.data, seed=config.seed)
     experiment = build_experiment(config, splits)
-    if not steps_in(Path(path).expanduser() / "checkpoints" / "latest"):  # a run that is continued needs no start
+    if not begun:
         check_start(config, experiment.method, splits.info)
+        pretrained.check_files(config, weights, experiment.method, splits.info.image_shape)
     with workdir.prepared(path, config.to_dict(), splits.info.to_json()) as folder:
         logger.info("%s", data.describe(splits))
-        state = _train(experiment, folder)
+        state = _train(experiment, folder, weights)
         state, result = finish(experiment, state, folder)
+        result |= pretrained.recorded(config, folder)
         write_json(folder / "result.json", result)
         logger.info("%s", summary(result))
         if config.figures.scatter:
@@ -68,8 +72,8 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
     return result
 
 
-def _train(experiment: Experiment, folder: Path) -> TrainState:
-    """Train to the last step and return the (replicated) state there."""
+def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path]) -> TrainState:
+    """Train to the last step and return the (replicated) state there; `weights` are the files to start from."""
     config, parallel, steps = experiment.config, experiment.parallel, experiment.steps
     facts = {"config": config.to_dict(), "data": experiment.splits.info.to_json(), "fsjax": __version__}
     with contextlib.ExitStack() as stack:
@@ -82,6 +86,9 @@ def _train(experiment: Experiment, folder: Path) -> TrainState:
             logger.info("continuing from step %d of %d", start, steps)
         elif config.start_from:
             single = started(single, config.start_from)
+        elif weights:
+            single, record = pretrained.loaded(single, weights, experiment.method)
+            pretrained.write_record(folder, record)
         best.drop_after(start)
         state = parallel.replicate(single)
         records = stack.enter_context(Records(folder, start_step=start))

@@ -15,6 +15,7 @@ SCHEMA: dict[str, Any] = {
     "name": str,
     "seed": int,
     "start_from": str,
+    "pretrained": {"network": str, "attnet": str},
     "method": dict,
     "model": dict,
     "loss": dict,

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from fsjax.data import DataInfo
+from fsjax.data import DataInfo, default_config
 from fsjax.errors import UserError
 from fsjax.training import checkpoints
 from fsjax.training.state import TrainState
@@ -15,7 +15,7 @@ logger = logging.getLogger("fsjax")
 # What decides which images a run trains on, and how its network sees them.
 _DATA = (
     "class_split", "base_holdout", "train_split", "test_split", "test_fraction", "validation", "longtail_ratio",
-    "limit", "on_error", "image_size", "channels", "resize", "normalization",
+    "limit", "on_error", "image_size", "fit", "channels", "resize", "normalization", "planted",
 )  # fmt: skip
 
 
@@ -51,8 +51,11 @@ def _facts(config: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     network = config["model"]["name"]
     facts = {"model.name": network, f"model.{network}": config["model"].get(network)}
     # Another method may have made another network of it.
-    facts["method.aflm"] = config["method"].get("aflm") if config["method"]["name"] == "aflm" else None
-    facts |= {f"data.{name}": config["data"].get(name) for name in _DATA}
+    for method in ("aflm", "localization"):
+        facts[f"method.{method}"] = config["method"].get(method) if config["method"]["name"] == method else None
+    # A run of before a key was known has what is its default now.
+    defaults = default_config()
+    facts |= {f"data.{name}": config["data"].get(name, defaults[name]) for name in _DATA}
     if config["data"].get("validation"):  # that part is drawn by the run's seed
         facts["seed"] = config["seed"]
     return facts | {name: info.get(name) for name in ("name", "class_names", "validation_classes", "test_classes")}

@@ -23,6 +23,10 @@ _FREE = ("parallel.", "data.path", "data.memory", "train.progress")
 _ADDED = {
     "few_shot.validation.classes": "validation",
     **{f"few_shot.reconstructed.{name}": 0 for name in ("test_base", "validation_base", "images", "seed")},
+    "pretrained.network": "",
+    "pretrained.attnet": "",
+    "model.resnet50.stem": "plain",
+    "model.resnet101.stem": "plain",
 }
 
 
