@@ -14,6 +14,7 @@ from fsjax.losses.base import LossModule, LossOutput
 from fsjax.losses.center import CenterLoss
 from fsjax.losses.class_balanced import ClassBalancedLoss
 from fsjax.losses.cosine import CosineLoss
+from fsjax.losses.elope import ElopeLoss
 from fsjax.losses.focal import FocalLoss
 from fsjax.losses.icu import IcuLoss
 from fsjax.losses.lgm import LgmLoss
@@ -30,6 +31,7 @@ LOSSES: dict[str, type[LossModule]] = {
     "class_balanced": ClassBalancedLoss,
     "mixup": MixupLoss,
     "center": CenterLoss,
+    "elope": ElopeLoss,
     "lsoftmax": LSoftmaxLoss,
     "lgm": LgmLoss,
     "icu": IcuLoss,

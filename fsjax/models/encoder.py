@@ -30,13 +30,16 @@ class Encoder(nn.Module):
 
     Attributes:
       backbone: a module that maps images to a dict of feature maps; its last entry is pooled.
-      pool: "gap" (mean over positions), "gmp" (maximum) or "flatten".
+      pool: a key of `POOLS`: "gap" (mean over positions), "gmp" (maximum), "kmax4" (mean of the 4 largest values) or
+        "flatten".
       hidden: widths of fully connected layers, each with batch normalisation and ReLU, after the pooling.
-      dim: width of a last linear layer with bias, without normalisation or activation (None: no such layer).
+      dim: width of a last linear layer with bias, without activation (None: no such layer).
       prelu: whether a PReLU follows the embedding.
       dtype: compute dtype of the hidden layers. Pooling and the last linear layer are in float32: they are
         cheap, and bfloat16's 8 bits would show in the distances between embeddings.
       axis_name: see `fsjax.models.layers.batch_norm`.
+      dim_bn: whether batch normalisation follows the last linear layer, before the PReLU: with it, the embedding layer
+        of ELoPE (Hanselmann & Ney 2020). In float32, as that layer.
     """
 
     backbone: nn.Module
@@ -46,6 +49,7 @@ class Encoder(nn.Module):
     prelu: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    dim_bn: bool = False
 
     @property
     def goes_on(self) -> bool:
@@ -65,8 +69,11 @@ class Encoder(nn.Module):
           The embeddings and the maps they came from.
 
         Raises:
-          UserError: for images of another rank, or too small for the backbone.
+          UserError: for images of another rank, or too small for the backbone or the pooling, and for `dim_bn` without
+            `dim`.
         """
+        if self.dim_bn and self.dim is None:
+            raise UserError("dim_bn=True normalises the last linear layer, and dim=None leaves it out: give a dim")
         if images.ndim != 4:
             raise UserError(f"images must be [batch, height, width, channels], but their shape is {images.shape}")
         maps = self.backbone(images.astype(self.dtype), train=train)
@@ -85,6 +92,8 @@ class Encoder(nn.Module):
             x = nn.relu(normalize(x))
         if self.dim is not None:
             x = nn.Dense(self.dim, dtype=jnp.float32, param_dtype=jnp.float32, name="embedding")(x)
+        if self.dim_bn:
+            x = batch_norm(train=train, dtype=jnp.float32, axis_name=self.axis_name, name="embedding_bn")(x)
         x = x.astype(jnp.float32)
         if self.prelu:
             x = PReLU(name="prelu")(x)

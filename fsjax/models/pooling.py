@@ -1,9 +1,11 @@
 """Pooling: feature maps to smaller maps, or to one vector an image."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from fsjax.errors import UserError
 
@@ -56,6 +58,33 @@ def global_max_pool(x: jax.Array) -> jax.Array:
     return jnp.max(x, axis=(1, 2)).astype(jnp.float32)
 
 
+def k_max_pool(x: jax.Array, *, k: int) -> jax.Array:
+    """The mean of the k largest values of each channel (Hanselmann & Ney 2020, ELoPE), summed in float32.
+
+    k = 1 is `global_max_pool`, k = h * w is `global_average_pool`. Of values that tie for the last place the first
+    positions are taken: they alone have a gradient.
+
+    Args:
+      x: `[batch, h, w, channels]`.
+      k: 1 to h * w.
+
+    Returns:
+      `[batch, channels]` float32.
+
+    Raises:
+      UserError: for maps of fewer than k positions, and for k below 1.
+    """
+    height, width = x.shape[1:3]
+    if not 1 <= k <= height * width:
+        raise UserError(
+            f"the mean of the k={k} largest values: k must be 1 to {height * width}, the positions of maps of "
+            f"{height}x{width} (enlarge the images, halve them less often, or pool by 'gap' or 'gmp')"
+        )
+    values = jnp.moveaxis(x.reshape(x.shape[0], height * width, -1), 1, 2)
+    largest, _ = lax.top_k(values.astype(jnp.float32), k)
+    return jnp.mean(largest, axis=-1)
+
+
 def flatten(x: jax.Array) -> jax.Array:
     """`[batch, h, w, channels]` to `[batch, h * w * channels]`, as float32."""
     return x.reshape(x.shape[0], -1).astype(jnp.float32)
@@ -64,5 +93,6 @@ def flatten(x: jax.Array) -> jax.Array:
 POOLS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gap": global_average_pool,
     "gmp": global_max_pool,
+    "kmax4": partial(k_max_pool, k=4),
     "flatten": flatten,
 }
