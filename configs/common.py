@@ -13,6 +13,9 @@ def base() -> ConfigDict:
     config.name = ""  # of the experiment; the default workdir is runs/NAME
     config.seed = 0
     config.start_from = ""  # folder of a run whose encoder this one starts from
+    # Weights that training starts from, of a ResNet-50 or ResNet-101 in torchvision's layout: a .safetensors file, or a
+    # name on the Hugging Face hub, "timm/resnet101.tv_in1k" or "timm/resnet101.tv_in1k@REVISION"; "": none.
+    config.pretrained = ConfigDict({"network": "", "attnet": ""})  # of config.model; of localization's AttNet
 
     config.method = methods()
 
@@ -21,10 +24,12 @@ def base() -> ConfigDict:
     config.loss = losses()
 
     config.data = ConfigDict()  # see `fsjax.data.config.DataConfig`
-    config.data.name = ""  # "digits", "folder", "csv", "fake" (noise), or a name of tensorflow_datasets
-    config.data.path = ""  # TFDS data_dir or prepared folder; root of "folder" or "csv"
+    # "digits", "folder", "csv", "cub", "cars", "aircraft", "planted", "fake" (noise), or a name of tensorflow_datasets.
+    config.data.name = ""
+    config.data.path = ""  # TFDS data_dir or prepared folder; root of "folder", "csv", "cub", "cars" or "aircraft"
     config.data.image_key = "image"
     config.data.label_key = "label"
+    config.data.box_key = "bbox"  # the TFDS feature of one box an image, where there is one; "": read no boxes
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.test_fraction = 0.2  # of sources without a test part
@@ -37,15 +42,26 @@ def base() -> ConfigDict:
     config.data.base_holdout = 0  # images of each base class of a class split kept out to evaluate these classes
     config.data.longtail_ratio = 0.0  # largest over smallest class of the training split; 0: off
     config.data.image_size = 0  # side to resize to; 0: as they are
+    config.data.fit = "crop"  # to that size: "crop" (the centred square) or "stretch" (all of it, whatever its aspect)
     config.data.resize = "bilinear"  # the filter of that: "bilinear", "bicubic", "lanczos" or "box"
     config.data.channels = 0  # 1 or 3; 0: as they are
-    config.data.augment = ConfigDict({"crop": "none", "pad": 0, "flip": False, "mixup": 0.0})
-    config.data.normalization = "dataset"  # "dataset" (its own mean and deviation), "half" ((x-128)/128) or "none"
+    # In this order; rotate in degrees, brightness to saturation by a factor in 1 ± x, lighting by its deviation.
+    config.data.augment = ConfigDict(
+        {
+            "rotate": 0.0, "crop": "none", "pad": 0, "flip": False, "brightness": 0.0, "contrast": 0.0,
+            "saturation": 0.0, "lighting": 0.0, "mixup": 0.0,
+        }
+    )  # fmt: skip
+    # "dataset" (its own mean and deviation), "half" ((x-128)/128), "imagenet" (its mean and deviation) or "none".
+    config.data.normalization = "dataset"
     config.data.memory = "auto"  # "arrays" (decoded once), "stream" (decoded as needed) or "auto"
     config.data.on_error = "raise"  # unreadable images: "raise" or "skip"
     config.data.limit = ConfigDict({"train": 0, "test": 0})  # cut to so many examples; 0: all
     config.data.fake = ConfigDict(
         {"height": 32, "width": 32, "channels": 3, "num_classes": 10, "train": 100, "test": 50}
+    )
+    config.data.planted = ConfigDict(  # "planted": digits of smallest to largest pixels among clutter, with boxes
+        {"size": 64, "smallest": 18, "largest": 36, "clutter": 12, "train": 4000, "test": 1000, "seed": 0}
     )
 
     # Of methods that train on episodes: (n,) is n; of a pair (least, most) the ways are drawn for each episode, shots
@@ -134,8 +150,8 @@ def models() -> ConfigDict:
     model.resnet32 = ConfigDict({"width": 16, "blocks": (5, 5, 5), **pooled})
     model.resnet32_bbn = ConfigDict({"width": 16, "blocks": (5, 5, 5), **pooled})
     model.wrn28_10 = ConfigDict({"depth": 28, "widen": 10, **pooled})
-    model.resnet50 = ConfigDict({"width": 64, "blocks": (3, 4, 6, 3), **pooled})
-    model.resnet101 = ConfigDict({"width": 64, "blocks": (3, 4, 23, 3), **pooled})
+    model.resnet50 = ConfigDict({"width": 64, "blocks": (3, 4, 6, 3), "stem": "plain", **pooled})
+    model.resnet101 = ConfigDict({"width": 64, "blocks": (3, 4, 23, 3), "stem": "plain", **pooled})
     return model
 
 
@@ -164,6 +180,15 @@ def methods() -> ConfigDict:
             "tau": 10.0, "learn_tau": True, "reduction": "mean",
         }
     )  # fmt: skip
+    # A crop learned with the classifier: see fsjax/methods/localization.py. crop_size 0: the images' own; emb_dim 0: no
+    # embedding layer over the pooled maps.
+    method.localization = ConfigDict(
+        {
+            "crop_size": 0, "emb_dim": 0, "att_width": 64, "att_blocks": 3, "aff_hidden": 128, "m_source": "full_image",
+            "tau": 0.3, "binarize": "rescaled", "sharpness": 50.0, "align_corners": False, "padding": "zeros",
+            "clip_theta": False, "beta_att": 1.0, "beta_aff": 1.0, "lambda_att": 16.0, "lambda_aff": 16.0,
+        }
+    )  # fmt: skip
     return method
 
 
@@ -189,6 +214,13 @@ def losses() -> ConfigDict:
     )  # fmt: skip
     loss.cosine = ConfigDict({"tau_init": 10.0})  # Lifchitz et al. 2019: 10 on miniImageNet, 100 on FC100
     loss.center = ConfigDict({"lam": 0.003, "rate": 0.5})  # Wen et al. 2016
+    # Hanselmann & Ney 2020, their released code.
+    loss.elope = ConfigDict(
+        {
+            "lam": 2.0, "gamma": 16.0, "margin": 0.75, "center_rate": 0.5, "center_step": "mean1",
+            "grad_through_centers": True, "max_pairs": 256,
+        }
+    )  # fmt: skip
     # Liu et al. 2016, the schedule of beta as in the authors' MNIST files.
     loss.lsoftmax = ConfigDict({"m": 4, "beta": 1000.0, "beta_gamma": 2.5e-5, "beta_power": 35.0, "beta_min": 0.0})
     loss.focal = ConfigDict({"gamma": 2.0})  # Lin et al. 2017

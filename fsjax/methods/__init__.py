@@ -1,7 +1,16 @@
 """Methods: a paper = model + objective + prediction rule; one file each, one line here to add it."""
 
 from fsjax.errors import unknown
-from fsjax.methods import aflm, classification, dense, dense_implants, imprinted, meta_baseline, prototypical
+from fsjax.methods import (
+    aflm,
+    classification,
+    dense,
+    dense_implants,
+    imprinted,
+    localization,
+    meta_baseline,
+    prototypical,
+)
 from fsjax.methods.base import check_sections
 
 METHODS = {
@@ -12,6 +21,7 @@ METHODS = {
     "prototypical": prototypical.build,
     "meta_baseline": meta_baseline.build,
     "aflm": aflm.build,
+    "localization": localization.build,
 }
 
 

@@ -101,14 +101,22 @@ class Classification(Method):
             )
             loss_state = jax.tree.map(lambda a, b: mixed(a, b, share), loss_state, second_state)
             hits = mixed(hits, (predicted == other).astype(features.dtype), mix)
-        total = self.reduce(output.per_example) + output.regularizer
+        more, own_metrics = self.auxiliary(params, collections, batch["image"], encoded)
+        total = self.reduce(output.per_example) + output.regularizer + more
         metrics = {
             **output.metrics,
+            **own_metrics,
             "loss": total,
             "accuracy": jnp.mean(hits),
             "feature_max": jnp.max(jnp.abs(features)),
         }
         return total, ({**collections, **updates, **loss_state}, metrics)
+
+    def auxiliary(
+        self, params: Variables, collections: Variables, images: jax.Array, encoded: Encoded
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """What a method adds to the loss of a batch, a scalar equal on all devices, with its metrics; here nothing."""
+        return jnp.zeros(()), {}
 
     def classified(self, encoded: Encoded) -> jax.Array:
         """What the loss classifies of each image: `[batch, count, dim]`, here one vector, the embedding."""

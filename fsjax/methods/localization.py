@@ -1,0 +1,229 @@
+"""End-to-end localization (Hanselmann & Ney, "Fine-Grained Visual Classification with Efficient End-to-end
+Localization"): a crop is learned with the classifier that sees it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import flax
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fsjax.errors import UserError, unknown
+from fsjax.methods.base import Variables, build_encoder, only, options
+from fsjax.methods.classification import Classification, build_config_loss
+from fsjax.models import Encoder
+from fsjax.models.affnet import BINARIZE, AffNet, Preprocess
+from fsjax.models.attnet import AttNet
+from fsjax.models.boxes import by_edges, corners_of_theta, target_theta, theta_iou
+from fsjax.models.crop import PADDINGS, affine_crop
+from fsjax.models.localized import Localized, LocalizedEncoder, attention_of
+
+# Where the target attention map M comes from (METHODS §3.5): a second forward pass of the classifier over the whole
+# image; its map of the crop, put back to where it is in the image; or that map as if it were the whole image's.
+M_SOURCES = ("full_image", "crop_remapped", "crop")
+OPTIONS = (
+    "crop_size", "emb_dim", "att_width", "att_blocks", "aff_hidden", "m_source", "tau", "binarize", "sharpness",
+    "align_corners", "padding", "clip_theta", "beta_att", "beta_aff", "lambda_att", "lambda_aff",
+)  # fmt: skip
+
+
+@flax.struct.dataclass
+class Located:
+    """Where an object is, by the parts of the method; boxes are (ymin, xmin, ymax, xmax) in 0..1 of the image.
+
+    Attributes:
+      box: `[batch, 4]`, what the classifier's crop shows: AffNet's.
+      attention_box: `[batch, 4]`, the box of AttNet's map above tau, without AffNet.
+      classifier_box: `[batch, 4]`, that of M, the classifier's own map of the whole image.
+      attention: `[batch, h, w]`, AttNet's map.
+      crop: `[batch, height, width, channels]`, normalised.
+    """
+
+    box: jax.Array
+    attention_box: jax.Array
+    classifier_box: jax.Array
+    attention: jax.Array
+    crop: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Localization(Classification):
+    """Classification of crops; AttNet and AffNet learn from its loss and from two self-supervised ones (Eq. 1).
+
+    AttNet learns to predict M, the mean of the classifier's last maps, and AffNet the box of M's values above tau. No
+    label but the class is read, and no gradient of these two losses reaches the classifier.
+
+    Attributes:
+      m_source: a member of `M_SOURCES`.
+      tau: the threshold of the box, in units of the min-max normalised M.
+      lambda_att, lambda_aff: weights of the two losses.
+    """
+
+    m_source: str = "full_image"
+    tau: float = 0.3
+    lambda_att: float = 16.0
+    lambda_aff: float = 16.0
+
+    pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "network": ("classifier", "backbone"),
+        "attnet": ("attnet", "trunk"),
+    }
+
+    def auxiliary(
+        self, params: Variables, collections: Variables, images: jax.Array, encoded: Localized
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """L_att + L_aff (Eq. 2 and 7) of the global batch, and what the log says of the localizer.
+
+        Metrics: "att" and "aff", the smooth L1 losses without their weights (0 where both weights are 0); "iou_target",
+        mean IoU of the predicted boxes with those of M; "scale", the mean of the crops' scales.
+        """
+        theta = self.gather(encoded.theta)
+        metrics = {"scale": jnp.mean(theta[:, :2])}
+        if not (self.lambda_att or self.lambda_aff):
+            zero = jnp.zeros(())
+            return zero, {**metrics, "att": zero, "aff": zero, "iou_target": zero}
+        attention, target = (self.gather(x) for x in self.targets(params, collections, images, encoded))
+        att = jnp.mean(smooth_l1(self.gather(encoded.attention), attention))
+        aff = jnp.mean(smooth_l1(theta, target))
+        metrics |= {"att": att, "aff": aff, "iou_target": jnp.mean(theta_iou(theta, target))}
+        return self.lambda_att * att + self.lambda_aff * aff, metrics
+
+    def targets(
+        self, params: Variables, collections: Variables, images: jax.Array, encoded: Localized
+    ) -> tuple[jax.Array, jax.Array]:
+        """The attention maps M `[batch, h, w]` and their boxes `[batch, 4]`, without gradient.
+
+        Args:
+          params, collections: the method's variables.
+          images: `[batch, h, w, c]` normalised, this device's.
+          encoded: what the encoder says of them.
+        """
+        if self.m_source == "full_image":
+            variables = {"params": params["encoder"], **only(collections, "batch_stats")}
+            attention = self.encoder.apply(lax.stop_gradient(variables), images, method="whole_image_attention")
+            return lax.stop_gradient(attention), self.box(attention)
+        attention, box = attention_of(encoded), self.box(attention_of(encoded))
+        if self.m_source == "crop_remapped":
+            attention, box = self._remapped(attention, box, lax.stop_gradient(encoded.theta))
+        return lax.stop_gradient(attention), box
+
+    def box(self, attention: jax.Array) -> jax.Array:
+        """theta `[batch, 4]` of the values above tau of maps `[batch, h, w]`, without gradient."""
+        return target_theta(attention, tau=self.tau, align_corners=self.encoder.align_corners)
+
+    def locate(self, params: Variables, collections: Variables, images: jax.Array) -> Located:
+        """Where the networks see the object in normalised images `[batch, h, w, c]`, batch norm in inference mode."""
+        encoded = self.encode(params, collections, images)
+        variables = {"params": params["encoder"], **only(collections, "batch_stats")}
+        of_classifier = self.encoder.apply(variables, images, method="whole_image_attention")
+        return Located(
+            self._corners(encoded.theta, images),
+            self._corners(self.box(encoded.attention), images),
+            self._corners(self.box(of_classifier), images),
+            encoded.attention,
+            encoded.crop,
+        )
+
+    def _corners(self, theta: jax.Array, images: jax.Array) -> jax.Array:
+        """(ymin, xmin, ymax, xmax) in 0..1 of the images, what lies outside of them cut off."""
+        if self.encoder.align_corners:
+            theta = by_edges(theta, images.shape[1:3], self.encoder.crop_size)
+        return jnp.clip(corners_of_theta(theta), 0, 1)
+
+    def _remapped(self, attention: jax.Array, box: jax.Array, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A map of crops theta, and a box in it, in the coordinates of the images; the map is 0 beside the crop."""
+        scale, shift = theta[:, :2], theta[:, 2:]
+        own_scale, own_shift = box[:, :2], box[:, 2:]
+        boxes = jnp.concatenate([scale * own_scale, shift + scale * own_shift], axis=1)
+        # A crop of (nearly) no size has no inverse: its map then fills all.
+        safe = jnp.where(jnp.abs(scale) < 1e-3, 1, scale)
+        inverse = jnp.concatenate([1 / safe, -shift / safe], axis=1)
+        placed = affine_crop(
+            attention[..., None], inverse, size=attention.shape[1:], align_corners=self.encoder.align_corners
+        )
+        return placed[..., 0], boxes
+
+    def weight_decay_mask(self, params: Variables) -> Any:
+        """No decay of the threshold, nor of the biases that begin as the identity: the crop would shrink to nothing."""
+
+        def decays(path: tuple, allowed: bool) -> bool:
+            names = tuple(entry.key for entry in path)
+            return allowed and names[:2] != ("encoder", "preprocess") and names[-2:] != ("theta", "bias")
+
+        return jax.tree_util.tree_map_with_path(decays, super().weight_decay_mask(params))
+
+
+def smooth_l1(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Half the square of differences below 1, and |difference| - 1/2 of others (Girshick 2015), elementwise."""
+    size = jnp.abs(a - b)
+    return jnp.where(size < 1, 0.5 * jnp.square(size), size - 0.5)
+
+
+def build(config: Any, info: Any, *, axis_name: str | None) -> Localization:
+    """The method that a config describes.
+
+    Args:
+      config: a run's config; `model` (the classifier), `loss` and `method.localization` are read.
+      info: the data's `DataInfo`.
+      axis_name: the mapped axis that holds the devices, or None for one device without an axis.
+
+    Raises:
+      UserError: for an unknown model, loss or option, or a value out of range.
+    """
+    chosen = options(config, "localization", OPTIONS)
+    _check(chosen)
+    height, width, channels = info.image_shape
+    crop_size = (chosen["crop_size"],) * 2 if chosen["crop_size"] else (height, width)
+    seen = dataclasses.replace(info, image_shape=(*crop_size, channels))
+    classifier, encoded = build_encoder(config, seen, axis_name)
+    dim = encoded.embedding.shape[-1]
+    if chosen["emb_dim"]:
+        dim = chosen["emb_dim"]
+        classifier = _with_embedding(classifier, dim, config.model.name)
+    sync = axis_name if config.model.sync_batch_norm else None
+    encoder = LocalizedEncoder(
+        classifier,
+        AttNet(
+            list(encoded.maps.values())[-1].shape[1:3],
+            chosen["att_width"],
+            chosen["att_blocks"],
+            classifier.dtype,
+            sync,
+        ),
+        Preprocess(chosen["tau"], chosen["binarize"], chosen["sharpness"]),
+        AffNet(chosen["aff_hidden"], sync),
+        crop_size,
+        **{k: chosen[k] for k in ("align_corners", "padding", "clip_theta", "beta_att", "beta_aff")},
+    )
+    weights = {k: chosen[k] for k in ("m_source", "tau", "lambda_att", "lambda_aff")}
+    return Localization(encoder, build_config_loss(config, info, dim), **weights, axis_name=axis_name)
+
+
+def _check(chosen: Mapping[str, Any]) -> None:
+    """Raise a `UserError` for an option that cannot be meant."""
+    for name, known in (("m_source", M_SOURCES), ("binarize", BINARIZE), ("padding", PADDINGS)):
+        if chosen[name] not in known:
+            raise unknown(f"config.method.localization.{name}", chosen[name], known)
+    for name in ("crop_size", "emb_dim", "beta_att", "beta_aff", "lambda_att", "lambda_aff"):
+        if chosen[name] < 0:
+            raise UserError(f"config.method.localization.{name}={chosen[name]} must not be negative")
+    for name in ("att_width", "att_blocks", "aff_hidden", "sharpness"):
+        if not chosen[name] > 0:
+            raise UserError(f"config.method.localization.{name}={chosen[name]} must be above 0")
+    if not 0 <= chosen["tau"] < 1:
+        raise UserError(
+            f"config.method.localization.tau={chosen['tau']} is a share of the way from the least to the largest value "
+            "of an attention map: it must be in [0, 1)"
+        )
+
+
+def _with_embedding(classifier: Encoder, dim: int, name: str) -> Encoder:
+    """The network with ELoPE's embedding layer on top: linear, batch normalisation, PReLU."""
+    if classifier.goes_on:
+        raise UserError(
+            f"config.method.localization.emb_dim={dim} puts an embedding layer on the pooled maps, but model {name!r} "
+            "has layers of its own there: set emb_dim=0, or the model's dim to None, hidden to () and prelu to False"
+        )
+    return classifier.clone(dim=dim, dim_bn=True, prelu=True)
