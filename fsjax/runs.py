@@ -16,7 +16,9 @@ from fsjax import data
 from fsjax.data import DataInfo, normalize
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
+from fsjax.evaluation.localization import check_localizes, locate
 from fsjax.methods import build_method
+from fsjax.methods.localization import Located
 from fsjax.methods.rules import FEATURES, prototypes
 from fsjax.training import checkpoints
 
@@ -118,21 +120,48 @@ class Run:
         Raises:
           UserError: if the data cannot be read, are others than the run's, or have no novel classes.
         """
-        config = self.config.data.copy_and_resolve_references()
-        if data_path:
-            config.path = data_path
-        splits = data.load_splits(config, seed=self.config.seed)
+        splits = self.splits(data_path=data_path)
         if not splits.info.few_shot:
             raise UserError(
                 f"{self.workdir} was trained without novel classes (config.data.class_split.name is empty): there are "
                 "no few-shot tasks to evaluate"
             )
+        extract = extractor(self.method, self.params, self.collections)
+        return Evaluator(self.method, self.params, self.collections, splits, extract, batch_size, implants)
+
+    def locate(self, images: np.ndarray, *, batch_size: int = 256) -> Located:
+        """Where a run of method "localization" sees the objects of images, with its attention maps and crops.
+
+        Args:
+          images: as for `embed`.
+          batch_size: how many go through the networks at once; the result does not depend on it.
+
+        Returns:
+          NumPy arrays by name: `box`, (ymin, xmin, ymax, xmax) in 0..1 of each image, and those of `Located`.
+
+        Raises:
+          UserError: for a run of another method, or images that the network does not take.
+        """
+        check_localizes(self.method, str(self.workdir))
+        return locate(self.method, self.params, self.collections, images, self.info, batch_size=batch_size)
+
+    def splits(self, *, data_path: str = "") -> data.Splits:
+        """The run's data, normalised as in training.
+
+        Args:
+          data_path: where they lie here, if elsewhere than when the run was trained.
+
+        Raises:
+          UserError: if the data cannot be read, or are others than the run's.
+        """
+        config = self.config.data.copy_and_resolve_references()
+        if data_path:
+            config.path = data_path
+        splits = data.load_splits(config, seed=self.config.seed)
         for name in ("class_names", "validation_classes", "test_classes", "image_shape"):
             if getattr(splits.info, name) != getattr(self.info, name):
                 raise UserError(f"the data here are others than those of {self.workdir}: their {name} differ")
-        splits = dataclasses.replace(splits, info=self.info)  # normalised as in training
-        extract = extractor(self.method, self.params, self.collections)
-        return Evaluator(self.method, self.params, self.collections, splits, extract, batch_size, implants)
+        return dataclasses.replace(splits, info=self.info)
 
     @functools.cached_property
     def method(self) -> Any:

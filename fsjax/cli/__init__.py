@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from fsjax.cli import activations, compare, embeddings, evaluate, gates
+from fsjax.cli import activations, compare, embeddings, evaluate, gates, localize
 from fsjax.errors import UserError
 from fsjax.training.flags import show_messages
 from fsjax.version import __version__
@@ -14,6 +14,7 @@ COMMANDS = {
     "activations": activations,
     "embeddings": embeddings,
     "gates": gates,
+    "localize": localize,
 }
 
 
@@ -23,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
       argv: the arguments behind `fsjax`; None: those of the process.
     """
-    parser = argparse.ArgumentParser(prog="fsjax", description="Few-shot evaluation of trained runs.")
+    parser = argparse.ArgumentParser(prog="fsjax", description="Evaluation of trained runs.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
