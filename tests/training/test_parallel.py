@@ -63,7 +63,8 @@ def test_batch_that_cannot_be_divided_is_refused_in_words(python):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "backend"), [("dense", "shard_map"), ("prototypical", "pmap"), ("aflm", "shard_map")]
+    ("method", "backend"),
+    [("dense", "shard_map"), ("prototypical", "pmap"), ("aflm", "shard_map"), ("localization", "shard_map")],
 )
 def test_few_shot_training_is_the_same_on_one_and_on_four_devices(python, root, tmp_path, method, backend):
     """The positions of all devices' maps, and episodes whose classes lie on several devices (with padding rows)."""

@@ -20,6 +20,7 @@ def configure(method: str, backend: str, devices: int):
     config.data.class_split.update(name="share", validation=0.25, test=0.25)
     config.model.name = "cnn"
     config.model.cnn.stages = ((4,), (8,))
+    config.method.localization.update(att_width=4, att_blocks=1, aff_hidden=4)
     config.optimizer.learning_rate = 0.02
     config.train.update(steps=6, batch_size=16, log_every=1, eval_every=3, checkpoint_every=6, progress=False)
     if method in ("prototypical", "aflm"):
