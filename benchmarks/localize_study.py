@@ -45,11 +45,11 @@ def config_of(row: str, seed: int) -> Any:
 def evaluate(path: Path) -> None:
     """Compare the boxes of a trained run with the true ones, in a file of its folder."""
     from fsjax import restore
-    from fsjax.evaluation.localization import box_figures, in_words
+    from fsjax.evaluation.localization import box_figures, boxes_of, in_words
 
     run = restore(path)
     test = run.splits().test
-    figures = box_figures(run.locate(test.images), test.boxes)
+    figures = box_figures(boxes_of(run.locate(test.images)), test.boxes)
     (path / "boxes.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(path.name, in_words(figures), sep="\n", flush=True)
 

@@ -16,7 +16,7 @@ from fsjax import data
 from fsjax.data import DataInfo, normalize
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
-from fsjax.evaluation.localization import check_localizes, locate
+from fsjax.evaluation.localization import as_pictures, check_localizes
 from fsjax.methods import build_method
 from fsjax.methods.localization import Located
 from fsjax.methods.rules import FEATURES, prototypes
@@ -50,7 +50,7 @@ class Run:
             + (f"loss {self.config.loss.name}, " if self.method.reads_loss else "")
             + f"step {self.step}; "
             f"{self.info.num_classes} classes of {self.info.name}, images {shape}, "
-            f"embeddings {self._shape('embed')[0]}-d)"
+            f"embeddings {self._shapes('embed').shape[1]}-d)"
         )
 
     @property
@@ -71,11 +71,11 @@ class Run:
         Raises:
           UserError: if the images are not of the size, type or channels that the network was trained on.
         """
-        return self._apply_named("embed", images, batch_size)
+        return self._apply("embed", images, batch_size)
 
     def logits(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
         """Scores by the loss's own rule, float32 `[n, classes]`; images as for `embed`."""
-        return self._apply("logits", images, batch_size, (self.info.num_classes,))
+        return self._apply("logits", images, batch_size)
 
     def predict(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
         """Predicted labels, int64 `[n]`; `class_names[label]` is the name. Images as for `embed`."""
@@ -103,7 +103,7 @@ class Run:
             raise UserError(f"{len(support)} support images need as many labels, at least one, not {labels.shape}")
         rule, classes = self.method.rule(self.params), np.unique(labels)
         of_support, of_queries = (
-            self._apply_named(name, images, batch_size)
+            self._apply(name, images, batch_size)
             for name, images in ((rule.support_pool, support), (rule.query_pool, queries))
         )
         means = jnp.stack([prototypes(of_support[labels == c], unit_support=rule.unit_support) for c in classes])
@@ -137,13 +137,14 @@ class Run:
           batch_size: how many go through the networks at once; the result does not depend on it.
 
         Returns:
-          NumPy arrays by name: `box`, (ymin, xmin, ymax, xmax) in 0..1 of each image, and those of `Located`.
+          `Located` with NumPy arrays: `box`, (ymin, xmin, ymax, xmax) in 0..1 of each image, ...; `crop` is uint8.
 
         Raises:
           UserError: for a run of another method, or images that the network does not take.
         """
         check_localizes(self.method, str(self.workdir))
-        return locate(self.method, self.params, self.collections, images, self.info, batch_size=batch_size)
+        located = self._apply("locate", images, batch_size)
+        return located.replace(crop=as_pictures(located.crop, self.info))
 
     def splits(self, *, data_path: str = "") -> data.Splits:
         """The run's data, normalised as in training.
@@ -169,35 +170,34 @@ class Run:
         return build_method(self.config, self.info)
 
     @functools.cached_property
-    def _functions(self) -> dict[str, Callable[..., jax.Array]]:
-        functions = {name: jax.jit(getattr(self.method, name)) for name in ("embed", "logits")}
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        names = ("embed", "logits", *(["locate"] if hasattr(self.method, "locate") else []))
+        functions = {name: jax.jit(getattr(self.method, name)) for name in names}
         return functions | {name: self._feature(name) for name in FEATURES if name not in functions}
 
     def _feature(self, name: str) -> Callable[..., jax.Array]:
         return jax.jit(lambda *args: self.method.features(*args, names=(name,))[name])
 
-    def _apply_named(self, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
-        """Features of one name, see `fsjax.methods.rules.FEATURES`."""
-        return self._apply(name, images, batch_size, self._shape(name))
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one image's features of this name."""
+    def _shapes(self, name: str) -> Any:
+        """Shapes of what a function gives of one image, `[1, ...]` each."""
         image = jax.ShapeDtypeStruct((1, *self.info.image_shape), jnp.float32)
-        return jax.eval_shape(self._functions[name], self.params, self.collections, image).shape[1:]
+        return jax.eval_shape(self._functions[name], self.params, self.collections, image)
 
-    def _apply(self, name: str, images: np.ndarray, batch_size: int, shape: tuple[int, ...]) -> np.ndarray:
+    def _apply(self, name: str, images: np.ndarray, batch_size: int) -> Any:
+        """What one of `_functions` gives of images: an array `[n, ...]`, or a tree of them."""
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         images = normalize(images, self.info)
         # Few images are padded to a power of two, many to whole batches: few sizes to compile, little waste.
         batch_size = min(batch_size, 1 << max(len(images) - 1, 0).bit_length())
-        outputs = [np.zeros((0, *shape), np.float32)]
+        outputs = [jax.tree.map(lambda x: np.zeros((0, *x.shape[1:]), x.dtype), self._shapes(name))]
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
             padded = np.pad(part, [(0, batch_size - len(part))] + [(0, 0)] * (part.ndim - 1))
             output = self._functions[name](self.params, self.collections, jnp.asarray(padded))
-            outputs.append(np.asarray(output)[: len(part)])
-        return np.concatenate(outputs)
+            real = slice(len(part))
+            outputs.append(jax.tree.map(lambda x, real=real: np.asarray(x)[real], output))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *outputs)
 
 
 def restore(workdir: str | Path, *, which: str = "best") -> Run:

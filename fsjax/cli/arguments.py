@@ -36,7 +36,7 @@ def check_output(flag: str, path: Path | None, suffix: str) -> None:
 
 def open_run(args: argparse.Namespace, path: str) -> Any:
     """The run of this workdir."""
-    if args.batch_size < 1:
+    if args.batch_size is not None and args.batch_size < 1:
         raise UserError(f"--batch-size={args.batch_size} must be at least 1")
     set_cpu_flags()
     from fsjax.runs import restore

@@ -10,7 +10,9 @@ image. Red is the predicted box, green the true one; beside it AttNet's map and 
 """
 
 import argparse
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,18 @@ from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, open_run
 from fsjax.errors import UserError
 
+# Pictures that are in memory at once.
+_CHUNK = 256
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser)
+    parser.set_defaults(batch_size=None)
     parser.add_argument("--images", nargs="+", help="picture files, or folders of them, in the place of the run's data")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="of the data (test)")
+    parser.add_argument("--split", choices=("train", "validation", "test"), help="of the data (test)")
     parser.add_argument("--count", type=int, default=8, help="pictures to draw; of the data, at random (8)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of pictures")
+    parser.add_argument("--seed", type=int, help="of the choice of pictures of the data (0)")
     parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
     parser.add_argument(
         "--json", type=Path, help="write the boxes, and the figures if there are any, to this JSON file"
@@ -36,58 +42,123 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print figures, and draw."""
-    from fsjax.evaluation.localization import box_figures, check_localizes, draw_localizations, in_words, panels
+    from fsjax.evaluation.localization import box_figures, check_localizes, draw_localizations, in_words
 
+    _check(args)
+    run = open_run(args, args.run)
+    check_localizes(run.method, args.run)
+    pictures = (_files if args.images else _split)(args, run)
+    chosen = np.arange(min(args.count, len(pictures.names)))
+    if not args.images:
+        chosen = np.sort(np.random.default_rng(args.seed or 0).permutation(len(pictures.names))[: args.count])
+    boxes, in_pictures, panels = _located(run, pictures, set(chosen.tolist()), args.batch_size)
+    facts: dict[str, Any] = {"run": str(run.workdir), "step": run.step, "images": len(pictures.names)}
+    if pictures.true is not None and not np.isnan(pictures.true).any(axis=1).all():
+        facts["figures"] = box_figures(boxes, pictures.true)
+        print(in_words(facts["figures"]))
+    elif not args.images:
+        print(f"the data have no boxes: {facts['images']} boxes were predicted, and are compared with none")
+    draw_localizations(panels, args.out)
+    print(f"{len(panels)} of {facts['images']} pictures: {args.out}")
+    if args.json:
+        # ymin, xmin, ymax, xmax in 0..1 of the picture; of data, of what evaluation sees of it.
+        found = [{"image": n, "box": box.tolist()} for n, box in zip(pictures.names, in_pictures, strict=True)]
+        args.json.write_text(json.dumps({**facts, "boxes": found}, indent=1) + "\n")
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise a `UserError` for arguments that cannot be, or have no effect."""
     check_output("--out", args.out, ".png")
     check_output("--json", args.json, ".json")
     if args.count < 1:
         raise UserError(f"--count={args.count} must be at least 1")
-    run = open_run(args, args.run)
-    check_localizes(run.method, args.run)
-    names, images, true, labels = (_files if args.images else _split)(args, run)
-    located = run.locate(images, batch_size=args.batch_size)
-    facts: dict[str, Any] = {"run": str(run.workdir), "step": run.step, "images": len(images)}
-    if true is not None:
-        facts["figures"] = box_figures(located, true)
-        print(in_words(facts["figures"]))
-    elif not args.images:
-        print(f"the data have no boxes: {len(images)} boxes were predicted, and are compared with none")
-    chosen = np.arange(len(images))[: args.count]
-    if not args.images:
-        chosen = np.sort(np.random.default_rng(args.seed).permutation(len(images))[: args.count])
-    predicted = run.predict(images[chosen], batch_size=args.batch_size)
-    # Without a class split the labels are those of training; novel classes have no prediction.
-    words = [run.class_names[label] for label in predicted]
-    if labels is not None:
-        words = [f"{word} {'✓' if ok else '✗'}" for word, ok in zip(words, predicted == labels[chosen], strict=True)]
-    of_chosen = type(located)(**{name: value[chosen] for name, value in vars(located).items()})
-    titles = [names[i] for i in chosen]
-    draw_localizations(
-        panels(images[chosen], of_chosen, titles, words, None if true is None else true[chosen]), args.out
-    )
-    print(f"{len(chosen)} of {len(images)} pictures: {args.out}")
-    if args.json:
-        boxes = [{"image": name, "box": [float(x) for x in box]} for name, box in zip(names, located.box, strict=True)]
-        args.json.write_text(json.dumps({**facts, "boxes": boxes}, indent=1) + "\n")
+    for name in ("split", "seed"):
+        if args.images and getattr(args, name) is not None:
+            raise UserError(f"--{name} chooses pictures of the run's data, and --images takes others: leave one out")
 
 
-Pictures = tuple[list[str], np.ndarray, np.ndarray | None, np.ndarray | None]
+@dataclasses.dataclass(frozen=True)
+class _Pictures:
+    """Pictures that are read a few at a time.
+
+    Attributes:
+      names: `[n]`, unique.
+      titles: `[n]`, for people.
+      read: positions `[m]` -> uint8 images, and their boxes' way back to the pictures, `[m, 4]` -> `[m, 4]`.
+      true: `[n, 4]` or None.
+      labels: `[n]` of the run's classes, or None.
+      predicts: whether they may be of the run's classes.
+    """
+
+    names: list[str]
+    titles: list[str]
+    read: Callable[[np.ndarray], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
+    true: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    predicts: bool = True
 
 
-def _files(args: argparse.Namespace, run: Any) -> Pictures:
-    """Names and images of the files given; no true boxes and labels."""
+def _located(
+    run: Any, pictures: _Pictures, chosen: set[int], batch_size: int | None
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[Any]]:
+    """The boxes of all pictures by name, the predicted ones in the pictures, and the panels of the chosen."""
+    from fsjax.evaluation.localization import boxes_of
+
+    batch_size = batch_size or run.config.eval.batch_size
+    found, in_pictures, panels = [], [], []
+    for start in range(0, len(pictures.names), _CHUNK):
+        positions = np.arange(start, min(start + _CHUNK, len(pictures.names)))
+        images, lead_back = pictures.read(positions)
+        located = run.locate(images, batch_size=batch_size)
+        found.append(boxes_of(located))
+        in_pictures.append(lead_back(located.box))
+        shown = [int(position) - start for position in positions if position in chosen]
+        if shown:
+            predicted = run.predict(images[shown], batch_size=batch_size)
+            panels += [
+                _panel(run, pictures, start + i, images[i], located, i, label)
+                for i, label in zip(shown, predicted, strict=True)
+            ]
+    boxes = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    return boxes, np.concatenate(in_pictures), panels
+
+
+def _panel(run: Any, pictures: _Pictures, number: int, image: np.ndarray, located: Any, i: int, label: int) -> Any:
+    from fsjax.evaluation.localization import Panel
+
+    words = run.class_names[label] if pictures.predicts else ""
+    if pictures.labels is not None:
+        words += " ✓" if label == pictures.labels[number] else " ✗"
+    known = pictures.true is not None and not np.isnan(pictures.true[number]).any()
+    return Panel(
+        image, located.attention[i], located.box[i], located.crop[i], pictures.titles[number], words,
+        pictures.true[number] if known else None,
+    )  # fmt: skip
+
+
+def _files(args: argparse.Namespace, run: Any) -> _Pictures:
+    """The files given, or those of folders."""
     files = data.picture_files(args.images)
-    return [file.name for file in files], data.open_pictures(files, run.config.data, run.info), None, None
+
+    def read(positions: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        opened = data.open_pictures([files[i] for i in positions], run.config.data, run.info)
+        return opened.images, lambda boxes: opened.view.in_pictures(boxes, opened.sizes)
+
+    return _Pictures([str(file) for file in files], [file.name for file in files], read)
 
 
-def _split(args: argparse.Namespace, run: Any) -> Pictures:
-    """Names, images, true boxes and labels of a split of the run's data."""
+def _split(args: argparse.Namespace, run: Any) -> _Pictures:
+    """A split of the run's data; under a class split, novel classes are none that the run predicts."""
+    split = args.split or "test"
     splits = run.splits(data_path=args.data_path)
-    examples = getattr(splits, args.split)
+    examples = getattr(splits, split)
     if examples is None:
-        raise UserError(f"--split={args.split}: the data of {run.workdir} have no such part")
-    of_training = args.split == "train" or not splits.info.few_shot
-    class_names = run.info.class_names if of_training else getattr(splits.info, f"{args.split}_classes")
-    images = data.images_at(examples, np.arange(len(examples)))
+        raise UserError(f"--split={split}: the data of {run.workdir} have no such part")
+    own = split == "train" or not splits.info.few_shot
+    class_names = run.info.class_names if own else getattr(splits.info, f"{split}_classes")
     names = [f"{number}: {class_names[label]}" for number, label in enumerate(examples.labels)]
-    return names, images, examples.boxes, examples.labels if of_training else None
+
+    def read(positions: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        return data.images_at(examples, positions), lambda boxes: boxes.astype(np.float64)
+
+    return _Pictures(names, names, read, examples.boxes, examples.labels if own else None, own)

@@ -69,8 +69,8 @@ def _boxes(splits: Splits) -> list[str]:
         unseen = int(np.isnan(given[name].boxes).any(axis=1).sum())
         if unseen:
             lines.append(
-                f'  note: {unseen:,} {name} images are cut so that nothing of their box is left: data.fit="stretch" '
-                "would keep it"
+                f"  note: of {unseen:,} {name} images there is no box to be seen: it is none, or the centre crop cuts "
+                'all of it off (data.fit="stretch" would keep it)'
             )
     return lines
 

@@ -79,7 +79,8 @@ def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
         if not len(part):
             raise DataError(f"the {split} split of {source.name} holds no examples")
         check_labels(part, len(source.class_names))
-        parts[split] = checked_boxes(part)
+        parts[split], note = checked_boxes(part)
+        notes += [f"{split}: {note}"] if note else []
     classes = {"train": source.class_names}
     if parsed.class_split.name:
         parts, classes = divide(dataclasses.replace(source, **parts), parsed, notes)

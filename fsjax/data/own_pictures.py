@@ -1,5 +1,6 @@
 """Pictures from files, as a run's network sees them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,28 @@ def picture_files(paths: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def open_pictures(files: Sequence[Path], config: Mapping[str, Any], info: DataInfo) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class OwnPictures:
+    """Pictures that were opened.
+
+    Attributes:
+      images: uint8 `[n, *info.image_shape]`, as the network takes them.
+      sizes: int64 `[n, 2]`, height and width in pixels of the upright pictures.
+      view: how the images came from the pictures; `view.in_pictures(boxes, sizes)` leads back.
+    """
+
+    images: np.ndarray
+    sizes: np.ndarray
+    view: View
+
+
+def open_pictures(files: Sequence[Path], config: Mapping[str, Any], info: DataInfo) -> OwnPictures:
     """Pictures of any size, brought to the network's as the run's own were for evaluation.
 
     Args:
       files: image files.
       config: the run's `config.data`. Where it leaves images as they are, pictures become squares of their size.
       info: of the run's data.
-
-    Returns:
-      uint8 `[n, *info.image_shape]`.
 
     Raises:
       DataError: naming those that cannot be read, and for a network of images that are no squares.
@@ -57,6 +70,7 @@ def open_pictures(files: Sequence[Path], config: Mapping[str, Any], info: DataIn
     if not view.image_size and height == width:
         view = View(height, view.fit, view.share, view.resize)
     images, failed = np.zeros((len(files), *info.image_shape), np.uint8), []
+    sizes = np.ones((len(files), 2), np.int64)
     for number, file in enumerate(files):
         try:
             picture = decode(str(file), channels)
@@ -64,6 +78,7 @@ def open_pictures(files: Sequence[Path], config: Mapping[str, Any], info: DataIn
             # Pillow and its codecs raise almost anything for a broken file.
             failed.append(f"{file}: {error or type(error).__name__}")
             continue
+        sizes[number] = picture.shape[:2]
         picture = view.image(picture)
         if picture.shape != info.image_shape:
             raise DataError(
@@ -75,4 +90,4 @@ def open_pictures(files: Sequence[Path], config: Mapping[str, Any], info: DataIn
         more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         named = "\n  ".join(failed[:_NAMED])
         raise DataError(f"{len(failed)} of {len(files)} pictures cannot be read; mend or remove them:\n  {named}{more}")
-    return images
+    return OwnPictures(images, sizes, view)

@@ -13,8 +13,9 @@ from fsjax.data import random
 # (224 of 256), as in He et al. 2016.
 CENTRE = 0.875
 _ATTEMPTS = 10
-# A file that tells its orientation holds one of these: the blocks of JPEG, PNG and WebP, and Adobe's XMP.
-_ORIENTED = (b"Exif", b"eXIf", b"EXIF", b"tiff:Orientation")
+# A file that tells its orientation holds one of these: the blocks of JPEG, PNG and WebP, Adobe's XMP, ImageMagick's
+# blocks in PNGs, and the head of those that may be compressed.
+_ORIENTED = (b"Exif", b"eXIf", b"EXIF", b"tiff:Orientation", b"Raw profile type exif", b"zTXt", b"iTXt")
 # 32-bit draws of a random resized crop: area, ratio, top and left for each attempt.
 CROP_WORDS = 4 * _ATTEMPTS
 

@@ -48,9 +48,21 @@ class View:
         """
         if not self.cuts:
             return boxes.astype(np.float32)
-        sides = self.share * sizes.min(axis=1, keepdims=True)
-        start = (sizes - sides) / 2
+        sides, start = self._squares(sizes)
         corners = (boxes.reshape(-1, 2, 2).astype(np.float64) * sizes[:, None] - start[:, None]) / sides[:, None]
         corners = corners.clip(0, 1)
         seen = (corners[:, 1] > corners[:, 0]).all(axis=1)
         return np.where(seen[:, None], corners.reshape(-1, 4), np.nan).astype(np.float32)
+
+    def in_pictures(self, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The inverse of `boxes`: boxes of what is seen, as boxes of the pictures; float64 `[n, 4]`."""
+        boxes = boxes.astype(np.float64)
+        if not self.cuts:
+            return boxes
+        sides, start = self._squares(sizes)
+        return ((boxes.reshape(-1, 2, 2) * sides[:, None] + start[:, None]) / sizes[:, None]).reshape(-1, 4)
+
+    def _squares(self, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Side `[n, 1]` and upper left corner `[n, 2]` in pixels of what is seen of pictures of these sizes."""
+        sides = self.share * sizes.min(axis=1, keepdims=True)
+        return sides, (sizes - sides) / 2

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.statistics import mean_interval, paired_difference
+from fsjax.evaluation.statistics import Interval, mean_interval, paired_difference
 from fsjax.methods.localization import Localization, Located
 
 # The boxes that are compared with the true one, by the words of the report.
@@ -32,38 +30,10 @@ def check_localizes(method: Any, where: str) -> None:
         raise UserError(f"{where} was not trained with method 'localization': it finds no boxes")
 
 
-def locate(
-    method: Localization, params: Any, collections: Any, images: np.ndarray, info: data.DataInfo, *, batch_size: int
-) -> Located:
-    """Where a trained network sees the objects of images.
-
-    Args:
-      method, params, collections: of the run.
-      images: uint8 `[n, h, w, c]`, as the run's data are.
-      info: of the run's data.
-      batch_size: images through the networks at once; the result does not depend on it.
-
-    Returns:
-      `Located` with NumPy arrays; `crop` uint8.
-    """
-    compiled = jax.jit(method.locate)
-    images = np.asarray(images)
-    batch_size = min(batch_size, max(len(images), 1))
-    parts = []
-    for start in range(0, max(len(images), 1), batch_size):
-        some = data.normalize(images[start : start + batch_size], info)
-        padded = np.pad(some, [(0, batch_size - len(some))] + [(0, 0)] * 3)
-        located = compiled(params, collections, jnp.asarray(padded))
-        located = located.replace(crop=_as_picture(located.crop, info))
-        real = slice(len(some))
-        parts.append(jax.tree.map(lambda x, real=real: np.asarray(x)[real], located))
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-
-
-def _as_picture(crop: jax.Array, info: data.DataInfo) -> jax.Array:
-    """Normalised crops as uint8; what lies outside of the image, 0 there, is the grey of the data's mean."""
-    pixels = 255 * (crop * jnp.asarray(info.std) + jnp.asarray(info.mean))
-    return jnp.clip(jnp.round(pixels), 0, 255).astype(jnp.uint8)
+def as_pictures(images: np.ndarray, info: data.DataInfo) -> np.ndarray:
+    """Normalised images `[n, h, w, c]` as uint8; 0, which is read outside of images, is the mean of the data."""
+    pixels = 255 * (images * np.asarray(info.std) + np.asarray(info.mean))
+    return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
 
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -77,32 +47,44 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
-def box_figures(located: Located, true: np.ndarray) -> dict[str, dict[str, Any]]:
+def boxes_of(located: Located) -> dict[str, np.ndarray]:
+    """The boxes that are compared with the true ones, `[n, 4]`, by name (see `BOXES`)."""
+    whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(located.box), 1))
+    boxes = (located.box, located.attention_box, located.classifier_box, whole)
+    return dict(zip(BOXES, boxes, strict=True))
+
+
+def box_figures(boxes: Mapping[str, np.ndarray], true: np.ndarray) -> dict[str, dict[str, Any]]:
     """IoU with the true boxes of the predicted one and of those that it should beat.
 
     Args:
-      located: of n images.
+      boxes: `[n, 4]` by name, as `boxes_of` gives them, "predicted" among them.
       true: `[n, 4]`; rows with NaN, images whose box is not known, are left out.
 
     Returns:
-      For each of `BOXES` the "mean", "median", half-width of the 95 % "interval", shares "above_0.5" and "above_0.7",
-      and "images"; for all but the first also "predicted_minus" with its own paired "mean" and "interval".
+      For each name the "mean", half-width of its 95 % "interval" (None for one image), "median", shares "above_0.5" and
+      "above_0.7", and "images"; for all but "predicted" also "predicted_minus" with its own "mean" and "interval".
+
+    Raises:
+      UserError: if no true box is known.
     """
     known = ~np.isnan(true).any(axis=-1)
-    whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(true), 1))
-    boxes = dict(zip(BOXES, (located.box, located.attention_box, located.classifier_box, whole), strict=True))
+    if not known.any():
+        raise UserError(f"of none of {len(true)} images a true box is known")
     ious = {name: box_iou(box[known], true[known]) for name, box in boxes.items()}
     figures = {}
     for name, iou in ious.items():
-        interval = mean_interval(iou)
         figures[name] = {
-            "mean": interval.mean, "interval": interval.half_width, "median": float(np.median(iou)),
+            **_mean(mean_interval(iou)), "median": float(np.median(iou)),
             "above_0.5": float(np.mean(iou > 0.5)), "above_0.7": float(np.mean(iou > 0.7)), "images": len(iou),
         }  # fmt: skip
         if name != "predicted":
-            difference = paired_difference(ious["predicted"], iou)
-            figures[name]["predicted_minus"] = {"mean": difference.mean, "interval": difference.half_width}
+            figures[name]["predicted_minus"] = _mean(paired_difference(ious["predicted"], iou))
     return figures
+
+
+def _mean(interval: Interval) -> dict[str, Any]:
+    return {"mean": interval.mean, "interval": interval.half_width if interval.count > 1 else None}
 
 
 def in_words(figures: Mapping[str, Mapping[str, Any]]) -> str:
@@ -110,14 +92,18 @@ def in_words(figures: Mapping[str, Mapping[str, Any]]) -> str:
     lines = []
     for name, figure in figures.items():
         line = (
-            f"{BOXES[name]:28} IoU {figure['mean']:.3f} ± {figure['interval']:.3f}, median {figure['median']:.3f}; "
+            f"{BOXES[name]:28} IoU {_with_interval(figure)}, median {figure['median']:.3f}; "
             f"above 0.5: {100 * figure['above_0.5']:.1f} %, above 0.7: {100 * figure['above_0.7']:.1f} %"
         )
         if "predicted_minus" in figure:
-            difference = figure["predicted_minus"]
-            line += f"; predicted minus this {difference['mean']:+.3f} ± {difference['interval']:.3f}"
+            line += f"; predicted minus this {_with_interval(figure['predicted_minus'], sign='+')}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def _with_interval(figure: Mapping[str, Any], *, sign: str = "") -> str:
+    interval = "" if figure["interval"] is None else f" ± {figure['interval']:.3f}"
+    return f"{figure['mean']:{sign}.3f}{interval}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,23 +127,6 @@ class Panel:
     title: str
     prediction: str
     true: np.ndarray | None = None
-
-
-def panels(
-    images: np.ndarray,
-    located: Located,
-    titles: Sequence[str],
-    predictions: Sequence[str],
-    true: np.ndarray | None = None,
-) -> list[Panel]:
-    """One `Panel` an image; a true box with NaN is none."""
-    known = [None] * len(images) if true is None else [None if np.isnan(box).any() else box for box in true]
-    return [
-        Panel(image, attention, box, crop, title, prediction, of_image)
-        for image, attention, box, crop, title, prediction, of_image in zip(
-            images, located.attention, located.box, located.crop, titles, predictions, known, strict=True
-        )
-    ]
 
 
 def draw_localizations(rows: Sequence[Panel], path: str | Path) -> None:

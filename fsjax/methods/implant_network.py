@@ -101,7 +101,8 @@ class Activations:
 
 def check_network(encoder: Encoder) -> None:
     """Raise a `UserError` unless implants can stand beside this network's last block."""
-    if not isinstance(encoder.backbone, ResNet12) or len(encoder.backbone.widths) < 2:
+    backbone = getattr(encoder, "backbone", None)  # a method's own network has none
+    if not isinstance(backbone, ResNet12) or len(backbone.widths) < 2:
         raise UserError(
             "implants stand beside the last block of a resnet12 of two stages or more, and of no other network"
         )

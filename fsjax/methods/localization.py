@@ -87,7 +87,8 @@ class Localization(Classification):
         attention, target = (self.gather(x) for x in self.targets(params, collections, images, encoded))
         att = jnp.mean(smooth_l1(self.gather(encoded.attention), attention))
         aff = jnp.mean(smooth_l1(theta, target))
-        metrics |= {"att": att, "aff": aff, "iou_target": jnp.mean(theta_iou(theta, target))}
+        iou = theta_iou(self._by_edges(theta, images), self._by_edges(target, images))
+        metrics |= {"att": att, "aff": aff, "iou_target": jnp.mean(iou)}
         return self.lambda_att * att + self.lambda_aff * aff, metrics
 
     def targets(
@@ -101,25 +102,33 @@ class Localization(Classification):
           encoded: what the encoder says of them.
         """
         if self.m_source == "full_image":
-            variables = {"params": params["encoder"], **only(collections, "batch_stats")}
-            attention = self.encoder.apply(lax.stop_gradient(variables), images, method="whole_image_attention")
-            return lax.stop_gradient(attention), self.box(attention)
-        attention, box = attention_of(encoded), self.box(attention_of(encoded))
-        if self.m_source == "crop_remapped":
-            attention, box = self._remapped(attention, box, lax.stop_gradient(encoded.theta))
-        return lax.stop_gradient(attention), box
+            attention = self.whole_image_attention(params, collections, images)
+            return attention, self.box(attention)
+        attention = lax.stop_gradient(attention_of(encoded))
+        if self.m_source == "crop":
+            return attention, self.box(attention)
+        return self._remapped(attention, self.box(attention), self.encoder.sampled(lax.stop_gradient(encoded.theta)))
+
+    def whole_image_attention(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
+        """M `[batch, h, w]` of normalised whole images, batch norm in inference mode, without gradient."""
+        variables = lax.stop_gradient({"params": params["encoder"], **only(collections, "batch_stats")})
+        return lax.stop_gradient(self.encoder.apply(variables, images, method="whole_image_attention"))
 
     def box(self, attention: jax.Array) -> jax.Array:
         """theta `[batch, 4]` of the values above tau of maps `[batch, h, w]`, without gradient."""
-        return target_theta(attention, tau=self.tau, align_corners=self.encoder.align_corners)
+        theta = target_theta(attention, tau=self.tau, align_corners=self.encoder.align_corners)
+        if not self.encoder.align_corners:
+            return theta
+        # From centre to centre a box of one row has no height, and the crop of it would show nothing.
+        height, width = attention.shape[1:]
+        return theta.at[:, :2].max(jnp.array([1 / width, 1 / height]))
 
     def locate(self, params: Variables, collections: Variables, images: jax.Array) -> Located:
         """Where the networks see the object in normalised images `[batch, h, w, c]`, batch norm in inference mode."""
         encoded = self.encode(params, collections, images)
-        variables = {"params": params["encoder"], **only(collections, "batch_stats")}
-        of_classifier = self.encoder.apply(variables, images, method="whole_image_attention")
+        of_classifier = self.whole_image_attention(params, collections, images)
         return Located(
-            self._corners(encoded.theta, images),
+            self._corners(self.encoder.sampled(encoded.theta), images),
             self._corners(self.box(encoded.attention), images),
             self._corners(self.box(of_classifier), images),
             encoded.attention,
@@ -128,15 +137,18 @@ class Localization(Classification):
 
     def _corners(self, theta: jax.Array, images: jax.Array) -> jax.Array:
         """(ymin, xmin, ymax, xmax) in 0..1 of the images, what lies outside of them cut off."""
-        if self.encoder.align_corners:
-            theta = by_edges(theta, images.shape[1:3], self.encoder.crop_size)
-        return jnp.clip(corners_of_theta(theta), 0, 1)
+        return jnp.clip(corners_of_theta(self._by_edges(theta, images)), 0, 1)
+
+    def _by_edges(self, theta: jax.Array, images: jax.Array) -> jax.Array:
+        """theta of the encoder's convention in that of `align_corners=False`."""
+        return by_edges(theta, images.shape[1:3], self.encoder.crop_size) if self.encoder.align_corners else theta
 
     def _remapped(self, attention: jax.Array, box: jax.Array, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A map of crops theta, and a box in it, in the coordinates of the images; the map is 0 beside the crop."""
         scale, shift = theta[:, :2], theta[:, 2:]
         own_scale, own_shift = box[:, :2], box[:, 2:]
-        boxes = jnp.concatenate([scale * own_scale, shift + scale * own_shift], axis=1)
+        # Of a mirrored crop the box is where it is, but not mirrored: no target is.
+        boxes = jnp.concatenate([jnp.abs(scale) * own_scale, shift + scale * own_shift], axis=1)
         # A crop of (nearly) no size has no inverse: its map then fills all.
         safe = jnp.where(jnp.abs(scale) < 1e-3, 1, scale)
         inverse = jnp.concatenate([1 / safe, -shift / safe], axis=1)

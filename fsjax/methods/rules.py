@@ -78,7 +78,8 @@ def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
         if name != "embedding" and encoder.goes_on:
             raise UserError(
                 f"pooling {name!r} reads the last feature maps, but this network has layers of its own after them: "
-                "set the model's dim to None, hidden to () and prelu to False, or use pooling 'embedding'"
+                "set the model's dim to None, hidden to () and prelu to False (of localization, emb_dim to 0), or use "
+                "pooling 'embedding'"
             )
 
 

@@ -43,10 +43,11 @@ def _extent(marked: jax.Array, size: int, align_corners: bool, dtype: jnp.dtype)
     """Scale and translation `[batch]` of the stretch from the first to the last True of `[batch, size]`."""
     first = jnp.argmax(marked, axis=1).astype(dtype)
     last = size - 1 - jnp.argmax(marked[:, ::-1], axis=1).astype(dtype)
+    if size == 1:
+        return jnp.ones_like(first), jnp.zeros_like(first)
     if not align_corners:
         return (last + 1 - first) / size, (first + last + 1) / size - 1
-    span = max(size - 1, 1)
-    return (last - first) / span, (first + last) / span - 1
+    return (last - first) / (size - 1), (first + last) / (size - 1) - 1
 
 
 def theta_iou(a: jax.Array, b: jax.Array) -> jax.Array:

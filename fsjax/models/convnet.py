@@ -72,7 +72,7 @@ def cnn(
 
     Args:
       stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       hidden: widths of fully connected layers after the pooling.
       dim: width of the last linear layer (None: no such layer).
       prelu: whether a PReLU follows the embedding.
@@ -150,7 +150,7 @@ def c64f(
       widths: output channels by stage.
       last_relu: whether the last stage has its ReLU. Gidaris & Komodakis leave it out before their cosine
         classifier, which then sees both signs.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
@@ -174,7 +174,7 @@ def c128f(
     Args:
       widths: output channels by stage.
       last_relu: whether the last stage has its ReLU; theirs has not with the cosine classifier.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.

@@ -74,9 +74,15 @@ class LocalizedEncoder(nn.Module):
 
     def cropped(self, images: jax.Array, theta: jax.Array) -> jax.Array:
         """The boxes of images as the classifier sees them, `[batch, *crop_size, c]`."""
-        if self.clip_theta:
-            theta = jnp.concatenate([jnp.clip(theta[:, :2], *SCALES), theta[:, 2:]], axis=1)
-        return affine_crop(images, theta, size=self.crop_size, align_corners=self.align_corners, padding=self.padding)
+        return affine_crop(
+            images, self.sampled(theta), size=self.crop_size, align_corners=self.align_corners, padding=self.padding
+        )
+
+    def sampled(self, theta: jax.Array) -> jax.Array:
+        """theta `[batch, 4]` as the crop is made of it: clipped, with `clip_theta`."""
+        if not self.clip_theta:
+            return theta
+        return jnp.concatenate([jnp.clip(theta[:, :2], *SCALES), theta[:, 2:]], axis=1)
 
     def whole_image_attention(self, images: jax.Array) -> jax.Array:
         """M of whole images: `attention_of` the classifier's maps of them, batch norm in inference mode."""

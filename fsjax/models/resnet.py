@@ -112,7 +112,7 @@ def resnet50(
       width: channels of the stem; all others are multiples of it.
       blocks: bottleneck blocks by stage.
       stem: "plain" or "C", see `STEMS`.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
@@ -146,7 +146,7 @@ def resnet101(
       width: channels of the stem; all others are multiples of it.
       blocks: bottleneck blocks by stage.
       stem: "plain" or "C", see `STEMS`.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.

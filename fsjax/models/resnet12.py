@@ -117,7 +117,7 @@ def resnet12(
       activation: "swish" (x · sigmoid(x); dense classification), "leaky" (slope 0.1; Meta-Baseline) or "relu".
       pool_padding: of the max-pooling that ends each stage: "valid" drops an odd last row or column
         (21 to 10), "same" lets it be a window of its own (21 to 11; TADAM's code).
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.

@@ -135,7 +135,7 @@ def resnet18_cifar(
     Args:
       width: channels of the first stage; doubles with every stage.
       blocks: basic blocks by stage.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
@@ -161,7 +161,7 @@ def resnet32(
     Args:
       width: channels of the first stage; doubles with every stage.
       blocks: basic blocks by stage; n in each gives a ResNet-(6n + 2).
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
@@ -189,7 +189,7 @@ def resnet32_bbn(
     Args:
       width: channels of the first stage; doubles with every stage.
       blocks: basic blocks by stage, the parallel ones counted once.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.

@@ -28,7 +28,7 @@ def vgg13(
     Args:
       widths: output channels by stage; `(24, 48, 96)` is a sixteenth of the work.
       convs: convolutions by stage.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.

@@ -97,7 +97,7 @@ def wrn28_10(
     Args:
       depth: 6n + 4, for n blocks in each of the three groups.
       widen: the factor on the groups' 16, 32 and 64 channels.
-      pool: "gap", "gmp" or "flatten".
+      pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.

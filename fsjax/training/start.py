@@ -17,6 +17,8 @@ _DATA = (
     "class_split", "base_holdout", "train_split", "test_split", "test_fraction", "validation", "longtail_ratio",
     "limit", "on_error", "image_size", "fit", "channels", "resize", "normalization", "planted",
 )  # fmt: skip
+# Of `config.method.localization`, what makes the network, and what its boxes mean.
+_LOCALIZATION = ("crop_size", "emb_dim", "att_width", "att_blocks", "aff_hidden", "align_corners")
 
 
 def check_start(config: Any, method: Any, info: DataInfo) -> None:
@@ -51,8 +53,9 @@ def _facts(config: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     network = config["model"]["name"]
     facts = {"model.name": network, f"model.{network}": config["model"].get(network)}
     # Another method may have made another network of it.
-    for method in ("aflm", "localization"):
-        facts[f"method.{method}"] = config["method"].get(method) if config["method"]["name"] == method else None
+    facts["method.aflm"] = config["method"].get("aflm") if config["method"]["name"] == "aflm" else None
+    localization = config["method"].get("localization") if config["method"]["name"] == "localization" else None
+    facts |= {f"method.localization.{name}": (localization or {}).get(name) for name in _LOCALIZATION}
     # A run of before a key was known has what is its default now.
     defaults = default_config()
     facts |= {f"data.{name}": config["data"].get(name, defaults[name]) for name in _DATA}

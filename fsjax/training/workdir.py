@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fsjax.data import default_config
 from fsjax.errors import UserError
 from fsjax.training.records import write_json
 
@@ -142,7 +143,8 @@ def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:
         old, new = _flat(_read(stored)), _flat(_plain(here))
         free: tuple[str, ...] = ()
         if what == "config":
-            old = {key: value for key, value in _ADDED.items() if key in new} | old
+            added = _ADDED | _flat({"data": _plain(default_config())})
+            old = {key: value for key, value in added.items() if key in new} | old
             free = (*_FREE, *_not_chosen(old, new))
         keys = [k for k in sorted(old.keys() | new.keys()) if not k.startswith(free) and old.get(k) != new.get(k)]
         if keys:

@@ -49,7 +49,7 @@ def test_boxes_of_the_runs_data_are_compared_with_the_true_ones(planted_run, tmp
 
 
 def test_pictures_of_ones_own(planted_run, tmp_path, capsys):
-    """Of any size and kind; the names are the files'."""
+    """Of any size and kind; names are the files', and boxes are in the pictures, not in their middle squares."""
     rng = np.random.default_rng(0)
     for name, shape in (("<b>.png", (40, 30, 3)), ("grey.png", (32, 32))):
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / name)
@@ -58,7 +58,12 @@ def test_pictures_of_ones_own(planted_run, tmp_path, capsys):
     assert main(arguments) == 0
     assert "2 of 2 pictures" in capsys.readouterr().out
     found = json.loads(numbers.read_text())
-    assert [line["image"] for line in found["boxes"]] == ["<b>.png", "grey.png"] and "figures" not in found
+    files = [str(tmp_path / name) for name in ("<b>.png", "grey.png")]
+    assert [line["image"] for line in found["boxes"]] == files and "figures" not in found
+    tall = np.array(Image.open(files[0]).convert("L").resize((32, 32), Image.Resampling.BILINEAR, box=(0, 5, 30, 35)))
+    top, left, bottom, right = fsjax.restore(planted_run).locate(tall[None, ..., None]).box[0]
+    expected = [(5 + 30 * top) / 40, left, (5 + 30 * bottom) / 40, right]
+    np.testing.assert_allclose(found["boxes"][0]["box"], expected, atol=1e-3)
 
 
 def test_wrong_arguments(planted_run, few_shot_runs, digits_run, tmp_path, capsys):
@@ -68,6 +73,7 @@ def test_wrong_arguments(planted_run, few_shot_runs, digits_run, tmp_path, capsy
         ([str(planted_run), "--out", out, "--count", "0"], "--count=0 must be at least 1"),
         ([str(planted_run), "--out", out, "--split", "validation"], "have no such part"),
         ([str(planted_run), "--out", out, "--images", "gone.png"], "gone.png is neither a file nor a folder"),
+        ([str(planted_run), "--out", out, "--images", out, "--seed", "1"], "--seed chooses pictures of the run's data"),
         ([str(few_shot_runs["gap"]), "--out", out], "was not trained with method 'localization'"),
     ):
         assert main(["localize", *arguments]) == 2

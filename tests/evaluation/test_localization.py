@@ -1,5 +1,8 @@
 """IoU figures against counted cells and by hand; located boxes against the method's parts; the picture."""
 
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -9,16 +12,17 @@ from fsjax import data
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
 from fsjax.evaluation.localization import (
+    Panel,
     box_figures,
     box_iou,
+    boxes_of,
     check_localizes,
     draw_localizations,
     in_words,
-    locate,
-    panels,
 )
 from fsjax.methods import build_method
 from fsjax.methods.localization import Located
+from fsjax.runs import Run
 
 RNG = np.random.default_rng(0)
 INFO = DataInfo("random", ("a", "b"), (16, 16, 3), {"train": 4}, (2, 2), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
@@ -50,7 +54,7 @@ def test_figures_are_means_of_the_images_whose_box_is_known():
     true = boxes(9)
     true[4] = np.nan
     predicted, of_attention, of_classifier = boxes(9), boxes(9), true.copy()
-    figures = box_figures(located_of(predicted, of_attention, of_classifier), true)
+    figures = box_figures(boxes_of(located_of(predicted, of_attention, of_classifier)), true)
     known = np.arange(9) != 4
     iou = np.array([box_iou(predicted[i], true[i]) for i in range(9) if i != 4])
     area = np.prod(true[known, 2:] - true[known, :2], axis=1)  # of the whole image, its IoU
@@ -67,8 +71,17 @@ def test_figures_are_means_of_the_images_whose_box_is_known():
     assert len(in_words(figures).splitlines()) == 4
 
 
+def test_one_image_has_no_interval_and_none_no_figures():
+    one = boxes_of(located_of(*[boxes(1)] * 3))
+    figures = box_figures(one, boxes(1))
+    assert figures["whole"]["interval"] is figures["whole"]["predicted_minus"]["interval"] is None
+    assert "±" not in in_words(figures) and json.loads(json.dumps(figures, allow_nan=False)) == figures
+    with pytest.raises(UserError, match="of none of 1 images a true box is known"):
+        box_figures(one, np.full((1, 4), np.nan))
+
+
 @pytest.fixture(scope="module")
-def method_and_variables():
+def run():
     from configs.common import base
 
     config = base()
@@ -79,16 +92,15 @@ def method_and_variables():
     variables = dict(jax.jit(method.init)(jax.random.key(0), np.zeros((2, 16, 16, 3), np.float32)))
     params = variables.pop("params")
     params["encoder"]["affnet"]["horizontal"]["head"]["theta"]["bias"] = np.float32([0.5, 0.25])
-    return method, params, variables
+    return Run(Path("runs/x"), config, INFO, 0, params, variables)
 
 
-def test_located_are_the_parts_of_the_method(method_and_variables):
+def test_located_are_the_parts_of_the_method(run):
     """Whatever the batches; the crop in the colours of the picture."""
-    method, params, collections = method_and_variables
     images = RNG.integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
-    found = locate(method, params, collections, images, INFO, batch_size=2)
+    found = run.locate(images, batch_size=2)
     np.testing.assert_allclose(found.box, [[0, 0.375, 1, 0.875]] * 5, atol=1e-6)
-    encoded = jax.jit(method.encode)(params, collections, data.normalize(images, INFO))
+    encoded = jax.jit(run.method.encode)(run.params, run.collections, data.normalize(images, INFO))
     np.testing.assert_allclose(found.attention, encoded.attention, rtol=1e-4, atol=1e-5)
     for attention, box in zip(encoded.attention, found.attention_box, strict=True):
         attention = np.asarray(attention)
@@ -96,12 +108,28 @@ def test_located_are_the_parts_of_the_method(method_and_variables):
         expected = [*places.min(0) / attention.shape, *(places.max(0) + 1) / attention.shape]
         np.testing.assert_allclose(box, expected, atol=1e-6)
     assert found.crop.shape == (5, 12, 12, 3) and found.crop.dtype == np.uint8
-    whole = locate(method, params, collections, images, INFO, batch_size=100)
+    whole = run.locate(images)
     np.testing.assert_allclose(whole.classifier_box, found.classifier_box, atol=1e-6)
     flat = np.full((1, 16, 16, 3), (10, 120, 250), np.uint8)
-    crop = locate(method, params, collections, flat, INFO, batch_size=4).crop
+    crop = run.locate(flat).crop
     np.testing.assert_allclose(crop[0], np.broadcast_to(flat[0, 0, 0], (12, 12, 3)), atol=1)
-    assert len(locate(method, params, collections, images[:0], INFO, batch_size=4).box) == 0
+    assert run.locate(images[:0]).box.shape == (0, 4)
+    with pytest.raises(UserError, match="batch_size=0 must be at least 1"):
+        run.locate(images, batch_size=0)
+
+
+def test_with_corners_aligned_the_box_is_what_the_crop_shows(run):
+    """A picture of the column numbers: the first and the last pixel of the crop are half a step within the box."""
+    config = run.config.copy_and_resolve_references()
+    config.method.localization.align_corners = True
+    aligned = Run(run.workdir, config, INFO, 0, run.params, run.collections)
+    images = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None] * 10, (1, 16, 16, 3))
+    located = aligned.locate(images)
+    top, left, bottom, right = located.box[0] * 16
+    step = (right - left) / 12
+    first, last = located.crop[0, 6, 0, 0] / 10 + 0.5, located.crop[0, 6, -1, 0] / 10 + 0.5
+    np.testing.assert_allclose([first, last], [left + step / 2, right - step / 2], atol=0.06)
+    np.testing.assert_allclose([top, bottom], [0, 16], atol=1e-5)
 
 
 def test_other_methods_find_no_boxes():
@@ -112,9 +140,11 @@ def test_other_methods_find_no_boxes():
 def test_picture(tmp_path):
     images = RNG.integers(0, 256, (2, 10, 14, 3), dtype=np.uint8)
     located = located_of(boxes(2), boxes(2), boxes(2))
-    true = np.array([[0.1, 0.2, 0.5, 0.9], [np.nan] * 4])
-    rows = panels(images, located, ["$a_1$ <b>", "second"], ["x ✓", "y"], true)
-    assert rows[1].true is None and rows[0].true is not None
+    true = np.array([0.1, 0.2, 0.5, 0.9])
+    rows = [
+        Panel(images[i], located.attention[i], located.box[i], located.crop[i], title, words, of_image)
+        for i, (title, words, of_image) in enumerate([("$a_1$ <b>", "x ✓", true), ("second", "y", None)])
+    ]
     draw_localizations(rows, tmp_path / "boxes.png")
     with Image.open(tmp_path / "boxes.png") as image:
         assert image.size == (1080, 760)

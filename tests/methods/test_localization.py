@@ -174,6 +174,39 @@ def test_a_map_of_the_crop_is_put_back_where_the_crop_is(make):
     assert np.isfinite(placed).all()
 
 
+def test_a_mirrored_crop_has_a_target_that_is_not(make):
+    """The left half of a crop that is read from right to left is the right half of the image."""
+    method, _, _ = make(m_source="crop_remapped")
+    attention = RNG.uniform(size=(1, 4, 4)).astype(np.float32)
+    placed, box = method._remapped(
+        attention, jnp.float32([[0.5, 1.0, -0.5, 0.0]]), jnp.float32([[-1.0, 1.0, 0.0, 0.0]])
+    )
+    np.testing.assert_allclose(box, [[0.5, 1.0, 0.5, 0.0]], atol=1e-6)
+    np.testing.assert_array_equal(placed, attention[:, :, ::-1])
+
+
+def test_a_clipped_crop_is_put_back_where_it_was_taken(make, jit):
+    """Targets and located boxes are those of the crop, not of the scales that AffNet asked for."""
+    method, params, collections = make(m_source="crop_remapped", clip_theta=True)
+    for direction in ("horizontal", "vertical"):
+        params["encoder"]["affnet"][direction]["head"]["theta"].update(
+            kernel=jnp.zeros((6, 2)), bias=jnp.float32([-3.0, 0.25])
+        )
+    encoded, _ = jit(method.encode_in_training)(params, collections, IMAGES)
+    _, boxes = jit(method.targets)(params, collections, IMAGES, encoded)
+    own = method.box(list(encoded.maps.values())[-1].mean(-1))
+    expected = np.concatenate([0.05 * own[:, :2], 0.25 + 0.05 * own[:, 2:]], axis=1)
+    np.testing.assert_allclose(boxes, expected, atol=1e-5)
+    located = jit(method.locate)(params, collections, IMAGES)
+    np.testing.assert_allclose(located.box, [[0.6, 0.6, 0.65, 0.65]] * 12, atol=1e-5)
+
+
+def test_with_corners_aligned_a_target_keeps_a_cell(make):
+    method, _, _ = make(align_corners=True)
+    attention = jnp.zeros((1, 4, 5)).at[0, 2, 1].set(1.0)
+    np.testing.assert_allclose(method.box(attention), [[0.2, 0.25, -0.5, 1 / 3]], atol=1e-6)
+
+
 def test_an_embedding_layer_and_elopes_loss(make, objective):
     method, params, collections = make(loss="elope", emb_dim=5)
     loss, gradients, updated, metrics = objective(method, params, collections, **BATCH)
@@ -227,3 +260,36 @@ def test_weight_decay_spares_what_begins_as_the_identity(make):
 def test_options_that_cannot_be(make, overrides, message):
     with pytest.raises(UserError, match=message):
         make(**overrides)
+
+
+def test_rectangular_images_and_maps(few_shot_config, jit):
+    """A box of the right half: columns are halved, rows are not."""
+    from fsjax.data import DataInfo
+    from fsjax.methods import build_method
+
+    info = DataInfo("random", ("a", "b", "c"), (8, 16, 1), {"train": 30}, (20, 7, 3), (0.5,), (0.5,))
+    chosen = {f"method__localization__{name}": value for name, value in SMALL.items()}
+    method = build_method(few_shot_config(method__name="localization", **chosen), info)
+    images = RNG.normal(size=(4, 8, 16, 1)).astype(np.float32)
+    variables = dict(jit(method.init)(jax.random.key(0), images))
+    params = variables.pop("params")
+    params["encoder"]["affnet"]["horizontal"]["head"]["theta"]["bias"] = jnp.float32([0.5, 0.5])
+    encoded = jit(method.encode)(params, variables, images)
+    assert encoded.attention.shape == (4, 2, 4) and encoded.crop.shape == (4, 8, 16, 1)
+    # Position j of the crop is read at column 8 + (j - 0.5) / 2: between pixels, at a quarter of the way.
+    right = images[:, :, 8:]
+    np.testing.assert_allclose(
+        encoded.crop[:, :, 1], 0.75 * right[:, :, 0] + 0.25 * right[:, :, 1], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        encoded.crop[:, :, 2], 0.25 * right[:, :, 0] + 0.75 * right[:, :, 1], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_bfloat16_computes_boxes_and_losses_in_float32(make, objective):
+    exact, _, _, exact_metrics = objective(*make(), **BATCH)
+    method, params, collections = make(model__dtype="bfloat16")
+    loss, gradients, _, metrics = objective(method, params, collections, **BATCH)
+    assert {leaf.dtype for leaf in jax.tree.leaves((loss, gradients, metrics))} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(loss, exact, rtol=0.05)
+    np.testing.assert_allclose(metrics["scale"], exact_metrics["scale"], rtol=0.05)

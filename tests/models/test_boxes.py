@@ -31,9 +31,9 @@ def test_target_theta_is_a_loop_over_positions(x64):
 
 
 def test_a_constant_map_is_the_whole_image():
-    for value in (0.0, -3.0, 7.0):
+    for value, size in ((0.0, (4, 6)), (-3.0, (4, 6)), (7.0, (1, 1)), (7.0, (1, 5))):
         for align_corners in (False, True):
-            theta = target_theta(jnp.full((2, 4, 6), value), tau=0.3, align_corners=align_corners)
+            theta = target_theta(jnp.full((2, *size), value), tau=0.3, align_corners=align_corners)
             np.testing.assert_array_equal(theta, [[1, 1, 0, 0]] * 2)
     np.testing.assert_array_equal(min_max(jnp.full((1, 3, 3), 7.0)), 0)
 

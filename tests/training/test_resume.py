@@ -21,7 +21,6 @@ OVERRIDES = {
     "train.batch_size": "32", "train.log_every": "10", "train.eval_every": "20", "train.checkpoint_every": "20",
     "train.steps_per_dispatch": "5", "data.augment.mixup": "0.4", "data.augment.flip": "True",
 }  # fmt: skip
-KILLS = 6
 
 
 def command(workdir):
@@ -57,7 +56,7 @@ def uninterrupted(root, tmp_path_factory):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(root, tmp_path, uninterrupted):
-    """SIGKILL, seven times: early, around the writing of checkpoints, and while the finished run is scored."""
+    """SIGKILL, five times: early, around the writing of checkpoints, and while the finished run is scored."""
     rng = random.Random(20261121)
     workdir, kills, reached = tmp_path / "killed", 0, []
     latest = workdir / "checkpoints" / "latest"
@@ -78,13 +77,13 @@ def test_killed_at_random_moments(root, tmp_path, uninterrupted):
     def kill_at_the_end(process):
         wait_for(lambda: 400 in steps_in(latest), process)
 
-    for moment in (kill_early, *[kill_near_a_checkpoint] * 5, kill_at_the_end):
+    for moment in (kill_early, *[kill_near_a_checkpoint] * 3, kill_at_the_end):
         process = subprocess.Popen(command(workdir), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         moment(process)
         process.send_signal(signal.SIGKILL)
         kills += process.wait(timeout=60) == -signal.SIGKILL
         reached.append(steps_in(latest))
-    assert kills >= 5, f"only {kills} kills; the checkpoints after each: {reached}"
+    assert kills >= 4, f"only {kills} kills; the checkpoints after each: {reached}"
     subprocess.run(command(workdir), cwd=root, check=True, capture_output=True, timeout=300)
     assert_same_run(uninterrupted, workdir)
 

@@ -46,6 +46,15 @@ def test_what_neither_run_reads_may_differ(tmp_path):
         begin(tmp_path, config={**new, "method": {**new["method"], "dense": {"reduction": "sum"}}})
 
 
+def test_a_run_of_before_a_key_of_the_data_has_its_default(tmp_path):
+    new = {"path": "a", "fit": "crop", "augment": {"rotate": 0.0}}
+    begin(tmp_path / "one")
+    begin(tmp_path / "one", config={**CONFIG, "data": new})
+    begin(tmp_path / "two")
+    with pytest.raises(UserError, match="another config: data.fit is 'crop' there and 'stretch' here. Give"):
+        begin(tmp_path / "two", config={**CONFIG, "data": {**new, "fit": "stretch"}})
+
+
 def test_other_data_are_refused_and_the_difference_named(tmp_path):
     begin(tmp_path)
     with pytest.raises(UserError, match="another data: counts.train is 10 there and 11 here"):

@@ -20,8 +20,9 @@ def configure(method: str, backend: str, devices: int):
     config.data.class_split.update(name="share", validation=0.25, test=0.25)
     config.model.name = "cnn"
     config.model.cnn.stages = ((4,), (8,))
-    config.method.localization.update(att_width=4, att_blocks=1, aff_hidden=4)
-    config.optimizer.learning_rate = 0.02
+    config.method.localization.update(att_width=4, att_blocks=1, aff_hidden=4, lambda_att=0.5, lambda_aff=0.5)
+    # Where a step is large, the boxes of such small maps jump at a value's last bit.
+    config.optimizer.learning_rate = 0.0005 if method == "localization" else 0.02
     config.train.update(steps=6, batch_size=16, log_every=1, eval_every=3, checkpoint_every=6, progress=False)
     if method in ("prototypical", "aflm"):
         config.method.prototypical.update(similarity="cosine", tau=10.0, learn_tau=True)

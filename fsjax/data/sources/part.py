@@ -114,22 +114,22 @@ def check_labels(part: Part, num_classes: int) -> None:
         )
 
 
-def checked_boxes(part: Part) -> Part:
-    """The part with its boxes cut off at the borders of the pictures.
+def checked_boxes(part: Part) -> tuple[Part, str]:
+    """The part with its boxes cut off at the borders of the pictures, and a note ("" for none).
 
-    Raises:
-      DataError: naming the first examples whose box has no area inside the picture, or is no box at all.
+    Boxes without any area inside the picture, and what is no box at all, become NaN, and the note names the first: they
+    serve the evaluation of localization alone, and are no reason not to classify the pictures.
     """
     if part.boxes is None:
-        return part
+        return part, ""
     boxes = part.boxes.clip(0, 1)
     # Written so that NaN, which no comparison holds for, is bad too.
     bad = np.flatnonzero(~(boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    if len(bad):
-        named = "; ".join(f"{part.locate(part.items[i])}: {part.boxes[i].tolist()}" for i in bad[:10])
-        raise DataError(
-            f"{len(bad)} of {len(part)} boxes (ymin, xmin, ymax, xmax in 0..1) hold nothing of their pictures: "
-            f"{named}. "
-            'Correct them, or do without boxes: data.box_key=""'
-        )
-    return dataclasses.replace(part, boxes=boxes)
+    if not len(bad):
+        return dataclasses.replace(part, boxes=boxes), ""
+    boxes[bad] = np.nan
+    named = "; ".join(f"{part.locate(part.items[i])}: {part.boxes[i].tolist()}" for i in bad[:10])
+    return dataclasses.replace(part, boxes=boxes), (
+        f"{len(bad)} of {len(part)} boxes (ymin, xmin, ymax, xmax in 0..1) hold nothing of their pictures, and are "
+        f"passed over: {named}{'; …' if len(bad) > 10 else ''}"
+    )
