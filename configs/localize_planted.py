@@ -1,7 +1,12 @@
 """End-to-end localization on planted digits: a test with an exact answer, and a demonstration without a download.
 
-python train.py --config=configs/localize_planted.py --workdir=runs/planted
-fsjax localize runs/planted --out boxes.png
+    python train.py --config=configs/localize_planted.py --workdir=runs/planted
+    fsjax localize runs/planted --out boxes.png
+
+Scikit-learn's digits at 48x48 among fragments of others; no paper's recipe. A small ResNet-18 of three stages (maps of
+12x12), Adam at 0.002, 1,500 steps of 64. The threshold is 0.5, not the paper's 0.3: half of a blurred object's height
+is where its edge is, and fragments stay below. Measured in 10 minutes on one busy core: accuracy 93.8 %, median IoU of
+the predicted box with the exact one 0.641; see the README's results.
 """
 
 from configs.common import base, choose, shrink
