@@ -75,25 +75,27 @@ class ThetaHead(nn.Module):
         return nn.Dense(2 * self.scales, kernel_init=nn.initializers.zeros, bias_init=bias, name="theta")(x)
 
 
-class ProfileNet(nn.Module):
-    """Linear, batch normalisation, ReLU, linear: from the profile of a map in one direction to its scale and shift.
+class ThetaMLP(nn.Module):
+    """Linear, batch normalisation, ReLU, linear: from a profile or a whole map to scales and translations.
 
-    The text names the batch normalisation only of the FFNN; Table 1's count of parameters shows that it is here too.
+    The text names the batch normalisation only of the FFNN; Table 1's count of parameters shows that AffNet has it too.
 
     Attributes:
-      hidden: width of the first layer; 128 in the paper.
+      hidden: width of the first layer.
+      scales: see `ThetaHead`.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
 
     hidden: int
-    axis_name: str | None
+    scales: int
+    axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, profile: jax.Array, *, train: bool) -> jax.Array:
-        """`[batch, length]` to `[batch, 2]`: scale, translation."""
-        x = nn.Dense(self.hidden, name="hidden")(profile)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """`[batch, ...]`, flattened, to `[batch, 2 * scales]`: the scales, then the translations."""
+        x = nn.Dense(self.hidden, name="hidden")(x.reshape(len(x), -1))
         x = batch_norm(train=train, dtype=jnp.float32, axis_name=self.axis_name, name="bn")(x)
-        return ThetaHead(1, name="head")(nn.relu(x))
+        return ThetaHead(self.scales, name="head")(nn.relu(x))
 
 
 class AffNet(nn.Module):
@@ -113,6 +115,6 @@ class AffNet(nn.Module):
     def __call__(self, maps: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w]`, pre-processed or not, to theta `[batch, 4]` (see `fsjax.models.boxes`)."""
         maps = maps.astype(jnp.float32)
-        horizontal = ProfileNet(self.hidden, self.axis_name, name="horizontal")(jnp.max(maps, axis=1), train=train)
-        vertical = ProfileNet(self.hidden, self.axis_name, name="vertical")(jnp.max(maps, axis=2), train=train)
+        horizontal = ThetaMLP(self.hidden, 1, self.axis_name, name="horizontal")(jnp.max(maps, axis=1), train=train)
+        vertical = ThetaMLP(self.hidden, 1, self.axis_name, name="vertical")(jnp.max(maps, axis=2), train=train)
         return jnp.stack([horizontal[:, 0], vertical[:, 0], horizontal[:, 1], vertical[:, 1]], axis=-1)

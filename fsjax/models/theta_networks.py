@@ -11,29 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.models.affnet import AffNet, Preprocess, ThetaHead
-from fsjax.models.layers import batch_norm
+from fsjax.models.affnet import AffNet, Preprocess, ThetaHead, ThetaMLP
 from fsjax.models.pooling import flatten, global_average_pool
 from fsjax.models.resnet import ResNet
-
-
-class FFNN(nn.Module):
-    """Linear, batch normalisation, ReLU, linear, over the whole map at once; 6,500 parameters for 14x14.
-
-    Attributes:
-      hidden: width of the first layer; 32 in the paper.
-      axis_name: see `fsjax.models.layers.batch_norm`.
-    """
-
-    hidden: int = 32
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, maps: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, h, w]` to theta `[batch, 4]` (see `fsjax.models.boxes`)."""
-        x = nn.Dense(self.hidden, name="hidden")(maps.reshape(len(maps), -1))
-        x = batch_norm(train=train, dtype=jnp.float32, axis_name=self.axis_name, name="bn")(x)
-        return ThetaHead(2, name="head")(nn.relu(x))
 
 
 class ResNetS(nn.Module):
@@ -116,8 +96,8 @@ def affnet(*, prep: bool, hidden: int = 128) -> ThetaNetwork:
 
 
 def ffnn(*, prep: bool, hidden: int = 32) -> ThetaNetwork:
-    """The small feed-forward network."""
-    return _behind(prep, FFNN(hidden))
+    """The small feed-forward network over the whole map at once; 6,500 parameters for 14x14."""
+    return _behind(prep, ThetaMLP(hidden, 2))
 
 
 def resnet_s(*, prep: bool, width: int = 64, blocks: int = 3) -> ThetaNetwork:
