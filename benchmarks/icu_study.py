@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.studies import spread
 from configs import icu_cifar100, icu_cifar_lt, icu_mnist
 from fsjax.training import run
 from fsjax.training.flags import show_messages
@@ -108,17 +109,12 @@ def table(results: dict[str, list[dict]]) -> str:
     rows.append("|" + "---|" * (len(names) + 3))
     base = [r["test"]["accuracy"] for r in results.get("softmax", [])]
     for loss, runs in results.items():
-        cells = [_spread([100 * r["test"][name] for r in runs]) for name in names]
+        cells = [spread([100 * r["test"][name] for r in runs]) for name in names]
         paired = [100 * (r["test"]["accuracy"] - b) for r, b in zip(runs, base, strict=False)]
-        cells.append("" if loss == "softmax" or not paired else _spread(paired, sign="+"))
+        cells.append("" if loss == "softmax" or not paired else spread(paired, sign="+"))
         cells.append(f"{statistics.mean(r['training']['seconds'] for r in runs):.0f}")
         rows.append(f"| {loss} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
-
-
-def _spread(values: list[float], sign: str = "") -> str:
-    mean = f"{statistics.mean(values):{sign}.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 if __name__ == "__main__":

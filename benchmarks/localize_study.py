@@ -14,7 +14,6 @@ training reads: of the predicted box, and of the boxes that it should beat.
 import argparse
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-import numpy as np  # noqa: E402 - XLA's flags come first
-
-from benchmarks.studies import folder, train  # noqa: E402
+from benchmarks.studies import folder, spread, train  # noqa: E402 - XLA's flags come first
 from configs.common_localize import ROWS  # noqa: E402
 from configs.localize_planted import get_config as planted_config  # noqa: E402
 from configs.localize_tiny import get_config as tiny_config  # noqa: E402
@@ -74,20 +71,12 @@ def table(found: dict[str, dict[int, dict[str, Any]]]) -> None:
         base = found.get("baseline", {})
         paired = [100 * (run["accuracy"] - base[seed]["accuracy"]) for seed, run in runs.items() if seed in base]
         cells = [
-            _spread([100 * run["accuracy"] for run in runs.values()], 2),
-            "–" if row == "baseline" else _spread(paired, 2, sign="+"),
-            *(_spread([run[box] for run in runs.values()], 3) for box in (*BOXES, "median")),
+            spread([100 * run["accuracy"] for run in runs.values()]),
+            "–" if row == "baseline" else spread(paired, sign="+"),
+            *(spread([run[box] for run in runs.values()], digits=3) for box in (*BOXES, "median")),
             ", ".join(map(str, runs)),
         ]
         print(f"| {TITLES[row]} | {' | '.join(cells)} |")
-
-
-def _spread(values: Sequence[float], digits: int, *, sign: str = "") -> str:
-    """Mean ± deviation with n − 1; the one value where there is one, "–" for none."""
-    if not values:
-        return "–"
-    mean = f"{np.mean(values):{sign}.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ import csv
 import itertools
 import json
 import logging
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from configs.common import base  # noqa: E402 - XLA's flags come first
+from benchmarks.studies import spread  # noqa: E402 - XLA's flags come first
+from configs.common import base  # noqa: E402
 
 # What each name of the table changes of a config with the loss "softmax".
 LOSSES: dict[str, dict[str, Any]] = {
@@ -112,14 +112,9 @@ def table(found: dict[str, dict[int, float]]) -> str:
     of_base = found.get(BASE, {})
     for loss, runs in found.items():
         paired = [100 * (value - of_base[seed]) for seed, value in runs.items() if seed in of_base]
-        difference = _spread(paired, sign="+") if paired and loss != BASE else "–"
-        rows.append(f"| {loss} | {_spread([100 * v for v in runs.values()])} | {difference} | {len(runs)} |")
+        difference = spread(paired, sign="+") if paired and loss != BASE else "–"
+        rows.append(f"| {loss} | {spread([100 * v for v in runs.values()])} | {difference} | {len(runs)} |")
     return "\n".join(rows)
-
-
-def _spread(values: Sequence[float], *, sign: str = "") -> str:
-    mean = f"{statistics.mean(values):{sign}.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def main(argv: Sequence[str] | None = None) -> None:

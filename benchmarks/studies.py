@@ -1,8 +1,9 @@
-"""What the studies of few-shot methods share: a folder a run, trained and evaluated where it is missing."""
+"""What the studies share: a folder a run, trained and evaluated where it is missing, and the cells of their tables."""
 
 import argparse
 import json
 import logging
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ def to_evaluate(names: Iterable[str], folder_of: Callable[[str], Path], tasks: i
         evaluated = known.exists() and json.loads(known.read_text())["figures"][0]["tasks"] == tasks
         if (path / "result.json").exists() and not evaluated:
             yield name, path, known
+
+
+def spread(values: Sequence[float], *, digits: int = 2, sign: str = "") -> str:
+    """Mean ± deviation with n - 1; the one value where there is one, "–" for none."""
+    if not values:
+        return "–"
+    mean = f"{statistics.mean(values):{sign}.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 def percent(figure: dict[str, Any]) -> str:

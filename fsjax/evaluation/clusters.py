@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.passes import over_examples
 from fsjax.evaluation.scatter import unit_length
 
 
@@ -34,19 +34,13 @@ def cluster_training_images(
         raise UserError(
             f"{count} clusters of {images} training images: there must be at least 2, and an image for each"
         )
-    embeddings = unit_length(_embeddings(method, params, collections, splits, batch_size))
+    (embeddings,) = over_examples(
+        lambda x: (method.embed(params, collections, x),), splits.train, splits.info, batch_size=batch_size
+    )
+    embeddings = unit_length(np.asarray(embeddings, np.float64))
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     # On one thread, so that the sums are of one order, and the clusters the same on every machine.
     with threadpool_limits(1):
         return KMeans(count, n_init=10, random_state=seed).fit_predict(embeddings).astype(np.int32)
-
-
-def _embeddings(method: Any, params: Any, collections: Any, splits: data.Splits, batch_size: int) -> np.ndarray:
-    """Embeddings of the training images, float64 `[n, dim]`."""
-    embed, parts = jax.jit(method.embed), []
-    for batch in data.eval_batches(splits.train, batch_size=batch_size, info=splits.info):
-        real = batch["weight"] > 0
-        parts.append(np.asarray(embed(params, collections, batch["image"]), np.float64)[real])
-    return np.concatenate(parts)

@@ -13,6 +13,7 @@ from fsjax import data
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.contrastive import Estimate, hardness, tolerance, uniformity
 from fsjax.evaluation.neural_collapse import NeuralCollapse, neural_collapse
+from fsjax.evaluation.passes import over_examples
 from fsjax.losses.harmonic import HarmonicLoss
 
 # What `config.data` calls them; "base" are images of base classes that were kept out of training.
@@ -132,16 +133,11 @@ def _embedded(
     """Embeddings `[n, dim]`, and predicted labels `[n]` where they are asked for and the method has a classifier."""
     predict = predict and _classifies(method, params, collections, info)
 
-    @jax.jit
     def embed(images: jax.Array) -> tuple[jax.Array, ...]:
         embeddings = method.embed(params, collections, images)
         return (embeddings, *([jnp.argmax(method.logits(params, collections, images), axis=-1)] if predict else []))
 
-    parts = []
-    for batch in data.eval_batches(examples, batch_size=batch_size, info=info):
-        real = batch["weight"] > 0
-        parts.append([np.asarray(x)[real] for x in embed(batch["image"])])
-    found = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    found = over_examples(embed, examples, info, batch_size=batch_size)
     return found[0], found[1] if predict else None
 
 

@@ -12,12 +12,14 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import LocalOutlierFactor
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.passes import over_examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,20 +140,17 @@ def rcal(
     """
     if splits.test is None or splits.info.few_shot:
         raise UserError(f"{splits.info.name}: RCAL needs test images of the training classes")
-    embed = jax.jit(
-        lambda images: (method.embed(params, collections, images), method.logits(params, collections, images))
-    )
 
-    def read(examples: data.Examples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = []
-        for batch in data.eval_batches(examples, batch_size=batch_size, info=splits.info):
-            real = batch["weight"] > 0
-            embeddings, logits = (np.asarray(x, np.float64)[real] for x in embed(batch["image"]))
-            found.append((embeddings, logits.argmax(axis=1), batch["label"][real]))
-        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    def read(examples: data.Examples) -> tuple[np.ndarray, np.ndarray]:
+        def both(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+            logits = method.logits(params, collections, images)
+            return method.embed(params, collections, images), jnp.argmax(logits, axis=-1)
 
-    features, _, labels = read(splits.train)
-    test, own, truth = read(splits.test)
+        embeddings, predicted = over_examples(both, examples, splits.info, batch_size=batch_size)
+        return np.asarray(embeddings, np.float64), predicted
+
+    (features, _), labels = read(splits.train), splits.train.labels
+    (test, own), truth = read(splits.test), splits.test.labels
     scale = np.linalg.norm(features, axis=1).mean() or 1.0  # the regression's penalty is of no scale
     features, test = features / scale, test / scale
     known, kept = normals(features, labels, num_classes=splits.info.num_classes, neighbors=chosen.neighbors)

@@ -1,5 +1,6 @@
 """How many of a network's first features a run needs: nested dropout orders them (Chen et al. 2022)."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -38,7 +39,7 @@ def accuracy_by_width(
       info: of the data, for the normalisation.
       batch_size: how many images go through the network at once.
     """
-    variables = {"params": params["loss"], **{k: v for k, v in collections.items() if k == "loss_state"}}
+    uncut = dataclasses.replace(method, feature_dropout=None)
 
     @jax.jit
     def hits(batch: dict[str, jax.Array]) -> jax.Array:
@@ -46,7 +47,7 @@ def accuracy_by_width(
         batch_size, count, dim = features.shape
 
         def of_width(width: jax.Array) -> jax.Array:
-            logits = method.loss.apply(variables, first(features, width).reshape(-1, dim), method="logits")
+            logits = uncut.loss_logits(params, collections, first(features, width).reshape(-1, dim))
             logits = method.scores(logits.reshape(batch_size, count, -1))
             return jnp.sum((jnp.argmax(logits, axis=-1) == batch["label"]) * batch["weight"])
 

@@ -101,10 +101,14 @@ class KdLoss(LinearLoss):
         self, features: jax.Array, labels: jax.Array, *, step: jax.Array, teacher_logits: jax.Array
     ) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]`; `teacher_logits` is `[batch, num_classes]`."""
-        logits = self.logits(features)
-        divergence = softened_kl(logits, as_loss_dtype(teacher_logits), temperature=self.temperature)
-        losses = softmax_cross_entropy(logits, labels) + self.alpha * divergence
+        features = self.prepare(features)
+        divergence = self.divergence(features, as_loss_dtype(teacher_logits))
+        losses = softmax_cross_entropy(self.logits(features), labels) + self.alpha * divergence
         return LossOutput(losses, jnp.zeros(()), {"divergence": jnp.mean(divergence)})
+
+    def divergence(self, features: jax.Array, teacher_logits: jax.Array) -> jax.Array:
+        """How far the student is from the teacher's logits, `[batch]`."""
+        return softened_kl(self.logits(features), teacher_logits, temperature=self.temperature)
 
 
 class NdLoss(LinearLoss):
@@ -188,7 +192,7 @@ class NdLoss(LinearLoss):
         return matmul(jnp.where(kept, normal / (1 - self.dropout), 0), self.projection)
 
 
-class DualHeadLoss(LinearLoss):
+class DualHeadLoss(KdLoss):
     """Cross-entropy on one head, and `alpha` times `binary_kl` on another, which nothing else reads (Yang et al. 2024,
     "Improving Knowledge Distillation with Dual-Head": the two losses' gradients conflict in one classifier).
 
@@ -197,16 +201,7 @@ class DualHeadLoss(LinearLoss):
       temperature: its T.
     """
 
-    alpha: float = 1.0
     temperature: float = 2.0
-
-    PER_EXAMPLE = True
-    READS = ("teacher_logits",)
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_at_least("alpha", self.alpha, 0)
-        _check_temperature(self.temperature)
 
     def setup(self):
         """Makes the two heads."""
@@ -215,15 +210,10 @@ class DualHeadLoss(LinearLoss):
         self.second_kernel = self.param("second_kernel", init, (self.dim, self.num_classes))
         self.second_bias = self.param("second_bias", nn.initializers.zeros, (self.num_classes,))
 
-    def __call__(
-        self, features: jax.Array, labels: jax.Array, *, step: jax.Array, teacher_logits: jax.Array
-    ) -> LossOutput:
-        """Returns the loss of `features` `[batch, dim]`; `teacher_logits` is `[batch, num_classes]`."""
-        features = self.prepare(features)
+    def divergence(self, features: jax.Array, teacher_logits: jax.Array) -> jax.Array:
+        """How far the second head is from the teacher's logits, `[batch]`."""
         second = matmul(features, self.second_kernel) + self.second_bias
-        divergence = binary_kl(second, as_loss_dtype(teacher_logits), temperature=self.temperature)
-        losses = softmax_cross_entropy(self.logits(features), labels) + self.alpha * divergence
-        return LossOutput(losses, jnp.zeros(()), {"divergence": jnp.mean(divergence)})
+        return binary_kl(second, teacher_logits, temperature=self.temperature)
 
 
 def _check_temperature(temperature: float) -> None:
