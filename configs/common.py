@@ -57,16 +57,20 @@ def base() -> ConfigDict:
     config.data.fit = "crop"  # to that size: "crop" (the centred square) or "stretch" (all of it, whatever its aspect)
     config.data.resize = "bilinear"  # the filter of that: "bilinear", "bicubic", "lanczos" or "box"
     config.data.channels = 0  # 1 or 3; 0: as they are
-    # In this order; rotate in degrees, brightness to saturation by a factor in 1 ± x, lighting by its deviation.
+    # In this order; rotate in degrees, brightness to saturation by a factor in 1 ± x, lighting by its deviation, cutout
+    # the side of a square in pixels.
     config.data.augment = ConfigDict(
         {
             "rotate": 0.0, "crop": "none", "pad": 0, "flip": False, "brightness": 0.0, "contrast": 0.0,
-            "saturation": 0.0, "lighting": 0.0, "mixup": 0.0,
+            "saturation": 0.0, "lighting": 0.0, "cutout": 0, "mixup": 0.0,
         }
     )  # fmt: skip
     # "dataset" (its own mean and deviation), "half" ((x-128)/128), "imagenet" (its mean and deviation) or "none".
     config.data.normalization = "dataset"
     config.data.memory = "auto"  # "arrays" (decoded once), "stream" (decoded as needed) or "auto"
+    # "host" (batches by tf.data) or "device" (images in its memory, drawn and varied inside the compiled step).
+    config.data.backend = "host"
+    config.data.cache = ""  # folder of decoded data sets; "": a user's own with backend "device", else none; "off"
     config.data.on_error = "raise"  # unreadable images: "raise" or "skip"
     config.data.limit = ConfigDict({"train": 0, "test": 0})  # cut to so many examples; 0: all
     config.data.fake = ConfigDict(
@@ -144,6 +148,7 @@ def base() -> ConfigDict:
         {"classes": "validation", "way": (5,), "shot": (5,), "query": (15,), "tasks": 500}
     )  # of "validation" classes, or of base ones too: "reconstructed_validation"
     config.parallel = ConfigDict({"backend": "auto", "num_devices": 0})  # "shard_map" (auto) or "pmap"; 0: all
+    config.parallel.shard_optimizer = False  # True: each device keeps a part of its state only
     config.figures = ConfigDict({"scatter": False})  # features.png, for 2-D features
     return config
 
@@ -155,6 +160,8 @@ def models() -> ConfigDict:
     model.dtype = "float32"  # of the computation: "float32" or "bfloat16"; parameters stay float32
     # Batch statistics over all devices, so that the number of devices changes nothing.
     model.sync_batch_norm = True
+    # The gradient computes each block a second time in the place of keeping it: less memory, more time.
+    model.remat = False
     small = {"stages": ((32, 32), (64, 64)), "prelu": False}
     model.cnn = ConfigDict({**small, "pool": "gap", "hidden": (), "dim": placeholder(int)})
     model.mnist_2d = ConfigDict({**small, "hidden": (256,), "dim": 2})

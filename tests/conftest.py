@@ -18,6 +18,8 @@ FAST_COMPILE = {"xla_backend_optimization_level": 0}
 # Compiled programs are kept between runs of the tests, and between their subprocesses.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Nothing of the tests goes to the user's own folder.
+os.environ.setdefault("FSJAX_CACHE", str(ROOT / ".cache" / "fsjax"))
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 sys.path.insert(0, str(ROOT))  # for `configs` and `train`, which are not part of the package

@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "evaluation": {"errors", "data", "device_data", "losses", "models", "methods"},
     "training": {"errors", "version", "data", "device_data", "models", "methods", "evaluation"},
     "runs": {"errors", "data", "methods", "evaluation", "training"},
-    "cli": {"errors", "version", "data", "methods", "evaluation", "training", "runs"},
+    "benchmarking": {"errors", "version", "data", "methods", "evaluation", "training", "runs"},
+    "cli": {"errors", "version", "data", "methods", "evaluation", "training", "runs", "benchmarking"},
     "__main__": {"cli"},
     "__init__": {"errors", "version", "runs"},
 }

@@ -5,6 +5,7 @@ import sys
 
 from fsjax.cli import (
     activations,
+    bench,
     cluster,
     compare,
     embeddings,
@@ -32,6 +33,7 @@ COMMANDS = {
     "localize": localize,
     "widths": widths,
     "rcal": rcal,
+    "bench": bench,
 }
 
 
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
       argv: the arguments behind `fsjax`; None: those of the process.
     """
-    parser = argparse.ArgumentParser(prog="fsjax", description="Evaluation of trained runs.")
+    parser = argparse.ArgumentParser(prog="fsjax", description="Evaluation of trained runs, and how fast things are.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():

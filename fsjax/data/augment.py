@@ -83,6 +83,29 @@ def scale(images: Any, shift: np.ndarray, factor: np.ndarray) -> Any:
     return (tf.cast(images, tf.float32) - shift) * factor
 
 
+def cut_out(images: Any, hole_y: Any, hole_x: Any, *, side: int) -> Any:
+    """A square of each image set to 0: rows `max(y - side // 2, 0)` to `min(y + side // 2, height) - 1`, so columns.
+
+    That is the code of DeVries & Taylor 2017: of an odd side one pixel less is cut out, and as for even ones the
+    centre is the first pixel of the lower and right halves.
+
+    Args:
+      images: float32 `[batch, height, width, channels]`, normalised.
+      hole_y, hole_x: int32 `[batch]`, the squares' centres.
+      side: of the squares, in pixels; parts may lie outside of the image.
+    """
+    tf = import_tensorflow()
+    half = side // 2
+
+    def covered(centre: Any, count: int) -> Any:
+        distance = tf.range(count) - centre[:, None]
+        return (distance >= -half) & (distance < half)
+
+    height, width = images.shape[1:3]
+    hole = covered(hole_y, height)[:, :, None] & covered(hole_x, width)[:, None, :]
+    return tf.where(hole[..., None], 0.0, images)
+
+
 def mix(images: Any, first: Any, second: Any, weight: Any) -> Any:
     """`weight · images[first] + (1 - weight) · images[second]`."""
     tf = import_tensorflow()

@@ -25,7 +25,11 @@ class AugmentConfig:
         factor uniform in 1-x..1+x; nothing is clipped, so their order has no effect. 0 is off.
       lighting: standard deviation of the noise along the main directions of ImageNet's colours (Krizhevsky et al.
         2012); 0 is off.
-      mixup: alpha of mixup's Beta(alpha, alpha) (Zhang et al. 2018); 0 is off.
+      cutout: side in pixels of a square about a centre uniform over the pixels of the image, which is set to 0 after
+        normalisation: the mean colour of normalization "dataset" (DeVries & Taylor 2017); 0 is off. As in their code,
+        `cutout // 2` pixels before the centre and as many from it on are cut out, so that an odd side is that of
+        the even number below it, and what lies outside of the image is lost. Boxes are of no concern to it.
+      mixup: alpha of mixup's Beta(alpha, alpha) (Zhang et al. 2018), of images with their holes; 0 is off.
     """
 
     rotate: float = 0.0
@@ -36,6 +40,7 @@ class AugmentConfig:
     contrast: float = 0.0
     saturation: float = 0.0
     lighting: float = 0.0
+    cutout: int = 0
     mixup: float = 0.0
 
     @property
@@ -75,10 +80,27 @@ def check_augmentation(augment: AugmentConfig) -> None:
         amount = getattr(augment, name)
         if not 0 <= amount <= 1:
             raise DataError(f"data.augment.{name}={amount:g} varies a factor about 1: it must be in 0 (off) to 1")
+    if augment.cutout < 0 or augment.cutout == 1:
+        raise DataError(
+            f"data.augment.cutout={augment.cutout} is the side of a square in pixels, half of it on either side of its "
+            "centre: 0 (off) or at least 2"
+        )
     for name in ("lighting", "mixup"):
         if getattr(augment, name) < 0:
             what = "the alpha of Beta(alpha, alpha)" if name == "mixup" else "a standard deviation"
             raise DataError(f"data.augment.{name}={getattr(augment, name)} is {what}: 0 (off) or more")
+
+
+def check_images(augment: AugmentConfig, image_shape: tuple[int, int, int]) -> None:
+    """Raise a `DataError` for what cannot be done to images of this height, width and number of channels."""
+    height, width, channels = image_shape
+    check_channels(augment, channels)
+    # From here on it would cut out every pixel, wherever its centre lies.
+    if augment.cutout and augment.cutout // 2 >= max(height, width):
+        raise DataError(
+            f"data.augment.cutout={augment.cutout} leaves nothing of images of {height}×{width} (height × width): set "
+            f"it below {2 * max(height, width)}; half of their side is usual"
+        )
 
 
 def check_channels(augment: AugmentConfig, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""Batches for training and for evaluation, by tf.data."""
+"""Batches for training and for evaluation, by tf.data; arrays are evaluated without it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from fsjax.data import augment
-from fsjax.data.augment_config import AugmentConfig, check_channels, parse_augmentation
+from fsjax.data.augment_config import AugmentConfig, check_images, parse_augmentation
 from fsjax.data.decisions import Decisions, check_shares, draw, draw_episodic
 from fsjax.data.episodes import EpisodeSpec, check_feasible, class_table
 from fsjax.data.errors import DataError
-from fsjax.data.examples import Examples, StreamExamples
+from fsjax.data.examples import ArrayExamples, Examples, StreamExamples
+from fsjax.data.from_arrays import from_arrays
 from fsjax.data.info import DataInfo, scaling
 from fsjax.data.tensorflow_runtime import import_tensorflow
 
@@ -57,7 +58,7 @@ def train_batches(
     def decide(step: int) -> dict[str, np.ndarray]:
         drawn = draw(
             int(step), seed=seed, size=len(examples), batch_size=batch_size, augment=chosen,
-            process_index=process_index, process_count=process_count,
+            process_index=process_index, process_count=process_count, image_shape=info.image_shape,
         )  # fmt: skip
         return _present(drawn) | {"label": examples.labels[drawn.index]}
 
@@ -115,7 +116,7 @@ def episode_batches(
     def decide(step: int) -> dict[str, np.ndarray]:
         drawn = draw_episodic(
             int(step), seed=seed, table=table, spec=spec, episodes_per_step=episodes_per_step, augment=chosen,
-            process_index=process_index, process_count=process_count,
+            process_index=process_index, process_count=process_count, image_shape=info.image_shape,
         )  # fmt: skip
         return _present(drawn) | {"label": examples.labels[drawn.index]}
 
@@ -128,6 +129,8 @@ def eval_batches(
     examples: Examples, *, batch_size: int, info: DataInfo, process_index: int = 0, process_count: int = 1
 ) -> Iterator[Batch]:
     """All examples of a split once, in order; all processes get the same number of batches.
+
+    Arrays are gathered and normalised by NumPy, without TensorFlow; streams are read by tf.data.
 
     Args:
       examples: any split.
@@ -153,20 +156,23 @@ def eval_batches(
         labels = np.where(real, examples.labels[index], 0).astype(np.int32)
         return {"index": index, "label": labels, "weight": real.astype(np.float32)}
 
+    steps = range(-(-len(examples) // batch_size))
+    if isinstance(examples, ArrayExamples):
+        return from_arrays(examples, steps, decide, info)
+
     def finish(images: Any, drawn: dict[str, Any]) -> dict[str, Any]:
         return {
             "image": augment.scale(images, *scaling(info)),
             **{name: drawn[name] for name in ("label", "index", "weight")},
         }
 
-    steps = range(-(-len(examples) // batch_size))
     return _batches(examples, steps, decide, rows, finish, info)
 
 
 def _augmentation_for(examples: Examples, augmentation: Mapping[str, Any], info: DataInfo) -> AugmentConfig:
     """The checked augmentation of these examples."""
     chosen = parse_augmentation(augmentation)
-    check_channels(chosen, info.image_shape[-1])
+    check_images(chosen, info.image_shape)
     if chosen.crop == "random_resized" and not isinstance(examples, StreamExamples):
         raise DataError('augment.crop="random_resized" needs examples that are read as a stream: data.memory="stream"')
     return chosen
@@ -191,6 +197,8 @@ def _finish_training(chosen: AugmentConfig, info: DataInfo) -> Callable[[Any, di
         if chosen.colors:
             images = augment.recolor(images, drawn["colors"])
         images = augment.scale(images, shift, factor)
+        if chosen.cutout:
+            images = augment.cut_out(images, drawn["hole_y"], drawn["hole_x"], side=chosen.cutout)
         first, second = drawn["first"], drawn["second"]
         batch = {"label": tf.gather(drawn["label"], first), "index": tf.gather(drawn["index"], first)}
         if "weight" in drawn:

@@ -11,6 +11,8 @@ from fsjax.data.fields import check_choice, parse_fields
 FITS = ("crop", "stretch")
 NORMALIZATIONS = ("dataset", "half", "imagenet", "none")
 MEMORY = ("auto", "arrays", "stream")
+BACKENDS = ("host", "device")
+NO_CACHE = "off"
 ON_ERROR = ("raise", "skip")
 RESIZE = ("bilinear", "bicubic", "lanczos", "box")
 
@@ -121,6 +123,12 @@ class DataConfig:
       normalization: "dataset" (mean 0 and variance 1 a channel over the training split), "half" ((x-128)/128),
         "imagenet" (the mean and deviation of ImageNet's colour images, as pretrained networks expect), "none" (x/255).
       memory: "arrays" (decoded once, kept in memory), "stream" (read and decoded as needed), or "auto".
+      backend: "host" (batches are made by tf.data) or "device" (images are kept in the memory of the device, and drawn
+        and varied inside the compiled step; TensorFlow is not needed). With "device" images are arrays, whatever their
+        size, and what only the host does is refused.
+      cache: a folder in which data sets are kept decoded (see `fsjax.data.cache`), "off" for none, or "": with backend
+        "device" `$FSJAX_CACHE/data`, or `~/.cache/fsjax/data` (FSJAX_CACHE=off: none), with "host" none.
+        Streams do not use it.
       on_error: for unreadable images, "raise" or "skip"; skipping reads every image once before training.
       limit: see `LimitConfig`.
       fake: see `FakeConfig`.
@@ -149,6 +157,8 @@ class DataConfig:
     augment: AugmentConfig = AugmentConfig()  # noqa: RUF009 (frozen; ruff does not see that across modules)
     normalization: str = "dataset"
     memory: str = "auto"
+    backend: str = "host"
+    cache: str = ""
     on_error: str = "raise"
     limit: LimitConfig = LimitConfig()
     fake: FakeConfig = FakeConfig()
@@ -170,6 +180,7 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
     check_augmentation(parsed.augment)
     check_choice("data.normalization", parsed.normalization, NORMALIZATIONS)
     check_choice("data.memory", parsed.memory, MEMORY)
+    check_choice("data.backend", parsed.backend, BACKENDS)
     check_choice("data.on_error", parsed.on_error, ON_ERROR)
     check_choice("data.channels", parsed.channels, (0, 1, 3))
     check_choice("data.resize", parsed.resize, RESIZE)
@@ -187,7 +198,29 @@ def parse_config(config: Mapping[str, Any]) -> DataConfig:
             raise DataError(f"data.{name}={value} must not be negative")
     _check_class_split(parsed)
     _check_fit(parsed)
+    _check_backend(parsed)
     return parsed
+
+
+def _check_backend(parsed: DataConfig) -> None:
+    """Raise a `DataError` for what only the host does, with the backend "device"."""
+    if parsed.backend == "host":
+        return
+    if parsed.memory == "stream":
+        raise DataError(
+            'data.memory="stream" decodes images as they are needed, but data.backend="device" keeps all of them: set '
+            'memory="auto", or backend="host"'
+        )
+    names = ("rotate", "brightness", "contrast", "saturation", "lighting")
+    on_host = {name: value for name in names if (value := getattr(parsed.augment, name))}
+    if parsed.augment.crop == "random_resized":
+        on_host["crop"] = parsed.augment.crop
+    if on_host:
+        shown = ", ".join(f"{name}={value!r}" for name, value in on_host.items())
+        raise DataError(
+            f'data.augment: {shown} is done on the host: set data.backend="host", or do without; data.backend="device" '
+            'can do crop="pad", flip, cutout and mixup'
+        )
 
 
 def _check_fit(parsed: DataConfig) -> None:

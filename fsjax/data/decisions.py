@@ -28,6 +28,7 @@ class Decisions:
       weight: float32 `[rows]` of episodes, 0 for padding; None for single examples.
       turn: float32 `[drawn, 2]`, cosine and sine of counterclockwise turns; None without them.
       colors: float32 `[drawn, 6]`, maps of colours, as of `fsjax.data.colors.color_terms`; None without them.
+      hole_y, hole_x: int32 `[drawn]`, row and column of the centres of cutout's squares; None without them.
     """
 
     index: np.ndarray
@@ -41,6 +42,8 @@ class Decisions:
     weight: np.ndarray | None = None
     turn: np.ndarray | None = None
     colors: np.ndarray | None = None
+    hole_y: np.ndarray | None = None
+    hole_x: np.ndarray | None = None
 
 
 def draw(
@@ -52,6 +55,7 @@ def draw(
     augment: AugmentConfig,
     process_index: int,
     process_count: int,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Decisions:
     """The draws of a step, a function of (seed, step) alone; a process draws its rows of the global batch.
 
@@ -62,6 +66,7 @@ def draw(
       batch_size: of the global batch.
       augment: what is drawn; the rest stays at its neutral value.
       process_index, process_count: rows `[index · b / count, (index + 1) · b / count)` are drawn.
+      image_shape: height and width, and whatever follows, of the images; of no use but for cutout.
     """
     per_process = batch_size // process_count
     rows = np.arange(process_index * per_process, (process_index + 1) * per_process)
@@ -84,7 +89,8 @@ def draw(
         here = positions // size == epoch
         index[here] = random.epoch_order(seed, int(epoch), size)[positions[here] % size]
 
-    return Decisions(index=index, first=first, second=second, mix=mix, **_variations(positions, base, augment))
+    varied = _variations(positions, base, augment, image_shape)
+    return Decisions(index=index, first=first, second=second, mix=mix, **varied)
 
 
 def draw_episodic(
@@ -97,6 +103,7 @@ def draw_episodic(
     augment: AugmentConfig,
     process_index: int,
     process_count: int,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Decisions:
     """The draws of a step of episodes, a function of (seed, step) alone; a process draws its episodes of them.
 
@@ -108,6 +115,7 @@ def draw_episodic(
       episodes_per_step: of all processes together.
       augment: without mixup; its draws are those of the global row, `spec.rows` an episode.
       process_index, process_count: episodes `[index · e / count, (index + 1) · e / count)` are drawn.
+      image_shape: as of `draw`.
 
     Returns:
       Decisions in the order [episode, way, shot then query]. Padding of ragged episodes, of weight 0, repeats images of
@@ -120,7 +128,7 @@ def draw_episodic(
     weight = (index >= 0).astype(np.float32).reshape(-1)
     index = _repeated(index).reshape(-1)
     rows = np.arange(len(index), dtype=np.int32)
-    varied = _variations(start * spec.rows + rows.astype(np.int64), random.key(seed), augment)
+    varied = _variations(start * spec.rows + rows.astype(np.int64), random.key(seed), augment, image_shape)
     return Decisions(index=index, first=rows, second=rows, mix=np.float32(1), weight=weight, **varied)
 
 
@@ -133,7 +141,9 @@ def _repeated(index: np.ndarray) -> np.ndarray:
     return np.where(real, index, np.take_along_axis(index, source, axis=1))
 
 
-def _variations(positions: np.ndarray, base: random.Key, augment: AugmentConfig) -> dict[str, np.ndarray | None]:
+def _variations(
+    positions: np.ndarray, base: random.Key, augment: AugmentConfig, image_shape: tuple[int, ...] | None
+) -> dict[str, np.ndarray | None]:
     """What `Decisions` holds of each drawn image, for rows with these numbers among all rows of a run."""
     top = left = np.zeros(len(positions), np.int32)
     if augment.crop == "pad" and augment.pad:
@@ -153,7 +163,14 @@ def _variations(positions: np.ndarray, base: random.Key, augment: AugmentConfig)
         # Here, in float64: TensorFlow's cosine of a number depends on how many others stand beside it.
         turn = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     colors = _colors(positions, base, augment) if augment.colors else None
-    return {"top": top, "left": left, "flip": flip, "crop": crop, "turn": turn, "colors": colors}
+    hole_y = hole_x = None
+    if augment.cutout:
+        down, right = random.bits(random.fold(base, random.CUTOUT), positions)
+        hole_y, hole_x = random.below(down, image_shape[0]), random.below(right, image_shape[1])
+    return {
+        "top": top, "left": left, "flip": flip, "crop": crop, "turn": turn, "colors": colors,
+        "hole_y": hole_y, "hole_x": hole_x,
+    }  # fmt: skip
 
 
 def _colors(positions: np.ndarray, base: random.Key, augment: AugmentConfig) -> np.ndarray:

@@ -94,7 +94,7 @@ class StreamExamples:
         image = read_item(self.part, item)
         if crop is not None:
             return random_resized_crop(image, self.view.image_size, crop, resize=self.view.resize)
-        image = self.view.image(image)
+        image = image if self.part.viewed else self.view.image(image)
         self.reference.check(image, self.part, item)
         return image
 
@@ -173,19 +173,24 @@ def _asked(part: Part, item: int, question: Callable[[int], Any]) -> Any:
 
 
 def load_arrays(part: Part, view: View, reference: Reference) -> ArrayExamples:
-    """Reads and decodes a whole part, in threads.
+    """Reads and decodes a whole part, in threads; one that is decoded already, and not cut, stays where it is.
 
     Raises:
       DataError: naming up to ten images that cannot be read, or two of different sizes.
     """
+    if part.images is not None:
+        whole = np.array_equal(part.items, np.arange(len(part.images)))
+        images = part.images if whole else part.images[part.items]
+        boxes = None if part.boxes is None else view.boxes(part.boxes, _sizes(part) if view.cuts else None)
+        return ArrayExamples(images=images, labels=part.labels, boxes=boxes)
     images = np.empty((len(part), *reference.shape), np.uint8)
     sizes = np.empty((len(part), 2), np.int64)
     others: dict[int, np.ndarray] = {}
 
     def load(position: int) -> None:
         picture = read_item(part, part.items[position])
-        sizes[position] = picture.shape[:2]
-        image = view.image(picture)
+        sizes[position] = part.size_of(part.items[position]) if part.viewed else picture.shape[:2]
+        image = picture if part.viewed else view.image(picture)
         if image.shape == reference.shape:
             images[position] = image
         else:

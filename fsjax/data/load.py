@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.data import random, subsets
-from fsjax.data.augment_config import check_channels, in_words
+from fsjax.data import cache, random, subsets
+from fsjax.data.augment_config import check_images, in_words
 from fsjax.data.by_class import Classes, divide, hold_out
 from fsjax.data.clusters import cluster_shares
 from fsjax.data.config import DataConfig, parse_config
@@ -23,7 +23,7 @@ from fsjax.data.info import DataInfo
 from fsjax.data.noise import with_noise
 from fsjax.data.normalization import mean_and_deviation
 from fsjax.data.pictures import CENTRE
-from fsjax.data.sources import Part, check_labels, checked_boxes, load_source
+from fsjax.data.sources import Part, check_labels, checked_boxes
 from fsjax.data.view import View
 
 # "auto" keeps decoded images in memory up to this size.
@@ -83,7 +83,7 @@ def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
       UserError: naming what is wrong with the config or the data, and the way out.
     """
     parsed = parse_config(config)
-    source = load_source(parsed)
+    source = cache.load(parsed, view_of(parsed))
     if len(source.class_names) < 2:
         raise DataError(f"{source.name} has one class only; there is nothing to classify")
     notes = list(source.notes)
@@ -178,12 +178,12 @@ def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataCon
     train, view = parts["train"], view_of(config)
     reference = find_reference(train, config.image_size)
     shape = reference.shape
-    check_channels(config.augment, shape[-1])
+    check_images(config.augment, shape)
     decoded = sum(map(len, parts.values())) * int(np.prod(shape))
     memory = config.memory
     if memory == "auto":
         small = decoded <= ARRAYS_BYTES and config.augment.crop != "random_resized"
-        memory = "arrays" if small else "stream"
+        memory = "arrays" if small or config.backend == "device" else "stream"
 
     examples: dict[str, Examples] = {}
     for split, part in parts.items():

@@ -1,11 +1,13 @@
-"""Image files and image arrays: decoding, conversion of channels, resizing and cropping, by pillow."""
+"""Image files and image arrays: decoding, conversion of channels, resizing and cropping, by pillow.
+
+It is imported where it is used, so that a data set that was decoded before needs no pillow.
+"""
 
 import io
 import math
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 
 from fsjax.data import random
 
@@ -34,6 +36,8 @@ def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
     Raises:
       Exception: whatever pillow raises for a broken file, or for one so large that it may be an attack.
     """
+    from PIL import Image, ImageOps
+
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
@@ -56,6 +60,8 @@ def head_of(source: bytes | str) -> tuple[tuple[int, int], int]:
     Raises:
       Exception: as `decode`.
     """
+    from PIL import ExifTags, Image
+
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         width, height = image.size
@@ -76,6 +82,8 @@ def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
         return image
     if channels == 3:
         return np.repeat(image, 3, axis=-1)
+    from PIL import Image
+
     return np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
@@ -136,6 +144,8 @@ def random_box(height: int, width: int, words: np.ndarray) -> tuple[int, int, in
 
 
 def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float], resize: str) -> np.ndarray:
+    from PIL import Image
+
     top, left, height, width = box
     grey = image.shape[-1] == 1
     picture = Image.fromarray(image[..., 0] if grey else image)
@@ -146,8 +156,10 @@ def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]
     return pixels[..., None] if grey else pixels
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
+def _to_8_bits(image: Any) -> Any:
     """Grey values of 16 bits (pillow's modes "I", "I;16") or floats, as 8 bits."""
+    from PIL import Image
+
     values = np.asarray(image)
     if values.dtype.kind == "f":
         scaled = values

@@ -32,9 +32,21 @@ def threefry2x32(key: jax.Array | Key, x0: jax.Array, x1: jax.Array) -> tuple[ja
     return x0, x1
 
 
-def fold(base: jax.Array | Key, number: int | jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A new key from a key and a number below 2**32, as `fsjax.data.random.fold`."""
-    return threefry2x32(base, jnp.uint32(0), jnp.asarray(number, jnp.uint32))
+def fold(base: jax.Array | Key, *numbers: int | jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A new key from a key and numbers below 2**32, folded in one after the other, as `fsjax.data.random.fold`."""
+    for number in numbers:
+        base = threefry2x32(base, jnp.uint32(0), jnp.asarray(number, jnp.uint32))
+    return base
+
+
+def bits(base: jax.Array | Key, low: jax.Array, high: int | jax.Array = 0) -> tuple[jax.Array, jax.Array]:
+    """Two independent uint32 draws for each counter `high · 2**32 + low`, as `fsjax.data.random.bits`."""
+    return threefry2x32(base, jnp.asarray(high, jnp.uint32), jnp.asarray(low, jnp.uint32))
+
+
+def permutation(base: jax.Array | Key, size: int) -> jax.Array:
+    """A permutation of `range(size)`, int32, as `fsjax.data.random.permutation`."""
+    return jnp.argsort(bits(base, jnp.arange(size, dtype=jnp.uint32))[0], stable=True).astype(jnp.int32)
 
 
 def below(words: jax.Array, bound: int | jax.Array) -> jax.Array:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
+from fsjax.evaluation.figures import new_figure, write_png
 from fsjax.evaluation.parts import readable
 from fsjax.losses.similarity import unit
 from fsjax.methods.rules import check_features, prototypes
@@ -111,7 +109,7 @@ def draw_activation_maps(columns: Mapping[str, Sequence[Row]], path: str | Path)
     for row in rows:
         if any(other.image.shape != row[0].image.shape or (other.image != row[0].image).any() for other in row):
             raise UserError("the runs were trained on different data or class splits: draw them one by one")
-    figure = Figure(figsize=(1.7 * (1 + len(names)), 1.8 * len(rows)), dpi=200, layout="constrained")
+    figure = new_figure(1.7 * (1 + len(names)), 1.8 * len(rows))
     axes = figure.subplots(len(rows), 1 + len(names), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         picture = row[0].image.squeeze()
@@ -122,14 +120,16 @@ def draw_activation_maps(columns: Mapping[str, Sequence[Row]], path: str | Path)
             axis.set_title(f"{name} {'✓' if shown.right else '✗'}", fontsize=7, color="black" if shown.right else "red")
         for axis in line:
             axis.set_axis_off()
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_png(figure, path)
 
 
 def _overlay(row: Row) -> np.ndarray:
     """The picture under its heat, from blue, the coolest position, to red, the hottest; float `[h, w, 3]`."""
+    from matplotlib import colormaps
+
     height, width = row.image.shape[:2]
     heat = np.asarray(jax.image.resize(jnp.asarray(row.heat), (height, width), "cubic"))
     heat = (heat - heat.min()) / max(np.ptp(heat), 1e-12)
-    colors = matplotlib.colormaps["jet"](heat)[..., :3]
+    colors = colormaps["jet"](heat)[..., :3]
     picture = np.broadcast_to(row.image / 255, (height, width, 3))
     return (1 - _OPACITY) * picture + _OPACITY * colors

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
+from fsjax.evaluation.figures import new_figure, write_png
 from fsjax.evaluation.parts import readable
 from fsjax.evaluation.scatter import Scatter, scatter, unit_length, with_interval
 
@@ -149,7 +147,7 @@ def draw_embeddings(names: Sequence[str], rows: Sequence[Sequence[Panel]], drawi
     columns = rows[0]
     lines = max(-(-len(panel.shown) // 2) for panel in columns)
     heights = [*[3.6] * len(rows), 0.19 * lines]
-    figure = Figure(figsize=(4.2 * len(columns), sum(heights) + 0.5), dpi=200, layout="constrained")
+    figure = new_figure(4.2 * len(columns), sum(heights) + 0.5)
     grid = figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
     for line, name, row in zip(grid[:-1], names, rows, strict=True):
         for axis, panel in zip(line, row, strict=True):
@@ -158,7 +156,7 @@ def draw_embeddings(names: Sequence[str], rows: Sequence[Sequence[Panel]], drawi
     for axis, panel in zip(grid[-1], columns, strict=True):
         _draw_legend(axis, panel)
     figure.supxlabel(_caption(columns, drawing), fontsize=7)
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_png(figure, path)
 
 
 def check_same_classes(rows: Sequence[Sequence[Panel]]) -> None:
@@ -168,7 +166,7 @@ def check_same_classes(rows: Sequence[Sequence[Panel]]) -> None:
             raise UserError("the runs were trained on different data or class splits: draw them one by one")
 
 
-def _draw_panel(axis: Axes, panel: Panel) -> None:
+def _draw_panel(axis: Any, panel: Panel) -> None:
     # In an order mixed over the classes, so that none hides under the last.
     for position in np.random.default_rng(0).permutation(len(panel.points)):
         kind = panel.kinds[position]
@@ -193,7 +191,7 @@ def _style(kind: int) -> dict[str, Any]:
     }
 
 
-def _draw_legend(axis: Axes, panel: Panel) -> None:
+def _draw_legend(axis: Any, panel: Panel) -> None:
     axis.set_axis_off()
     handles = [
         axis.scatter([], [], label=readable(panel.class_names[label]), **_style(kind))

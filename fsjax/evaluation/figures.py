@@ -2,13 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 MAX_CLASSES = 10
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib `Figure` of so many inches, of 200 pixels each."""
+    # Imported where something is drawn: training and measuring do without.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=200, layout="constrained")
+
+
+def write_png(figure: Any, path: str | Path) -> None:
+    """Write a figure as a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure).print_png(str(path))
 
 
 def feature_scatter(
@@ -52,8 +65,10 @@ def feature_scatter(
     drawn = np.concatenate([x for x, _ in panels.values()] + ([] if means is None else [np.asarray(means)]))
     center = (drawn.min(0) + drawn.max(0)) / 2
     span = np.array([-0.53, 0.53]) * max(np.ptp(drawn, axis=0).max(), 1e-6)
-    colors = np.asarray(matplotlib.colormaps["tab10"].colors)
-    figure = Figure(figsize=(3.2 * len(panels) + 1.2, 3.4), dpi=200, layout="constrained")
+    from matplotlib import colormaps
+
+    colors = np.asarray(colormaps["tab10"].colors)
+    figure = new_figure(3.2 * len(panels) + 1.2, 3.4)
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axis, (title, (features, labels)) in zip(axes, panels.items(), strict=True):
         order = np.random.default_rng(0).permutation(len(labels))
@@ -75,7 +90,7 @@ def feature_scatter(
     if means is not None:
         handles.append(axes[-1].scatter([], [], s=30, c="black", marker="x", linewidths=1.2, label="mean"))
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=8, handletextpad=0.2)
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_png(figure, path)
 
 
 def _check_panel(title: str, features: np.ndarray, labels: np.ndarray) -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from fsjax.evaluation.figures import new_figure, write_png
 from fsjax.evaluation.gates import GateReport
 
 # Blue and orange of Okabe and Ito, which colour-blind readers tell apart.
@@ -26,7 +25,7 @@ def draw_gates(gates: Sequence[GateReport], caption: str, path: str | Path, *, w
       path: of the PNG file: 600 pixels a column, 1,040 high.
       way: classes of a task; None where their number varies, and for no wedge.
     """
-    figure = Figure(figsize=(3.0 * len(gates), 5.2), dpi=200, layout="constrained")
+    figure = new_figure(3.0 * len(gates), 5.2)
     axes = figure.subplots(2, len(gates), squeeze=False, sharex="row", sharey="row")
     for (top, bottom), gate in zip(axes.T, gates, strict=True):
         _draw_distribution(top, gate)
@@ -37,10 +36,10 @@ def draw_gates(gates: Sequence[GateReport], caption: str, path: str | Path, *, w
     if way is not None:
         axes[1, 0].legend(frameon=False, fontsize=7, loc="upper left")
     figure.suptitle(caption, fontsize=8)
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_png(figure, path)
 
 
-def _draw_distribution(axis: Axes, gate: GateReport) -> None:
+def _draw_distribution(axis: Any, gate: GateReport) -> None:
     for density, color, name in ((gate.base, _BASE, "base"), (gate.novel, _NOVEL, "novel")):
         axis.stairs(density, gate.edges, color=color, fill=True, alpha=0.25)
         axis.stairs(density, gate.edges, color=color, linewidth=1.2, label=f"images of {name} classes")
@@ -52,7 +51,7 @@ def _draw_distribution(axis: Axes, gate: GateReport) -> None:
     _style(axis)
 
 
-def _draw_by_base_classes(axis: Axes, gate: GateReport, way: int | None) -> None:
+def _draw_by_base_classes(axis: Any, gate: GateReport, way: int | None) -> None:
     rows, slope = gate.numbers["by_base_classes"], gate.numbers["slope"]
     x, y, tasks = (np.array([row[name] for row in rows]) for name in ("base_classes", "gate", "tasks"))
     if way is not None:
@@ -67,7 +66,7 @@ def _draw_by_base_classes(axis: Axes, gate: GateReport, way: int | None) -> None
     _style(axis)
 
 
-def _style(axis: Axes) -> None:
+def _style(axis: Any) -> None:
     axis.tick_params(labelsize=7, color="0.6")
     axis.spines[:].set_color("0.6")
     axis.grid(color="0.9", linewidth=0.5)

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.figures import new_figure, write_png
 from fsjax.evaluation.statistics import Interval, mean_interval, paired_difference
 from fsjax.methods.localization import Localization, Located
 
@@ -136,7 +134,7 @@ def draw_localizations(rows: Sequence[Panel], path: str | Path) -> None:
       rows: at least one.
       path: of the PNG file.
     """
-    figure = Figure(figsize=(5.4, 1.9 * len(rows)), dpi=200, layout="constrained")
+    figure = new_figure(5.4, 1.9 * len(rows))
     for line, row in zip(figure.subplots(len(rows), 3, squeeze=False), rows, strict=True):
         height, width = row.image.shape[:2]
         extent = (0, width, height, 0)
@@ -152,9 +150,11 @@ def draw_localizations(rows: Sequence[Panel], path: str | Path) -> None:
         for axis, title in zip(line, (row.title + words, "AttNet's map", row.prediction), strict=True):
             axis.set_title(title, fontsize=6, parse_math=False)
             axis.set_axis_off()
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_png(figure, path)
 
 
 def _rectangle(axis: Any, box: np.ndarray, height: int, width: int, color: str) -> None:
+    from matplotlib.patches import Rectangle
+
     top, left, bottom, right = np.asarray(box, float) * [height, width, height, width]
     axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=1.2))

@@ -14,8 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import LocalOutlierFactor
 
 from fsjax import data
 from fsjax.errors import UserError
@@ -58,6 +56,8 @@ def inliers(features: np.ndarray, *, neighbors: int) -> np.ndarray:
     """Which features `[n, dim]` of a class are no outliers by the local outlier factor (Breunig et al. 2000): bool."""
     if len(features) <= neighbors:
         return np.ones(len(features), bool)
+    from sklearn.neighbors import LocalOutlierFactor
+
     return LocalOutlierFactor(n_neighbors=neighbors).fit_predict(features) > 0
 
 
@@ -148,6 +148,8 @@ def rcal(
 
         embeddings, predicted = over_examples(both, examples, splits.info, batch_size=batch_size)
         return np.asarray(embeddings, np.float64), predicted
+
+    from sklearn.linear_model import LogisticRegression
 
     (features, _), labels = read(splits.train), splits.train.labels
     (test, own), truth = read(splits.test), splits.test.labels

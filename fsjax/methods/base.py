@@ -112,11 +112,12 @@ def build_encoder(config: Any, info: Any, axis_name: str | None) -> tuple[Encode
       UserError: for an unknown network, or an option it does not have.
     """
     model = config.model
-    check_sections("config.model", model, ("name", "dtype", "sync_batch_norm", *MODELS))
+    check_sections("config.model", model, ("name", "dtype", "sync_batch_norm", "remat", *MODELS))
     encoder = build_model(
         model.name,
         dtype=model.dtype,
         axis_name=axis_name if model.sync_batch_norm else None,
+        remat=model.get("remat", False),  # runs of an older version lack it
         options=model.get(model.name, {}),
     )
     image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)

@@ -44,6 +44,7 @@ def build_model(
     *,
     dtype: str = "float32",
     axis_name: str | None = None,
+    remat: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Encoder:
     """Builds the network of this name.
@@ -52,6 +53,7 @@ def build_model(
       name: a key of `MODELS`.
       dtype: "float32" or "bfloat16", the compute dtype; parameters, statistics and embeddings are float32.
       axis_name: the device axis over which batch statistics are synchronised (None: each device has its own).
+      remat: whether the gradient computes each block again in the place of keeping it, see `Staged`.
       options: the network's own options; what is left out keeps its default.
 
     Raises:
@@ -73,9 +75,10 @@ def build_model(
         if option in _BY_STAGE and value in ((), []):
             raise UserError(f"option {option}={value!r} of model {name!r}: a network needs at least one stage")
     try:
-        return MODELS[name](**options, dtype=DTYPES[dtype], axis_name=axis_name)
+        encoder = MODELS[name](**options, dtype=DTYPES[dtype], axis_name=axis_name)
     except TypeError as error:  # a number where a tuple belongs, or the reverse
         raise UserError(f"the options {options} do not fit model {name!r}: {error}") from error
+    return encoder.clone(backbone=encoder.backbone.clone(remat=True)) if remat else encoder
 
 
 def _check_sizes(what: str, value: Any) -> None:

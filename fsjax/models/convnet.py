@@ -54,7 +54,8 @@ class ConvNet(Staged):
         for index, width in enumerate(widths, 1):
             last = number == len(self.stages) and index == len(widths)
             activation = nn.relu if self.last_relu or not last else None
-            x = ConvBN(width, activation=activation, name=f"stage{number}_conv{index}", **common)(x, train=train)
+            layer = ConvBN(width, activation=activation, name=f"stage{number}_conv{index}", **common)
+            x = self.block(layer, x, train=train)
         return max_pool_2x2(x) if number <= self._pooled else x
 
 

@@ -48,7 +48,9 @@ class CrossAttention(nn.Module):
         x = nn.leaky_relu(x, negative_slope=self.slope)
         gate = nn.sigmoid(nn.Dense(channels, kernel_init=HE_NORMAL["fan_in"], name="expand", **common)(x))
         self.sow("intermediates", "gate", gate)
-        return gate[:, None, None].astype(source.dtype) * source
+        # The product, too: the gradient by a gate is a sum over positions.
+        flow = source.astype(jnp.promote_types(source.dtype, jnp.float32))
+        return (gate[:, None, None] * flow).astype(source.dtype)
 
 
 class FusedBranches(nn.Module):

@@ -88,7 +88,7 @@ class MultiStage(nn.Module):
         """Images `[batch, h, w, c]` to embeddings `[batch, sum of widths]` float32, with the network's maps by stage.
 
         Raises:
-          UserError: for a network without the maps that "released" names.
+          UserError: for a network without the maps that "released" names, or one that does not keep them (`remat`).
         """
         taken, maps = self._maps(images, train=train)
         weights = self.param("stage_weights", nn.initializers.ones_init(), (len(taken),), jnp.float32)
@@ -105,6 +105,11 @@ class MultiStage(nn.Module):
 
     def _maps(self, images: jax.Array, *, train: bool) -> tuple[list[jax.Array], dict[str, jax.Array]]:
         """The maps that are taken, in order, and all maps at the end of a stage by name."""
+        if self.stages == "released" and self.network.backbone.remat:
+            raise UserError(
+                "config.method.msenet.stages='released' takes maps from inside of blocks, and config.model.remat=True "
+                "does not keep those: set remat to False, or stages to 'ends'"
+            )
         seen: dict[tuple[str, ...], jax.Array] = {}
         with nn.intercept_methods(_recorder(seen)):
             maps = self.network(images, train=train).maps

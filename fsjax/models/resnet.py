@@ -90,12 +90,13 @@ class ResNet(Staged):
         common = {"dtype": self.dtype, "axis_name": self.axis_name}
         block = partial(BasicBlock, option="B", fan="fan_out") if self.basic else Bottleneck
         for index in range(1, self.blocks[number - 1] + 1):
-            x = block(
+            module = block(
                 features=self.width * 2 ** (number - 1),
                 stride=2 if number > 1 and index == 1 else 1,
                 name=f"stage{number}_block{index}",
                 **common,
-            )(x, train=train)
+            )
+            x = self.block(module, x, train=train)
         return x
 
 

@@ -91,7 +91,7 @@ class ResNet12(Staged):
         """A block with its pooling: `[batch, h, w, c]` to `[batch, h // 2, w // 2, widths[number - 1]]`."""
         width, name = self.widths[number - 1], f"stage{number}"
         block = ResNet12Block(width, self.activation, self.pool_padding, self.dtype, self.axis_name, name=name)
-        return block(x, train=train)
+        return self.block(block, x, train=train)
 
 
 def resnet12(

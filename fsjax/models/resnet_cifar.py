@@ -111,10 +111,8 @@ class ResNetCifar(Staged):
             names = [f"stage{number}_block{index}"]
             if index == count and parallel > 1:
                 names = [f"stage{number}_branch{branch}" for branch in range(1, parallel + 1)]
-            outputs = [
-                BasicBlock(width, stride, self.option, name=name, **self._common)(x, train=train) for name in names
-            ]
-            x = jnp.concatenate(outputs, axis=-1)
+            blocks = [BasicBlock(width, stride, self.option, name=name, **self._common) for name in names]
+            x = jnp.concatenate([self.block(block, x, train=train) for block in blocks], axis=-1)
         return x
 
 

@@ -76,7 +76,8 @@ class WideResNet(Staged):
         for index in range(1, self.blocks + 1):
             width = 16 * 2 ** (number - 1) * self.widen
             stride = 2 if number > 1 and index == 1 else 1
-            x = PreActivationBlock(width, stride, name=f"stage{number}_block{index}", **common)(x, train=train)
+            block = PreActivationBlock(width, stride, name=f"stage{number}_block{index}", **common)
+            x = self.block(block, x, train=train)
         return nn.relu(batch_norm(train=train, name="bn", **common)(x)) if number == self.num_stages else x
 
 

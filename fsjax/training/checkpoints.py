@@ -22,6 +22,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from fsjax.errors import UserError
+from fsjax.training import hosts
 
 _SAVE_ALWAYS = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
 _KEEP = ocp.training.preservation_policies.LatestN
@@ -69,7 +70,7 @@ class Checkpoints:
 
     def drop_after(self, step: int) -> None:
         """Remove what a killed run wrote after the step it is continued from: it will be written again."""
-        for later in [s for s in steps_in(self._directory) if s > step]:
+        for later in [s for s in hosts.by_first(lambda: steps_in(self._directory)) if s > step]:
             self._writer.delete(later, missing_ok=True)
 
     def wait(self) -> None:
@@ -96,9 +97,9 @@ class Checkpoints:
           UserError: if there are checkpoints but none is whole, or they hold another model's state.
         """
         damaged: list[int] = []
-        for step in reversed(steps_in(self._directory)):
+        for step in reversed(hosts.by_first(lambda: steps_in(self._directory))):
             try:
-                state = load(self._directory, step, like)
+                state = load_together(self._directory, step, like)
             except DamagedError as error:
                 logger.warning("%s", error)
                 damaged.append(step)
@@ -115,8 +116,12 @@ class Checkpoints:
 
     def _move_aside(self, step: int) -> None:
         aside = self._directory.with_name(f"damaged-{self._directory.name}-{step}")
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.move(self._directory / str(step), aside)
+
+        def move() -> None:
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.move(self._directory / str(step), aside)
+
+        hosts.by_first(move)
         self._writer.reload()
         logger.warning("the damaged checkpoint is kept as %s; an earlier one is used", aside)
 
@@ -166,6 +171,19 @@ def load(directory: Path, step: int, like: Any) -> Any:
     if not np.array_equal(np.asarray(tree["digest"])[positions], np.asarray(_digest(loaded))):
         raise DamagedError(f"checkpoint {path} is damaged (its arrays are not the ones that were written)")
     return jax.tree.unflatten(jax.tree.structure(like), [loaded[name] for name in _names(like)])
+
+
+def load_together(directory: Path, step: int, like: Any) -> Any:
+    """`load`, in all processes of a run: damage that one of them meets is damage for all."""
+    state, error = None, None
+    try:
+        state = load(directory, step, like)
+    except DamagedError as damaged:
+        error = damaged
+    found = [text for text in hosts.gather(str(error) if error else "") if text]
+    if found:
+        raise DamagedError(found[0]) from error
+    return state
 
 
 def load_metadata(directory: Path, step: int) -> dict[str, Any]:

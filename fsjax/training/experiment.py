@@ -1,12 +1,12 @@
 """What a config describes, built: data, method, optimizer, devices, compiled steps."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from fsjax import data
@@ -14,6 +14,7 @@ from fsjax.errors import UserError
 from fsjax.evaluation.figures import MAX_CLASSES
 from fsjax.methods import build_method
 from fsjax.training import state as states
+from fsjax.training.feed import augmentation, build_feed, episode_spec, micro_batch_shapes
 from fsjax.training.optimizer import build_optimizer
 from fsjax.training.parallel import AXIS, DataParallel
 from fsjax.training.schedule import build_schedule
@@ -34,7 +35,8 @@ class Experiment:
       schedule: step -> learning rate.
       steps: length of the run in optimizer steps.
       parallel: the devices.
-      train_step: `(state, batches) -> (state, losses)`, compiled for all devices.
+      feed: where the training batches come from.
+      train_step: `(state, batch) -> (state, losses)`, compiled for all devices; `batch` as the feed gives it.
       scoring: accuracy on validation and test data.
       teacher: the run that `config.teacher.run` names, or None.
     """
@@ -46,6 +48,7 @@ class Experiment:
     schedule: optax.Schedule
     steps: int
     parallel: DataParallel
+    feed: Any
     train_step: Callable[..., Any]
     scoring: Any
     teacher: Any
@@ -67,52 +70,18 @@ class Experiment:
         options = {"xla_backend_optimization_level": 1} if self.parallel.platform == "cpu" else None
         return jax.jit(create, compiler_options=options)(jax.random.key(self.config.seed), of_teacher)
 
-    def train_batches(self, start_step: int, lengths: Iterator[int]) -> Iterator[dict[str, jax.Array]]:
-        """Batches for `train_step`, `[steps, micro-batches, rows, ...]`, from `start_step` on.
+    def train_batches(self, start_step: int, lengths: Iterator[int]) -> Iterator[Any]:
+        """Batches for `train_step`, from `start_step` on.
 
         Args:
           start_step: the first optimizer step; the batches are those of a run that started at 0.
           lengths: how many optimizer steps each dispatch takes.
         """
-        train = self.config.train
-        # The pipeline's unit is the micro-batch: its rows are what the devices divide.
-        common = {
-            "start_step": start_step * train.accumulate,
-            "num_steps": (self.steps - start_step) * train.accumulate,
-            "seed": self.config.seed,
-            "augmentation": augmentation(self.config, self.method),
-            "info": self.splits.info,
-        }
-        if self.method.episodes is not None:
-            episodes = self.method.episodes.per_step
-            micro_batches = data.episode_batches(
-                self.splits.train, spec=episode_spec(self.config), episodes_per_step=episodes, **common
-            )
-        else:
-            rows = train.batch_size // train.accumulate
-            micro_batches = data.train_batches(self.splits.train, batch_size=rows, **common)
-        for length in lengths:
-            parts = [next(micro_batches) for _ in range(length * train.accumulate)]
-            shape = (length, train.accumulate)
-            batch = {k: np.stack([p[k] for p in parts]) for k in parts[0]}
-            if "cluster_share" in self.method.reads:
-                batch["cluster_share"] = self.splits.cluster_shares[batch["index"]]
-            if "index" not in self.method.reads:
-                del batch["index"]
-            batch = {k: v.reshape(*shape, *v.shape[1:]) for k, v in batch.items()}
-            yield self.parallel.put(batch, batch_axis=2)
+        return self.feed.batches(start_step, self.steps - start_step, lengths)
 
     def _metric_names(self, variables: dict[str, Any]) -> tuple[str, ...]:
         """Names of the metrics that a step gives, found without computing one."""
-        rows = 2 if self.method.episodes is None else self.method.episodes.rows
-        shape = self.splits.info.image_shape
-        batch = {
-            "image": jax.ShapeDtypeStruct((rows, *shape), jnp.float32),
-            "label": jax.ShapeDtypeStruct((rows,), jnp.int32),
-            "index": jax.ShapeDtypeStruct((rows,), jnp.int32),
-            "weight": jax.ShapeDtypeStruct((rows,), jnp.float32),
-            "cluster_share": jax.ShapeDtypeStruct((rows,), jnp.float32),
-        }
+        batch = micro_batch_shapes(self.config, self.method, self.splits.info)
         method = build_method(self.config, self.splits.info, axis_name=None)  # outside of the devices' axis
         method = taught(method, self.teacher)
         collections = {k: v for k, v in variables.items() if k != "params"}
@@ -121,18 +90,6 @@ class Experiment:
             variables["params"], collections, batch,
         )  # fmt: skip
         return (*sorted(metrics), "grad_norm")
-
-
-def augmentation(config: Any, method: Any) -> dict[str, Any]:
-    """The augmentation of the training images: the config's, with the mixup that the loss asks for."""
-    chosen = dict(config.data.augment)
-    chosen["mixup"] = max(chosen.get("mixup", 0.0), method.mixup_alpha)
-    return chosen
-
-
-def episode_spec(config: Any) -> data.EpisodeSpec:
-    """The training episodes of `config.episodes`."""
-    return data.parse_spec({name: config.episodes[name] for name in ("way", "shot", "query")})
 
 
 def images_per_step(config: Any, method: Any) -> int:
@@ -164,6 +121,7 @@ def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.S
         if config.train.steps == 0:
             raise UserError("training on episodes has no epochs: set config.train.steps, and config.train.epochs to 0")
         parallel.check_batch_size("config.episodes: per_step x way x (shot + query)", episodes.rows)
+        parallel.check_processes("config.episodes.per_step", episodes.per_step)
         table = data.class_table(splits.train.labels, info.num_classes)
         data.check_feasible(table, episode_spec(config), info.class_names, "the base classes")
         return
@@ -188,7 +146,11 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     Raises:
       UserError: naming what in the config cannot be built, and what can.
     """
-    parallel = DataParallel(backend=config.parallel.backend, num_devices=config.parallel.num_devices)
+    parallel = DataParallel(
+        backend=config.parallel.backend,
+        num_devices=config.parallel.num_devices,
+        shard_optimizer=config.parallel.shard_optimizer,
+    )
     train, info = config.train, splits.info
     episode_spec(config)  # checked for its message: methods read the largest numbers only
     teacher = find_teacher(config, info)
@@ -214,6 +176,7 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     )
     shapes = jax.eval_shape(method.init, jax.random.key(0), jax.ShapeDtypeStruct((2, *info.image_shape), jnp.float32))
     optimizer = build_optimizer(config.optimizer, schedule, decay_mask=method.weight_decay_mask(shapes["params"]))
+    feed = build_feed(config, splits, method, parallel)
     return Experiment(
         config=config,
         splits=splits,
@@ -222,12 +185,21 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
         schedule=schedule,
         steps=steps,
         parallel=parallel,
-        train_step=parallel.lift(
-            make_train_step(method, optimizer, axis_name=AXIS, unroll=parallel.platform == "cpu"),
-            batch_axis=2,
-            num_replicated=1,
-            donate=True,
-        ),
+        feed=feed,
+        train_step=_train_step(method, optimizer, feed, parallel),
         scoring=build_scoring(config, splits, method, parallel),
         teacher=teacher,
     )
+
+
+def _train_step(method: Any, optimizer: optax.GradientTransformation, feed: Any, parallel: DataParallel) -> Any:
+    """The train step, compiled for all devices."""
+    common = {"axis_name": AXIS, "unroll": parallel.platform == "cpu", "feed": feed}
+    if not parallel.shard_optimizer:
+        step = make_train_step(method, optimizer, **common)
+        return parallel.lift(step, batch_axis=feed.batch_axis, num_replicated=1, donate=True)
+    # The update stands outside of the part that is written for one device, so that XLA divides it.
+    axes = (None, None, None, feed.shared_axis, feed.item_axis)
+    divided = functools.partial(parallel.over_devices, axes=axes)
+    step = make_train_step(method, optimizer, **common, over_devices=divided, place=parallel.constrain)
+    return jax.jit(step, donate_argnums=0)

@@ -13,7 +13,8 @@ import numpy as np
 from fsjax import data
 from fsjax.evaluation.figures import feature_scatter
 from fsjax.evaluation.protocol import in_words
-from fsjax.training.checkpoints import DamagedError, load
+from fsjax.training import hosts
+from fsjax.training.checkpoints import DamagedError, load_together
 from fsjax.training.experiment import Experiment, images_per_step
 from fsjax.training.records import read_jsonl
 from fsjax.training.state import TrainState
@@ -33,13 +34,20 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tra
     Returns:
       The (replicated) state that was selected, and what `result.json` holds.
     """
-    parallel = experiment.parallel
     state, selected = _select(experiment, state, folder)
     test = experiment.scoring.test(state)
+    return state, hosts.by_first(lambda: _described(experiment, state, folder, selected, test))
+
+
+def _described(
+    experiment: Experiment, state: TrainState, folder: Path, selected: dict[str, Any], test: Any
+) -> dict[str, Any]:
+    """What `result.json` holds."""
+    parallel = experiment.parallel
     lines = read_jsonl(folder / "metrics.jsonl")
     validation = [x for x in lines if x["kind"] == "validation" and x["step"] == selected["step"]]
     train = [x for x in lines if x["kind"] == "train"]
-    return state, {
+    return {
         "name": experiment.config.name,
         "method": experiment.config.method.name,
         "loss": experiment.config.loss.name if experiment.method.reads_loss else None,
@@ -58,6 +66,7 @@ def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tra
             "devices": f"{parallel.num_devices} x {jax.devices()[0].device_kind}",
             "cores": os.cpu_count(),
             "backend": parallel.backend,
+            "processes": jax.process_count(),
             **{name: importlib.metadata.version(name) for name in ("jax", "flax")},
             "fsjax": __version__,
         },
@@ -84,7 +93,7 @@ def _select(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tr
     if best == experiment.steps:
         return state, {"step": best, "why": "best validation accuracy"}
     try:
-        chosen = load(folder / "checkpoints" / "best", best, single)
+        chosen = load_together(folder / "checkpoints" / "best", best, single)
     except DamagedError as error:
         logger.warning("%s; the last step is scored in its place", error)
         return state, {"step": experiment.steps, "why": "the last step, since the best checkpoint is damaged"}
@@ -99,7 +108,8 @@ def draw_features(experiment: Experiment, state: TrainState, path: Path) -> None
       state: the (replicated) state that was selected.
       path: of the PNG file.
     """
-    splits, method, state = experiment.splits, experiment.method, experiment.parallel.single(state)
+    splits, method = experiment.splits, experiment.method
+    state = experiment.parallel.local(state.replace(opt_state=None))
     embed = jax.jit(lambda images: method.embed(state.params, state.collections, images))
     panels = {}
     for title, examples in (("training", splits.train), ("test", splits.test)):

@@ -5,15 +5,20 @@ import importlib.util
 import itertools
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import absl.logging
+import jax
 from absl import app, flags
 from ml_collections import config_flags
 
 from fsjax.errors import UserError, unknown
+from fsjax.training.connect import connect, leave
+
+_PROCESSES = ("coordinator", "num_processes", "process_id")
 
 
 def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
@@ -35,7 +40,10 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
         None,
         "The run's folder. The same command again continues the run in it. Default: runs/NAME.",
     )
-    for name in ("config", "workdir"):
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no launcher starts the processes.")
+    flags.DEFINE_integer("num_processes", None, "How many processes make the run.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+    for name in ("config", "workdir", *_PROCESSES):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])  # so that --help shows them
     show_messages()
 
@@ -44,6 +52,7 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
         with _user_errors():
             if len(argv) > 1:
                 raise UserError(f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1")
+            connect(**{name: flags.FLAGS[name].value for name in _PROCESSES})
             run(config.value, workdir.value or f"runs/{config.value.name}")
 
     app.run(start)
@@ -116,4 +125,9 @@ def _user_errors():
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        leave(2)
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        leave(1)

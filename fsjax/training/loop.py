@@ -4,7 +4,6 @@ import collections
 import contextlib
 import itertools
 import logging
-import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,18 @@ from typing import Any
 import jax
 
 from fsjax import data
-from fsjax.errors import UserError
-from fsjax.training import pretrained, settings, workdir
+from fsjax.training import hosts, pretrained, settings, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
+from fsjax.training.compilation import keep_compiled
 from fsjax.training.experiment import Experiment, build_experiment
 from fsjax.training.finish import draw_features, finish, summary
 from fsjax.training.records import Progress, Records, write_json
 from fsjax.training.reporting import Reporter
 from fsjax.training.start import check_start, started
 from fsjax.training.state import TrainState
+from fsjax.training.stopping import stop_signals
 from fsjax.training.teacher import with_class_means
+from fsjax.training.watch import Watch
 from fsjax.training.xla import set_cpu_flags
 from fsjax.version import __version__
 
@@ -46,34 +47,46 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
     Raises:
       UserError: for what the user can set right: config, data, folder, divergence.
     """
-    settings.check(config)
     set_cpu_flags()
-    if jax.process_count() > 1:
-        raise UserError("a run uses the devices of one process; several processes come in a later version")
-    result = workdir.finished(path, config.to_dict())
+    keep_compiled()
+    with hosts.together(lambda: workdir.common_facts(config.to_dict())) as watch:
+        return _run(config, path, watch)
+
+
+def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
+    """`run`, in each of the processes that make the run; what stands in files, the first finds for all."""
+    settings.check(config)
+    result = hosts.by_first(lambda: workdir.finished(path, config.to_dict()))
     if result is not None:
         logger.info("the run in %s is complete; nothing is trained: %s", path, summary(result))
         return result
-    begun = bool(steps_in(Path(path).expanduser() / "checkpoints" / "latest"))  # a run that is continued needs no start
-    weights = {} if begun else pretrained.find_files(config)
-    splits = data.load_splits(config.data, seed=config.seed)
+    latest = Path(path).expanduser() / "checkpoints" / "latest"
+    begun = hosts.by_first(lambda: bool(steps_in(latest)))  # a run that is continued needs no start
+    weights = {} if begun else hosts.in_turn(lambda: pretrained.find_files(config))
+    splits = hosts.in_turn(lambda: data.load_splits(config.data, seed=config.seed))
     experiment = build_experiment(config, splits)
     if not begun:
         check_start(config, experiment.method, splits.info)
         pretrained.check_files(config, weights, experiment.method, splits.info.image_shape)
     with workdir.prepared(path, config.to_dict(), splits.info.to_json()) as folder:
         logger.info("%s", data.describe(splits))
-        state = _train(experiment, folder, weights)
+        state = _train(experiment, folder, weights, watch)
         state, result = finish(experiment, state, folder)
-        result |= pretrained.recorded(config, folder)
-        write_json(folder / "result.json", result)
-        logger.info("%s", summary(result))
-        if config.figures.scatter:
-            draw_features(experiment, state, folder / "features.png")
+        return hosts.by_first(lambda: _write(experiment, state, result, folder))
+
+
+def _write(experiment: Experiment, state: TrainState, result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the result and what is drawn; the result, with what the run started from."""
+    config = experiment.config
+    result = result | pretrained.recorded(config, folder)
+    write_json(folder / "result.json", result)
+    logger.info("%s", summary(result))
+    if config.figures.scatter:
+        draw_features(experiment, state, folder / "features.png")
     return result
 
 
-def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path]) -> TrainState:
+def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path], watch: Watch | None) -> TrainState:
     """Train to the last step and return the (replicated) state there; `weights` are the files to start from."""
     config, parallel, steps = experiment.config, experiment.parallel, experiment.steps
     facts = {"config": config.to_dict(), "data": experiment.splits.info.to_json(), "fsjax": __version__}
@@ -89,15 +102,19 @@ def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path]) ->
             single = started(single, config.start_from)
         elif weights:
             single, record = pretrained.loaded(single, weights, experiment.method)
-            pretrained.write_record(folder, record)
+            if hosts.is_first():
+                pretrained.write_record(folder, record)
         if not found and experiment.teacher is not None:
             size = config.eval.batch_size
             single = with_class_means(single, experiment.method, experiment.teacher, experiment.splits, batch_size=size)
+        if not found:
+            single = hosts.from_first(single)
         best.drop_after(start)
-        state = parallel.replicate(single)
-        records = stack.enter_context(Records(folder, start_step=start))
-        progress = stack.enter_context(Progress(start_step=start, steps=steps, show=config.train.progress))
-        stopping = stack.enter_context(_stop_signals())
+        state = parallel.place(single)
+        records = stack.enter_context(Records(folder, start_step=start, write=hosts.is_first()))
+        show = config.train.progress and hosts.is_first()
+        progress = stack.enter_context(Progress(start_step=start, steps=steps, show=show))
+        stop = stack.enter_context(stop_signals(watch))
         reporter = Reporter(experiment, records, progress, latest, start_step=start)
 
         pending: collections.deque[jax.Array] = collections.deque()
@@ -111,6 +128,7 @@ def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path]) ->
             progress.advance(end)
             log = _due(end, config.train.log_every, steps)
             validate = _due(end, config.train.eval_every, steps) and experiment.splits.validation is not None
+            stopping = stop()
             save = _due(end, config.train.checkpoint_every, steps) or bool(stopping)
             if log or validate or save:
                 reporter.raise_if_diverged(state)
@@ -129,7 +147,7 @@ def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path]) ->
             if save and stopping and end < steps:
                 latest.wait()
                 progress.say(f"stopped at step {end} of {steps}; the same command continues the run")
-                raise SystemExit(128 + stopping[0])
+                raise SystemExit(128 + stopping)
     return state
 
 
@@ -148,26 +166,3 @@ def _dispatch_ends(start: int, train: Any, steps: int) -> Iterator[int]:
 
 def _due(step: int, every: int, steps: int) -> bool:
     return step == steps or (every > 0 and step % every == 0)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM or Ctrl-C put their number into, for the loop to save and stop at the next step.
-
-    A second one ends the process as it would have without this.
-    """
-    received: list[int] = []
-
-    def handle(number: int, _: Any) -> None:
-        received.append(number)
-        signal.signal(number, previous[number])
-
-    previous = {}
-    with contextlib.suppress(ValueError):  # not the main thread: the caller handles signals
-        for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, handle)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

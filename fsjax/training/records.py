@@ -1,6 +1,7 @@
 """What a run writes for people and programs: metrics.jsonl, TensorBoard event files, a progress line."""
 
 import datetime
+import importlib.util
 import json
 import logging
 import os
@@ -8,9 +9,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
 logger = logging.getLogger("fsjax")
 
@@ -30,36 +28,56 @@ class Records:
     run that was stopped and continued.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int) -> None:
+    def __init__(self, workdir: Path, *, start_step: int, write: bool = True) -> None:
         """Open the files, and cut off what was logged after the step that the run continues from.
 
         Args:
           workdir: the run's folder.
           start_step: steps taken so far.
+          write: False in a process that leaves the writing to another: nothing is opened, and `add` does nothing.
         """
+        self._write = write
+        if not write:
+            return
         path = workdir / "metrics.jsonl"
         kept = [line for line in read_jsonl(path) if line["step"] <= start_step]
         temporary = path.with_name(".metrics.jsonl.tmp")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         temporary.replace(path)
         self._file = path.open("a")
-        self._board = SummaryWriter(str(workdir), purge_step=start_step + 1 if start_step else None)
+        self._board = _board(workdir, start_step)
 
     def __enter__(self) -> "Records":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._board.close()
+        if self._write:
+            self._file.close()
+            if self._board is not None:
+                self._board.close()
 
     def add(self, step: int, kind: str, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Append one line of figures."""
+        if not self._write:
+            return
         self._file.write(json.dumps({"step": step, "kind": kind, **figures, "timing": dict(timing)}) + "\n")
         self._file.flush()
+        if self._board is None:
+            return
         for name, value in {**figures, **timing}.items():
             if isinstance(value, int | float):
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         self._board.flush()
+
+
+def _board(workdir: Path, start_step: int) -> Any:
+    """The writer of TensorBoard's files; None where tensorboardX is not installed, as on a bare GPU machine."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        logger.info("tensorboardX is not installed: metrics.jsonl is written, and no files for TensorBoard")
+        return None
+    return SummaryWriter(str(workdir), purge_step=start_step + 1 if start_step else None)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -81,7 +99,9 @@ class Progress:
     def __init__(self, *, start_step: int, steps: int, show: bool) -> None:
         self._steps, self._show = steps, show
         self._bar = None
-        if show and sys.stderr.isatty():
+        if show and sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
+            from tqdm import tqdm
+
             self._bar = tqdm(total=steps, initial=start_step, unit="step", dynamic_ncols=True)
 
     def __enter__(self) -> "Progress":
@@ -108,6 +128,6 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line without tearing the bar."""
         if self._bar is not None:
-            tqdm.write(text, file=sys.stderr)
+            self._bar.write(text, file=sys.stderr)
         elif self._show:
             logger.info("%s", text)

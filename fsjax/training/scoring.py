@@ -40,7 +40,9 @@ class ClassificationScoring:
         if examples is None:
             return None
         total: dict[str, np.ndarray] = {}
-        for batch in data.eval_batches(examples, batch_size=self._config.eval.batch_size, info=self._splits.info):
+        own = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        size, info = self._config.eval.batch_size, self._splits.info
+        for batch in data.eval_batches(examples, batch_size=size, info=info, **own):
             batch = self._parallel.put({k: batch[k] for k in ("image", "label", "weight")}, batch_axis=0)
             sums = self._parallel.single(self._step(state.params, state.collections, batch))
             for name, value in sums.items():
@@ -116,7 +118,7 @@ class FewShotScoring:
         warn_of_selection(splits, self._protocol.classes, own, chosen_by=chosen_by, chosen=own)
 
     def _evaluator(self, state: TrainState, *, implants: bool = True) -> Evaluator:
-        single = self._parallel.single(state)
+        single = self._parallel.local(state.replace(opt_state=None))
         return Evaluator(
             self._method, single.params, single.collections, self._splits,
             lambda images, names: self._extract(state, images, names), self._config.eval.batch_size,
@@ -124,7 +126,7 @@ class FewShotScoring:
         )  # fmt: skip
 
     def _extract(self, state: TrainState, images: np.ndarray, names: tuple[str, ...]) -> Mapping[str, jax.Array]:
-        """Features of images, divided among the devices."""
+        """Features of images, divided among the devices; each process has all of both."""
         if names not in self._steps:
 
             def step(params: Any, collections: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -132,8 +134,8 @@ class FewShotScoring:
                 return lax.all_gather(features, AXIS, tiled=True)
 
             self._steps[names] = self._parallel.lift(step, batch_axis=0, num_replicated=2)
-        batch = self._parallel.put({"image": images}, batch_axis=0)
-        return self._parallel.single(self._steps[names](state.params, state.collections, batch))
+        batch = self._parallel.put_whole({"image": images}, batch_axis=0)
+        return self._parallel.local(self._steps[names](state.params, state.collections, batch))
 
 
 def _check_implants(protocol: Protocol) -> None:

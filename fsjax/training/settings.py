@@ -39,7 +39,7 @@ SCHEMA: dict[str, Any] = {
         "reconstructed": {"test_base": int, "validation_base": int, "images": int, "seed": int},
         "validation": {"classes": str, "way": tuple, "shot": tuple, "query": tuple, "tasks": int},
     },
-    "parallel": {"backend": str, "num_devices": int},
+    "parallel": {"backend": str, "num_devices": int, "shard_optimizer": bool},
     "figures": {"scatter": bool},
 }  # fmt: skip
 

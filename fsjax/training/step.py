@@ -15,8 +15,15 @@ Batch = Mapping[str, jax.Array]
 
 
 def make_train_step(
-    method: Any, optimizer: optax.GradientTransformation, *, axis_name: str | None, unroll: bool
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    method: Any,
+    optimizer: optax.GradientTransformation,
+    *,
+    axis_name: str | None,
+    unroll: bool,
+    feed: Any = None,
+    over_devices: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
+    place: Callable[[TrainState], TrainState] | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
     """A function that takes several optimizer steps in one dispatch.
 
     Args:
@@ -25,21 +32,30 @@ def make_train_step(
       axis_name: the mapped axis that holds the devices, or None.
       unroll: write the steps out one after the other in the compiled program, in the place of a loop. XLA's
         CPU backend runs convolutions inside of a loop on one thread and 20 times slower (jax 0.10.2).
+      feed: `split(batches)` gives arrays `[steps, micro-batches, ...]` and what all of them share, `read(shared,
+        item)` makes a micro-batch, arrays `[rows, ...]`, of one of them (see `fsjax.training.feed`); without it they
+        are the micro-batches.
+      over_devices: lifts the gradients `(params, collections, step, shared, items) -> ...` over the devices, where
+        the step itself is not lifted as a whole.
+      place: says where the parts of a state lie, as sharding constraints.
 
     Returns:
-      `(state, batches) -> (state, losses)`; arrays of `batches` are `[steps, micro-batches, rows, ...]`:
-      `steps` optimizer steps, the gradient of each averaged over its micro-batches. `losses` is `[steps]`.
-      Every micro-batch sees the batch statistics that the one before it left, as in PyTorch.
+      `(state, batches) -> (state, losses)`: `steps` optimizer steps, the gradient of each averaged over its
+      micro-batches. `losses` is `[steps]`. Every micro-batch sees the batch statistics that the one before it left,
+      as in PyTorch.
     """
+    read = (lambda _, item: item) if feed is None else feed.read
 
-    def gradients(state: TrainState, micro_batches: Batch) -> tuple[Any, Any, dict[str, jax.Array]]:
-        def one(collections, batch):
+    def gradients(params: Any, collections: Any, number: jax.Array, shared: Batch, items: Batch) -> tuple[Any, ...]:
+        def one(collections, turn_and_item):
+            turn, item = turn_and_item
+            batch = {**read(shared, item), "turn": turn}
             value_and_grad = jax.value_and_grad(method.objective, has_aux=True)
-            (_, (collections, metrics)), grads = value_and_grad(state.params, collections, batch, step=state.step)
+            (_, (collections, metrics)), grads = value_and_grad(params, collections, batch, step=number)
             return collections, (grads, metrics | {"images_finite": jnp.all(jnp.isfinite(batch["image"]))})
 
-        turns = {"turn": jnp.arange(micro_batches["image"].shape[0])}
-        collections, (grads, metrics) = _scan(one, state.collections, {**micro_batches, **turns}, unroll=unroll)
+        turns = jnp.arange(jax.tree.leaves(items)[0].shape[0])
+        collections, (grads, metrics) = _scan(one, collections, (turns, items), unroll=unroll)
         grads, metrics = jax.tree.map(lambda x: jnp.mean(x, axis=0, dtype=jnp.float32), (grads, metrics))
         if axis_name is not None:
             # Statistics that are local to a device (no synchronised batch norm) are averaged as well, so
@@ -49,9 +65,11 @@ def make_train_step(
             collections = {**collections, **changed}
         return grads, collections, metrics
 
-    def step(state: TrainState, micro_batches: Batch) -> tuple[TrainState, jax.Array]:
-        grads, collections, metrics = gradients(state, micro_batches)
-        grad_norm = optax.global_norm(grads)
+    gradients = gradients if over_devices is None else over_devices(gradients)
+
+    def step(state: TrainState, shared: Batch, items: Batch) -> tuple[TrainState, jax.Array]:
+        grads, collections, metrics = gradients(state.params, state.collections, state.step, shared, items)
+        grad_norm = optax.tree.norm(grads)
         health = _watch(state, metrics, grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         sums = {name: metrics[name] for name in state.meters if name not in ("count", "grad_norm")}
@@ -64,9 +82,13 @@ def make_train_step(
             meters=jax.tree.map(jnp.add, state.meters, sums),
             health=health,
         )
-        return state, metrics["loss"]
+        return state if place is None else place(state), metrics["loss"]
 
-    return lambda state, batches: _scan(step, state, batches, unroll=unroll)
+    def steps(state: TrainState, batches: Batch) -> tuple[TrainState, jax.Array]:
+        items, shared = (batches, {}) if feed is None else feed.split(batches)
+        return _scan(lambda state, items: step(state, shared, items), state, items, unroll=unroll)
+
+    return steps
 
 
 def make_eval_step(method: Any, *, axis_name: str | None) -> Callable[..., dict[str, jax.Array]]:

@@ -4,7 +4,9 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,21 @@ from typing import Any
 from fsjax.data import default_config
 from fsjax.errors import UserError
 from fsjax.methods.episode_terms import ADDED as EPISODE_LOSSES
+from fsjax.training import hosts
 from fsjax.training.records import write_json
+from fsjax.version import __version__
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None
 
+# Seconds that a shared file system may take to show what another host wrote.
+_SHARED_WITHIN = 30.0
 # What may differ when a run is continued: where it runs, where its data lie, and what it shows meanwhile.
-_FREE = ("parallel.", "data.path", "data.memory", "train.progress")
+_FREE = ("parallel.", "model.remat", "data.path", "data.memory", "data.backend", "data.cache", "train.progress")
+# Of these, what may differ between the processes of one run.
+_OWN = ("data.path", "data.cache", "data.memory", "train.progress")
 _NO_DROPOUT = {"name": "none", "rate": 0.5, "samples": 8, "mu": 0.0, "sigma": 100.0, "keep": 0}
 # Keys that a run begun by an older version lacks, with the values that do what it did.
 _ADDED = {
@@ -64,16 +72,47 @@ def prepared(workdir: str | Path, config: Mapping[str, Any], data: Mapping[str, 
         holds a run of another config or of other data.
     """
     path = Path(workdir).expanduser().absolute()
+    with contextlib.ExitStack() as stack:
+        token = hosts.by_first(lambda: _prepare(path, stack, config=config, data=data))
+        _check_shared(path, token)
+        stack.enter_context(readable_errors(path))
+        yield path
+
+
+def _prepare(path: Path, stack: contextlib.ExitStack, **facts: Mapping[str, Any]) -> str:
+    """What the first process does for all: the lock stays until `stack` is left. A text that the others look for."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         _try_to_write(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    with _locked(path), readable_errors(path):
-        _refuse_another(path, config=config, data=data)
-        write_json(path / "config.json", _plain(config))
-        write_json(path / "data.json", _plain(data))
-        yield path
+    token = secrets.token_hex(8)
+    with readable_errors(path):
+        stack.enter_context(_locked(path, token))
+        _refuse_another(path, **facts)
+        for what, value in facts.items():
+            write_json(path / f"{what}.json", _plain(value))
+    return token
+
+
+def _check_shared(path: Path, token: str) -> None:
+    """Raise a `UserError` if this process sees another folder than the first, which left the token in the lock."""
+    deadline = time.monotonic() + _SHARED_WITHIN
+    while not hosts.is_first():
+        with contextlib.suppress(OSError):
+            if (path / ".lock").read_text() == token:
+                break
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"the workdir {path} of process 0 is not seen here: the processes of a run need one on a shared file "
+                "system; give all of them the same --workdir there"
+            )
+        time.sleep(0.1)
+
+
+def common_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a config that all processes of a run must share, by dotted name."""
+    return {key: value for key, value in _flat(_plain(config)).items() if key not in _OWN} | {"fsjax": __version__}
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -103,17 +142,20 @@ def readable_errors(path: Path) -> Iterator[None]:
                 raise cannot_write(path, OSError(number, os.strerror(number))) from error
         if any("RESOURCE_EXHAUSTED" in text for text in texts):
             raise UserError(
-                "the device's memory does not hold this batch: try a smaller --config.train.batch_size, or divide "
-                "it with --config.train.accumulate; on episodes, a smaller --config.episodes.per_step or query (and "
-                "--config.eval.batch_size)"
+                "the device's memory does not hold this batch: try --config.model.remat=True, a smaller "
+                "--config.train.batch_size, or divide it with --config.train.accumulate; on episodes, a smaller "
+                "--config.episodes.per_step or query (and --config.eval.batch_size)"
             ) from error
         raise
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the system frees the lock whatever ends this one."""
-    with (path / ".lock").open("w") as file:
+def _locked(path: Path, token: str) -> Iterator[None]:
+    """Keep a second run out of the folder; the system frees the lock whatever ends this one.
+
+    The token is written into the file, for the other processes of the run.
+    """
+    with (path / ".lock").open("a") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,6 +163,9 @@ def _locked(path: Path) -> Iterator[None]:
                 raise UserError(
                     f"another process is at work in the workdir {path}; wait for it, or use another --workdir"
                 ) from error
+        file.truncate(0)
+        file.write(token)
+        file.flush()
         yield
 
 

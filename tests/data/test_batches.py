@@ -208,9 +208,35 @@ def test_data_never_imports_jax_and_loads_without_tensorflow(python):
     python("-c", code)
 
 
+@pytest.mark.parametrize("shape", [(8, 6, 3), (5, 7, 1)])
+def test_evaluation_of_arrays_by_a_loop_over_images(array_examples, shape):
+    examples, info = array_examples(21, shape=shape)
+    batches = list(eval_batches(examples, batch_size=8, info=info))
+    assert [set(batch) for batch in batches] == [{"image", "label", "index", "weight"}] * 3
+    shift = (255 * np.array(info.mean)).astype(np.float32)
+    factor = (1 / (255 * np.array(info.std))).astype(np.float32)
+    for number in range(24):
+        batch, row = batches[number // 8], number % 8
+        image = examples.images[number] if number < 21 else np.zeros(shape, np.uint8)
+        expected = (image.astype(np.float32) - shift) * factor
+        np.testing.assert_array_equal(batch["image"][row], expected)
+        assert batch["image"].dtype == np.float32 and batch["weight"][row] == (number < 21)
+        assert batch["label"][row] == (examples.labels[number] if number < 21 else 0)
+
+
+def test_evaluation_of_arrays_and_the_package_need_no_tensorflow(python):
+    code = (
+        "import sys; import fsjax.training; from fsjax import data; s = data.load_splits({'name': 'digits'}, seed=0); "
+        "n = len(list(data.eval_batches(s.test, batch_size=64, info=s.info))); "
+        "assert n == -(-len(s.test) // 64); "
+        "assert not {'tensorflow', 'tensorflow_datasets'} & set(sys.modules)"
+    )
+    python("-c", code)
+
+
 def test_tensorflow_takes_no_gpu(array_examples):
     examples, info = array_examples()
-    next(iter(eval_batches(examples, batch_size=8, info=info)))
+    next(iter(batches_of(examples, info, num_steps=1)))
     assert sys.modules["tensorflow"].config.get_visible_devices("GPU") == []
 
 

@@ -13,6 +13,7 @@ from fsjax.data import augment as operations
 from fsjax.data.augment_config import parse_augmentation
 from fsjax.data.colors import EIGENVALUES, EIGENVECTORS, color_terms
 from fsjax.data.decisions import draw
+from fsjax.data.random import CUTOUT, bits, fold, key
 
 ALL = {
     "rotate": 20.0, "crop": "pad", "pad": 2, "flip": True, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4,
@@ -240,3 +241,90 @@ def test_variations_are_described():
     words = describe(load_splits({"augment": {"rotate": 20, "flip": True, "contrast": 0.4}}, seed=0))
     assert "training images are varied by rotate=20, flip, contrast=0.4" in words
     assert "varied" not in describe(load_splits({}, seed=0))
+
+
+def with_hole(image, y, x, length):
+    """One image as Cutout of the authors' code (github.com/uoguelph-mlrg/Cutout) leaves it."""
+    height, width = image.shape[:2]
+    mask = np.ones((height, width), np.float32)
+    y1, y2 = np.clip(y - length // 2, 0, height), np.clip(y + length // 2, 0, height)
+    x1, x2 = np.clip(x - length // 2, 0, width), np.clip(x + length // 2, 0, width)
+    mask[y1:y2, x1:x2] = 0.0
+    return image * mask[..., None]
+
+
+@pytest.mark.parametrize("side", [2, 3, 4, 5, 16])
+def test_cutout_is_that_of_its_authors(side):
+    images = rng.normal(size=(9 * 12, 9, 12, 3)).astype(np.float32)
+    y, x = np.divmod(np.arange(9 * 12, dtype=np.int32), 12)
+    given = operations.cut_out(images, y, x, side=side).numpy()
+    expected = np.stack([with_hole(*each, side) for each in zip(images, y, x, strict=True)])
+    np.testing.assert_array_equal(given, expected)
+    # In the middle whole, in a corner a quarter.
+    half = side // 2
+    assert (given[4 * 12 + 6] == 0).all(axis=-1).sum() == min(2 * half, 9) * min(2 * half, 12)
+    assert (given[0] == 0).all(axis=-1).sum() == min(half, 9) * half
+
+
+def test_centres_of_holes_are_uniform_over_the_image_and_draws_of_their_own():
+    parsed = parse_augmentation({"cutout": 4, "flip": True})
+    options = {"seed": 0, "size": 1000, "batch_size": 500, "process_index": 0, "process_count": 1}
+    decisions = [draw(step, augment=parsed, image_shape=(5, 4, 3), **options) for step in range(20)]
+    y, x = (np.concatenate([getattr(d, name) for d in decisions]) for name in ("hole_y", "hole_x"))
+    assert y.dtype == x.dtype == np.int32
+    assert stats.chisquare(np.bincount(4 * y + x, minlength=20)).pvalue > 0.01
+    assert len(np.bincount(4 * y + x)) == 20
+    flips = np.concatenate([d.flip for d in decisions])
+    assert (np.abs(np.corrcoef([y, x, flips]) - np.eye(3)) < 0.04).all()
+    without = draw(3, augment=parse_augmentation({"flip": True}), **options)
+    assert without.hole_y is None and without.hole_x is None
+    np.testing.assert_array_equal(without.flip, decisions[3].flip)
+    np.testing.assert_array_equal(without.index, decisions[3].index)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_holes_are_cut_after_all_else_and_before_mixing(array_examples, count):
+    examples, info = array_examples()
+    augmentation = {"crop": "pad", "pad": 2, "flip": True, "cutout": 5, "mixup": 0.7}
+    parts = [batches_of(examples, info, augmentation, process_index=p, process_count=count) for p in range(count)]
+    for step in range(5):
+        d = draw(
+            step, seed=3, size=50, batch_size=8, augment=parse_augmentation(augmentation), process_index=0,
+            process_count=1, image_shape=(8, 6, 3),
+        )  # fmt: skip
+        images = []
+        for i, top, left, flip, y, x in zip(d.index, d.top, d.left, d.flip, d.hole_y, d.hole_x, strict=True):
+            image = np.pad(examples.images[i], ((2, 2), (2, 2), (0, 0)))[top : top + 8, left : left + 6]
+            image = (image[:, ::-1] if flip else image) / 255
+            images.append(with_hole((image - info.mean) / info.std, y, x, 5))
+        expected = d.mix * np.array(images) + (1 - d.mix) * np.array(images)[d.second]
+        given = np.concatenate([part[step]["image"] for part in parts])
+        np.testing.assert_allclose(given, expected, atol=2e-6)
+
+
+def test_images_of_episodes_have_holes_too(array_examples):
+    examples, info = array_examples()
+    options = {"spec": EpisodeSpec(2, 1, 3), "episodes_per_step": 3, "start_step": 2, "num_steps": 1, "seed": 0}
+    (plain,), (cut,) = (
+        list(episode_batches(examples, info=info, augmentation=a, **options)) for a in ({}, {"cutout": 4})
+    )
+    # Rows are numbered through the run: step 2 begins with episode 6, of 8 images each.
+    down, right = bits(fold(key(0), CUTOUT), np.arange(6 * 8, 9 * 8))
+    y, x = (down % 8).astype(int), (right % 6).astype(int)
+    expected = [with_hole(*each, 4) for each in zip(plain["image"], y, x, strict=True)]
+    np.testing.assert_array_equal(cut["image"], expected)
+
+
+@pytest.mark.parametrize(
+    ("cutout", "message"),
+    [
+        (-2, r"data.augment.cutout=-2 is the side of a square in pixels.*: 0 \(off\) or at least 2"),
+        (1, "cutout=1 is the side"),
+        (16, "data.augment.cutout=16 leaves nothing of images of 8×8 .height × width.: set it below 16"),
+    ],
+)
+def test_holes_that_cannot_be(cutout, message):
+    with pytest.raises(DataError, match=message):
+        load_splits({"augment": {"cutout": cutout}}, seed=0)
+    words = describe(load_splits({"augment": {"cutout": 4}}, seed=0))
+    assert "training images are varied by cutout=4" in words

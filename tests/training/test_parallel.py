@@ -47,6 +47,23 @@ def test_loss_with_a_state_micro_batches_and_a_stop(python, root, tmp_path):
             assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
+@pytest.mark.slow
+def test_twenty_steps_are_the_same_on_any_number_of_devices(python, root):
+    """A plain, a coupled and an episodic method; both lifts, both feeds, and with the optimizer's state divided."""
+    script = str(root / "tests" / "training" / "steps_on_devices.py")
+    done = python(script, devices=8, PYTHONPATH=str(root))
+    for kind, setups in json.loads(done.stdout.splitlines()[-1]).items():
+        one = setups["1 shard_map"]
+        assert len(one) == 20 and one[-1] < max(one) and len(setups) == 9
+        for setup, losses in setups.items():
+            np.testing.assert_allclose(losses, one, rtol=0, atol=1e-5, err_msg=f"{kind}: {setup}")
+
+
+def test_pmap_keeps_whole_copies_of_the_optimizer():
+    with pytest.raises(UserError, match=r"shard_optimizer=True needs parallel.backend=shard_map"):
+        DataParallel(backend="pmap", shard_optimizer=True)
+
+
 def test_unknown_backend_lists_the_known():
     with pytest.raises(UserError, match=r"unknown parallel.backend 'pmp'; known: auto, pmap, shard_map"):
         DataParallel(backend="pmp")

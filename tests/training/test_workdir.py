@@ -66,6 +66,11 @@ def test_a_run_of_before_a_key_of_the_data_has_its_default(tmp_path):
         begin(tmp_path / "two", config={**CONFIG, "data": {**new, "fit": "stretch"}})
 
 
+def test_a_run_goes_on_with_its_images_elsewhere(tmp_path):
+    begin(tmp_path, config={**CONFIG, "data": {"memory": "auto", "backend": "host", "cache": ""}})
+    begin(tmp_path, config={**CONFIG, "data": {"memory": "arrays", "backend": "device", "cache": "/fast"}})
+
+
 def test_other_data_are_refused_and_the_difference_named(tmp_path):
     begin(tmp_path)
     with pytest.raises(UserError, match="another data: counts.train is 10 there and 11 here"):

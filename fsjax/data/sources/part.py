@@ -22,6 +22,10 @@ class Part:
       boxes: float32 `[n, 4]`, one box an image: ymin, xmin, ymax, xmax in 0..1 of what `read` gives; None for a part
         without boxes.
       size: item -> (height, width) of what `read` gives, at less cost; None where only `read` tells.
+      viewed: whether `read` gives images as the network sees them already; `image_shape` and `size` are still those of
+        the pictures that they were made of.
+      images: of a part that is viewed, what `read` gives by item, uint8 `[m, height, width, channels]`; None where they
+        are not one array.
     """
 
     labels: np.ndarray
@@ -32,6 +36,8 @@ class Part:
     image_shape: tuple[int, int, int] | None = None
     boxes: np.ndarray | None = None
     size: Callable[[int], tuple[int, int]] | None = None
+    viewed: bool = False
+    images: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,6 +65,7 @@ class Source:
       class_names: by label.
       train, validation, test: its parts; None for those that it does not have.
       notes: what a user should know of how it was read.
+      version: of data that TFDS prepared, such as "cifar100/3.0.2"; "" where nothing tells.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Source:
     validation: Part | None = None
     test: Part | None = None
     notes: tuple[str, ...] = ()
+    version: str = ""
 
 
 def array_part(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
@@ -100,6 +108,7 @@ def merged(parts: Sequence[Part]) -> Part:
         image_shape=shapes.pop() if len(shapes) == 1 else None,
         boxes=None if any(part.boxes is None for part in parts) else np.concatenate([part.boxes for part in parts]),
         size=lambda item: parts[owner[item]].size_of(items[item]),
+        viewed=all(part.viewed for part in parts),
     )
 
 

@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fsjax.data import random
 from fsjax.data.config import DataConfig, PlantedConfig
@@ -67,9 +67,9 @@ def _key(planted: PlantedConfig) -> random.Key:
 
 @dataclasses.dataclass(frozen=True)
 class _Scan:
-    """A digit enlarged: its picture, where its ink begins and ends in it, and the pixels that are ink."""
+    """A digit enlarged: its picture (pillow's), where its ink begins and ends in it, and the pixels that are ink."""
 
-    picture: Image.Image
+    picture: Any
     top: int
     left: int
     bottom: int
@@ -89,6 +89,7 @@ class _Scan:
 @functools.cache
 def _scans() -> tuple[_Scan, ...]:
     """All of scikit-learn's digits, enlarged smoothly and with steeper edges."""
+    from PIL import Image
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -158,6 +159,8 @@ def _edges(draws: np.ndarray, scans: list[_Scan], planted: PlantedConfig) -> np.
 
 def _ground(words: np.ndarray, size: int) -> np.ndarray:
     """Smooth noise float32 `[size, size, channels]` from uint32 `[channels, cells, cells]`."""
+    from PIL import Image
+
     values = _BRIGHTEST_GROUND * random.uniform(words)
     planes = [Image.fromarray(v).resize((size, size), Image.Resampling.BICUBIC) for v in values]
     return np.stack([np.asarray(plane) for plane in planes], axis=-1).clip(0, _BRIGHTEST_GROUND)
@@ -165,6 +168,8 @@ def _ground(words: np.ndarray, size: int) -> np.ndarray:
 
 def _alpha(scan: _Scan, size: tuple[int, int]) -> np.ndarray:
     """How much ink there is, float32 0..1 of this size, with some in the first and last row and column."""
+    from PIL import Image
+
     box = (scan.left, scan.top, scan.right, scan.bottom)
     return np.asarray(scan.picture.resize(size[::-1], Image.Resampling.BILINEAR, box=box), np.float32) / 255
 
@@ -182,6 +187,8 @@ def _paste(picture: np.ndarray, alpha: np.ndarray, top: int, left: int, ink: np.
 
 def _paste_piece(picture: np.ndarray, scan: _Scan, side: int, draws: np.ndarray) -> None:
     """Paste a square piece of a digit of this side: 1/6 to 1/3 of it, around one of its pixels with ink."""
+    from PIL import Image
+
     least, most = max(1, side // 6), max(1, side // 3)
     piece = least + int(draws[1] % (most - least + 1))
     whole, size = scan.picture.width, len(picture)

@@ -51,6 +51,7 @@ def load(config: DataConfig) -> Source:
         train=parts[0],
         test=parts[1] if len(parts) > 1 else None,
         notes=(f"{builder.info.full_name} from {builder.data_path}", *notes),
+        version=builder.info.full_name,
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401  (NumPy knows the name "bfloat16", which safetensors asks it for, from this import on)
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from fsjax.errors import UserError
 from fsjax.models.pretrained import hub
@@ -84,6 +83,8 @@ def read(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open  # here: a run that starts from no weights does without
+
     try:
         with safe_open(path, framework="numpy") as file:
             yield file

@@ -1,0 +1,137 @@
+"""What is measured: a config, on its own data or on noise of their shape, and how often."""
+
+import dataclasses
+import functools
+import re
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fsjax import data
+from fsjax.errors import UserError
+from fsjax.training import settings
+from fsjax.training.experiment import Experiment, build_experiment
+
+# More than any measurement takes: a run's own length has no part in its speed.
+_STEPS = 1_000_000
+_SYNTHETIC = re.compile(r"(\d+)x(\d+)x(\d+):(\d+)")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A config to measure.
+
+    Attributes:
+      config: changed so that nothing but speed is left of it.
+      label: how the user names the config: its file, with the variant.
+      repeats: runs of which the median is taken, at least 1; a first one that compiles comes on top.
+      seconds: how long a run is at least, so that clocks and dispatches do not show.
+      chosen: the feed that the user asks for, `config.data.backend`; "": none in particular.
+    """
+
+    config: Any
+    label: str = ""
+    repeats: int = 5
+    seconds: float = 1.0
+    chosen: str = ""
+
+    @classmethod
+    def of(cls, config: ConfigDict, *, synthetic: str = "", backend: str = "", **more: Any) -> "Case":
+        """The case of a run's config.
+
+        Args:
+          config: a run's; it is copied.
+          synthetic: "HEIGHTxWIDTHxCHANNELS:CLASSES": noise of this shape takes the place of the data; "": its own.
+          backend: takes the place of `config.data.backend`; "" leaves it.
+          **more: the other attributes.
+
+        Raises:
+          UserError: for a config that is none, and values that cannot be.
+        """
+        config = config.copy_and_resolve_references()
+        config.train.update(steps=_STEPS, epochs=0.0, progress=False)
+        if backend:
+            _set_backend(config, backend)
+        if synthetic:
+            _put_noise(config, synthetic)
+        settings.check(config)
+        case = cls(config, chosen=backend, **more)
+        if case.repeats < 1 or case.seconds < 0:
+            raise UserError(f"--repeats={case.repeats} must be at least 1, and --seconds={case.seconds:g} at least 0")
+        return case
+
+    def with_backend(self, backend: str) -> "Case":
+        """The same with batches from this backend."""
+        config = self.config.copy_and_resolve_references()
+        _set_backend(config, backend)
+        return dataclasses.replace(self, config=config)
+
+    @functools.cached_property
+    def splits(self) -> data.Splits:
+        """The data."""
+        return data.load_splits(self.config.data, seed=self.config.seed)
+
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """What a run of the config builds."""
+        return build_experiment(self.config, self.splits)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a figure is of."""
+        config, model = self.config, self.config.model
+        method = self.experiment.method
+        rows = (
+            method.episodes.rows if method.episodes is not None else config.train.batch_size // config.train.accumulate
+        )
+        return {
+            "config": self.label,
+            "method": config.method.name,
+            "model": model.name,
+            "options": {k: v for k, v in model.get(model.name, {}).items() if v is not None},
+            "dtype": model.dtype,
+            "remat": model.get("remat", False),
+            "image": list(self.splits.info.image_shape),
+            "data": self.splits.info.name,
+            "backend": config.data.get("backend", "host"),
+            "batch": rows * config.train.accumulate,
+            "accumulate": config.train.accumulate,
+            "steps_per_dispatch": config.train.steps_per_dispatch,
+            "eval_batch": config.eval.batch_size,
+        }
+
+
+def _set_backend(config: Any, backend: str) -> None:
+    with config.unlocked():  # configs of before there was a choice lack it
+        config.data.backend = backend
+
+
+def _put_noise(config: Any, shape: str) -> None:
+    """Noise in the place of a config's data, enough of it for its batches and tasks."""
+    found = _SYNTHETIC.fullmatch(shape)
+    if found is None:
+        raise UserError(f"--synthetic={shape}: must be HEIGHTxWIDTHxCHANNELS:CLASSES, such as 32x32x3:100")
+    height, width, channels, classes = map(int, found.groups())
+    tasks = _images_of_a_class(config)
+    each = max(24 + tasks, -(-2 * config.train.batch_size // classes))
+    config.data.update(name="fake", path="", test_split="test", image_size=0, channels=0, clusters="", on_error="raise")
+    config.data.fake.update(
+        height=height, width=width, channels=channels, num_classes=classes, train=each * classes, test=tasks * classes
+    )
+    config.data.limit.update(train=0, test=0)
+    config.data.keep_test = False
+    if config.data.class_split.name:
+        config.data.class_split.update(name="share", validation=0.16, test=0.2, seed=0)
+    if config.data.base_holdout:
+        config.data.base_holdout = tasks
+
+
+def _images_of_a_class(config: Any) -> int:
+    """The most that an episode or a task of the config takes of a class, and no fewer than 24."""
+    own, validation, episodes = config.few_shot, config.few_shot.validation, config.episodes
+    sizes = [(own.shots, own.query), (validation.shot, validation.query), (episodes.shot, episodes.query)]
+
+    def largest(value: Any) -> int:
+        return max(map(largest, value)) if isinstance(value, tuple | list) else value
+
+    return max(24, *(largest(shot) + largest(query) for shot, query in sizes))

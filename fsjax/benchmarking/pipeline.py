@@ -1,0 +1,95 @@
+"""What feeds the train step, alone: decoding, drawing, augmenting, moving to the device."""
+
+import importlib.util
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fsjax.benchmarking.case import Case
+from fsjax.benchmarking.machine import peak_bytes
+from fsjax.benchmarking.timing import in_turns, in_words
+from fsjax.errors import UserError
+from fsjax.training.experiment import images_per_step
+from fsjax.training.feed import BACKENDS
+from fsjax.training.parallel import AXIS
+
+_HOST_NEEDS = "tensorflow"
+
+
+def check_backend(name: str) -> None:
+    """Raise a `UserError` for a backend whose packages are not installed."""
+    if not _is_there(name):
+        raise UserError(f"data.backend='host' needs {_HOST_NEEDS}, which is not installed: --backend device does not")
+
+
+def _is_there(name: str) -> bool:
+    return name != "host" or importlib.util.find_spec(_HOST_NEEDS) is not None
+
+
+def measure(case: Case) -> Iterator[dict[str, Any]]:
+    """Images a second, and seconds of the host's cores an image, of one backend or of both."""
+    for name in (case.chosen,) if case.chosen else [name for name in BACKENDS if _is_there(name)]:
+        check_backend(name)
+        one = case.with_backend(name)
+        length = one.config.train.steps_per_dispatch
+        images = length * images_per_step(one.config, one.experiment.method)
+        run = (_from_host if name == "host" else _on_device)(one.experiment, length)
+        used: list[float] = []
+
+        def counted(turns: int, run: Callable[[int], Any] = run, used: list[float] = used) -> Any:
+            start = time.process_time()
+            result = jax.block_until_ready(run(turns))
+            used.append((time.process_time() - start) / turns)
+            return result
+
+        (spent,) = in_turns([counted], repeats=case.repeats, seconds=case.seconds)
+        yield {
+            "backend": name,
+            "images_per_second": images / statistics.median(spent),
+            **in_words([seconds / length for seconds in spent]),
+            "cpu_seconds_per_image": statistics.median(used[-case.repeats :]) / images,
+            **peak_bytes(),
+            "devices": one.experiment.parallel.num_devices,
+        }
+
+
+def _from_host(experiment: Any, length: int) -> Callable[[int], Any]:
+    """Batches on the devices, one after the other."""
+    batches = iter(experiment.train_batches(0, itertools.repeat(length)))
+
+    def run(turns: int) -> Any:
+        batch = None
+        for _ in range(turns):
+            batch = jax.block_until_ready(next(batches))
+        return batch
+
+    return run
+
+
+def _on_device(experiment: Any, length: int) -> Callable[[int], Any]:
+    """The images that the train step draws inside of itself, summed, so that none of it is left out."""
+    feed, parallel = experiment.feed, experiment.parallel
+
+    def total(batch: Any) -> jax.Array:
+        items, kept = feed.split(batch)
+        steps, micro_batches = jax.tree.leaves(items)[0].shape[:2]
+        found = jnp.float32(0)
+        for place in itertools.product(range(steps), range(micro_batches)):
+            micro_batch = feed.read(kept, jax.tree.map(lambda x, place=place: x[place], items))
+            # Not a sum of the whole, which the compiler could take from sums of rows.
+            found += jnp.sum(jnp.abs(micro_batch["image"])) + jnp.sum(micro_batch["label"])
+        return lax.psum(found, AXIS)
+
+    drawn = parallel.lift(total, batch_axis=feed.batch_axis, num_replicated=0)
+    batches = iter(experiment.train_batches(0, itertools.repeat(length)))
+
+    def run(turns: int) -> Any:
+        return [drawn(next(batches)) for _ in range(turns)]
+
+    return run

@@ -1,0 +1,136 @@
+"""How fast a config is on this machine: its training step, input, evaluation, implants, restoring.
+
+    fsjax bench train input --config configs/icu_cifar100.py --synthetic 32x32x3:100 --dtype float32,bfloat16
+    fsjax bench train --config configs/dc_mini.py --synthetic 84x84x3:64 --backend device --out results.jsonl --table
+    fsjax bench --out results.jsonl --table                                # earlier results, each beside its last one
+
+Prints a JSON line a figure: medians of `--repeats` runs of at least `--seconds`, each waited for, after one that
+compiles. Nothing is trained to any end; what is measured is what a run of the config does.
+
+    train      the train step on a batch that is there; "fed_images_per_second" with the batches made meanwhile, as in a
+               run, and "host_share", the share of the time that this adds
+    input      what makes the batches, alone, by tf.data ("host") and inside of jit ("device"); "cpu_seconds_per_image"
+    evaluate   the test images through the network; of few-shot data also tasks from their features
+    implants   tasks with implants, from activations that are there
+    restore    `fsjax.restore` of a checkpoint, and what writing it takes
+
+"flops" are those of the matrix products and convolutions, all turns of all loops and all devices; "compiled_flops" what
+the compiler counts, on one device, and a loop's body once. "share_of_peak" is flops a second over "matmul_peak", what a
+large square product of the same dtype reaches here, a device. "program_bytes" is the memory of the compiled step by the
+compiler, "peak_bytes" the most that this process has had on the device so far, where the device counts it.
+"""
+
+import argparse
+import ast
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsjax.errors import UserError, unknown
+from fsjax.training.compilation import keep_compiled
+from fsjax.training.flags import load_config
+from fsjax.training.xla import set_cpu_flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure: train, input, evaluate, ...")
+    parser.add_argument("--config", default="", metavar="FILE[:VARIANT]", help="a config file")
+    parser.add_argument("--model", default="", help="in the place of config.model.name; several, comma-separated")
+    parser.add_argument("--dtype", default="", help="in the place of config.model.dtype; several, comma-separated")
+    parser.add_argument("--batch", default="", help="in the place of config.train.batch_size; several, comma-separated")
+    parser.add_argument("--backend", choices=("host", "device"), default="", help="in the place of config.data.backend")
+    parser.add_argument(
+        "--synthetic", default="", metavar="HxWxC:CLASSES", help="noise of this shape in the place of the data"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="any key of the config: --set model.remat=True --set data.augment.flip=True",
+    )  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is taken (5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="a run takes at least so long (1)")
+    parser.add_argument("--out", type=Path, help="a .jsonl file that the lines are added to")
+    parser.add_argument("--table", action="store_true", help="print a Markdown table of --out, or of these figures")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, and keep."""
+    if args.out is not None and not args.out.absolute().parent.is_dir():
+        raise UserError(f"--out={args.out}: there is no folder {args.out.absolute().parent}")
+    if not args.names and not (args.table and args.out):
+        raise UserError("name what to measure: fsjax bench train --config FILE; or --out FILE --table for a table")
+    if args.names and not args.config:
+        raise UserError("give the config to measure: --config configs/icu_cifar100.py --synthetic 32x32x3:100")
+    set_cpu_flags()
+    keep_compiled()
+    from fsjax.benchmarking import BENCHMARKS, table
+
+    for name in args.names:
+        if name not in BENCHMARKS:
+            raise unknown("benchmark", name, BENCHMARKS)
+    earlier = table.read(args.out) if args.out else []
+    found = []
+    for line in _figures(args):
+        found.append(line)
+        text = json.dumps(line)
+        print(text, flush=True)
+        if args.out:
+            with args.out.open("a") as file:
+                file.write(text + "\n")
+    if args.table:
+        print(table.markdown([*earlier, *found]), end="")
+
+
+def _figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The figures of every combination that the command line asks for."""
+    from fsjax.benchmarking import Case, benchmark
+
+    common = {name: getattr(args, name) for name in ("synthetic", "backend", "repeats", "seconds")}
+    if not args.names:
+        return
+    for model, dtype, batch in itertools.product(*(x.split(",") for x in (args.model, args.dtype, args.batch))):
+        config = load_config(args.config)
+        chosen = [("model.name", model), ("model.dtype", dtype)]
+        for key, value in chosen:
+            if value:
+                _set(config, key, value)
+        if batch:
+            _set_batch(config, batch)
+        for text in args.set:
+            _set_text(config, text)
+        case = Case.of(config, label=args.config, **common)
+        for name in args.names:
+            yield from benchmark(name, case)
+
+
+def _set_batch(config: Any, text: str) -> None:
+    if not text.isdigit():
+        raise UserError(f"--batch={text}: must be a number of images, or several: 64,128")
+    if config.train.batch_size == 0:
+        raise UserError(f"--batch={text}: this config trains on episodes: --set episodes.per_step=N")
+    config.train.batch_size = int(text)
+
+
+def _set_text(config: Any, text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UserError(f"--set {text}: must be KEY=VALUE, such as model.remat=True")
+    try:
+        _set(config, key, ast.literal_eval(value))
+    except (ValueError, SyntaxError):
+        _set(config, key, value)  # a plain word
+
+
+def _set(config: Any, key: str, value: Any) -> None:
+    *parents, last = key.removeprefix("config.").split(".")
+    node = config
+    for name in [*parents, last]:
+        if not hasattr(node, "keys") or name not in node:
+            raise unknown(f"key in --set {key}:", name, node.keys() if hasattr(node, "keys") else ())
+        parent, node = node, node[name]
+    try:
+        parent[last] = value
+    except TypeError as error:
+        raise UserError(f"--set {key}={value!r}: {error}") from error

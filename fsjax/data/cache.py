@@ -1,0 +1,214 @@
+"""Data sets decoded once: found by what decides on their images, decoded anew when their source has changed.
+
+A folder `NAME-KEY` a data set (see `fsjax.data.decoded`) holds all parts of the source, before a config chooses from
+them: class splits, validation parts, limits and long tails of one data set share it. It is made at once or not at all,
+by one process while others wait. Where the source is not there, on this machine, the folder is enough.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsjax.data import decoded
+from fsjax.data.config import NO_CACHE, DataConfig
+from fsjax.data.errors import DataError
+from fsjax.data.sources import SOURCES, Source, load_source
+from fsjax.data.view import View
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+# What decides on the parts and the pictures of a source, besides what `facts` says.
+_FIELDS = (
+    "name", "image_key", "label_key", "box_key", "train_split", "test_split", "channels", "on_error",
+)  # fmt: skip
+_TFDS_INFO = "dataset_info.json"
+
+
+def load(config: DataConfig, view: View) -> Source:
+    """The source of a config, from its decoded images where the config keeps such.
+
+    They are not for `data.memory="stream"` nor for random resized crops, which are of whole pictures.
+
+    Args:
+      config: of the data.
+      view: how its pictures come to the network's size.
+
+    Raises:
+      DataError: as `load_source`; for images that cannot be read, anywhere in the source; for a folder that cannot be
+        written; and for a damaged one whose source is out of reach.
+    """
+    place = place_of(config)
+    if place is None or config.memory == "stream" or config.augment.crop == "random_resized":
+        return load_source(config)
+    entry = place / _name(config, view)
+    source, why = _opened(entry, config)
+    if source is None:
+        with _locked(entry) as alone:
+            # Another process may have made it meanwhile.
+            source, why = _opened(entry, config)
+            if source is None:
+                _make(entry, config, view, why, alone)
+                source, _ = _opened(entry, config)
+    if source is None:
+        raise DataError(f"{entry} changed while it was read: run again when its source, or the cache, is at rest")
+    again = f" (decoded again: {why})" if why else ""
+    return dataclasses.replace(source, notes=(*source.notes, f"decoded images of {entry}{again}"))
+
+
+def place_of(config: DataConfig) -> Path | None:
+    """The folder of all decoded data sets that a config uses; None for none (FSJAX_CACHE=off is none by default)."""
+    if config.cache == NO_CACHE or (not config.cache and config.backend == "host"):
+        return None
+    if config.cache:
+        return Path(config.cache).expanduser().absolute()
+    own = os.environ.get("FSJAX_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fsjax"
+    return None if own == NO_CACHE else Path(own).expanduser().absolute() / "data"
+
+
+def facts(config: DataConfig, view: View) -> dict[str, Any]:
+    """What decides on the decoded images of a config, but for the content of its source; plain types."""
+    found = {name: getattr(config, name) for name in _FIELDS}
+    # Files of our own sources are known by where they are; those of TFDS by name and version, wherever they are.
+    path = str(Path(config.path).expanduser().absolute()) if config.path and config.name in SOURCES else ""
+    found |= {"path": path, "view": dataclasses.asdict(view)}
+    # A class split puts parts together, or reads others.
+    found["class_split"] = bool(config.class_split.name)
+    for section in ("fake", "planted"):
+        if config.name == section:
+            found[section] = dataclasses.asdict(getattr(config, section))
+    return {"format": decoded.FORMAT} | found
+
+
+def _name(config: DataConfig, view: View) -> str:
+    key = hashlib.sha256(json.dumps(facts(config, view), sort_keys=True).encode()).hexdigest()[:16]
+    return f"{re.sub('[^A-Za-z0-9_.-]+', '_', config.name)}-{key}"
+
+
+def _opened(entry: Path, config: DataConfig) -> tuple[Source | None, str]:
+    """The decoded source, or None and why it must be decoded again ("" where there is none)."""
+    try:
+        stored = decoded.manifest(entry)
+        here = _fingerprint(config, stored["source"]["version"])
+        if here is not None and here != stored["fingerprint"]:
+            return None, "its source has changed"
+        return decoded.read(entry), ""
+    except FileNotFoundError:
+        return None, ""
+    except decoded.DamagedError as error:
+        return None, str(error)
+
+
+def _make(entry: Path, config: DataConfig, view: View, why: str, alone: bool) -> None:
+    """Decode the source into the folder; what was there before goes when all is written."""
+    for left in entry.parent.glob(f".{entry.name}.*.partial") if alone else ():
+        # Of a process that was killed: a living one would hold the lock.
+        shutil.rmtree(left, ignore_errors=True)
+    before = _fingerprint(config, "") if config.name in SOURCES else None
+    source = _source(entry, config, why)
+    kept = {"facts": facts(config, view), "fingerprint": before or _fingerprint(config, source.version)}
+    new, old = (entry.with_name(f".{entry.name}.{uuid.uuid4().hex}.partial") for _ in range(2))
+    try:
+        decoded.write(new, source, view, skip=config.on_error == "skip", facts=kept)
+        with contextlib.suppress(FileNotFoundError):
+            entry.rename(old)
+        new.rename(entry)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)  # before the room that is left is looked at
+        raise _cannot_write(entry, error) from error
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _source(entry: Path, config: DataConfig, why: str) -> Source:
+    """The source itself; where it is out of reach, the error says that its decoded images would do."""
+    try:
+        return load_source(config)
+    except ImportError as error:
+        missing = f"data.name={config.name!r} needs the module {error.name!r}, which is not here"
+        way_out = f"install it, or bring {entry} from a machine where this config has been run"
+        raise DataError(f"{why}; {missing}: {way_out}" if why else f"{missing}: {way_out}") from error
+    except DataError as error:
+        if why:
+            raise DataError(
+                f"{why}, and it cannot be decoded again: {error}. Bring {entry} again from where it is whole, or its "
+                "source"
+            ) from error
+        raise DataError(f"{error} (nor is it decoded already, in {entry})") from error
+
+
+def _fingerprint(config: DataConfig, version: str) -> str | None:
+    """What tells one state of the source from another, by a look at files alone; None where it is not here.
+
+    Of our own sources the names, sizes and times of all files; of a TFDS data set its description, which counts the
+    bytes of its files.
+    """
+    if config.name in SOURCES:
+        return _files(Path(config.path).expanduser()) if config.path else ""
+    path = Path(config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    info = path / _TFDS_INFO
+    if not info.is_file():
+        if not any((path / re.split("[/:]", config.name)[0]).glob(f"**/{_TFDS_INFO}")):
+            return None
+        info = path / version / _TFDS_INFO
+    return hashlib.sha256(info.read_bytes()).hexdigest() if info.is_file() else "another version"
+
+
+def _files(root: Path) -> str | None:
+    if not root.is_dir():
+        return None
+    found, seen = [], set()
+    for folder, inside, names in os.walk(root, followlinks=True):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # links may lead in a circle
+            inside.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                stat = os.stat(path)
+                found.append((os.path.relpath(path, root), stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(entry: Path) -> Iterator[bool]:
+    """Hold others back who would decode the same; the system frees the lock whatever ends this process.
+
+    Yields:
+      Whether this process is alone at it: some file systems have no locks, and each process then decodes for itself.
+    """
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        file = entry.with_name(f".{entry.name}.lock").open("w")
+    except OSError as error:
+        raise _cannot_write(entry, error) from error
+    with file:
+        alone = False
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+                alone = True
+        yield alone
+
+
+def _cannot_write(entry: Path, error: OSError) -> DataError:
+    parent = next(path for path in entry.parents if path.exists())
+    free = shutil.disk_usage(parent).free
+    return DataError(
+        f"decoded images cannot be kept in {entry.parent}: {error.strerror or error} ({free / 2**20:,.0f} MiB free on "
+        f'its disk): make room, or set data.cache to another folder, or to "{NO_CACHE}"'
+    )

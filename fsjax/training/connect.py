@@ -1,0 +1,105 @@
+"""How the processes of a run find one another: by flags, or by what a launcher left in the environment."""
+
+import importlib.util
+import logging
+import os
+import sys
+
+import jax
+
+from fsjax.errors import UserError
+
+logger = logging.getLogger("fsjax")
+
+# After so many seconds of silence JAX aborts all processes, with numbers in the place of names; the watch is faster.
+_HEARTBEAT = 45
+# What launchers set, where JAX recognises them: for each the variables that say so, and the one with the number of
+# processes, if it has one.
+_LAUNCHERS = {
+    "SLURM": (("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID"), "SLURM_NTASKS"),
+    "Open MPI": (("OMPI_COMM_WORLD_RANK",), "OMPI_COMM_WORLD_SIZE"),
+    "Kubernetes": (("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"), None),
+}
+
+
+def connect(*, coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
+    """Meet the other processes of the run, if there are any; before the first array, and once.
+
+    What is not given is taken from SLURM, Open MPI, Kubernetes or a TPU's metadata. With none of it, or one process,
+    nothing is done.
+
+    Args:
+      coordinator: HOST:PORT where process 0 can be reached by all others.
+      num_processes: of the run.
+      process_id: 0 to num_processes - 1, another one in each.
+
+    Raises:
+      UserError: for numbers that cannot be, some but not all where no launcher says the others, or a coordinator that
+        cannot be reached.
+    """
+    given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    launcher, tasks = _launcher()
+    if launcher is None and not any(value is not None for value in given.values()):
+        return
+    _check(given, launcher)
+    if num_processes == 1 or (num_processes is None and tasks == 1):
+        return
+    try:
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id,
+            local_device_ids=_local_devices(), heartbeat_timeout_seconds=_HEARTBEAT,
+            # Without a launcher's environment everything is given.
+            cluster_detection_method="deactivate" if None not in given.values() else None,
+        )  # fmt: skip
+    except (ValueError, RuntimeError) as error:
+        if launcher == "TPU":
+            logger.info("no other TPU hosts were found: this one runs alone")
+            return
+        where = f"the coordinator {coordinator}" if coordinator else f"the processes that {launcher} started"
+        raise UserError(
+            f"cannot meet {where}: {str(error).strip().splitlines()[0]}; give --coordinator=HOST:PORT (of process 0, "
+            "with a free port), --num_processes and --process_id"
+        ) from error
+
+
+def leave(status: int) -> None:
+    """Exit; in several processes at once, since JAX would wait for the others, which may wait for this one."""
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _launcher() -> tuple[str | None, int | None]:
+    """Who started this process, and how many there are, if that is known."""
+    for name, (marks, count) in _LAUNCHERS.items():
+        if all(mark in os.environ for mark in marks):
+            return name, int(os.environ[count]) if count and count in os.environ else None
+    # On a TPU machine JAX asks the machine's metadata.
+    return ("TPU", None) if importlib.util.find_spec("libtpu") else (None, None)
+
+
+def _check(given: dict[str, object], launcher: str | None) -> None:
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if missing and launcher is None:
+        raise UserError(
+            f"{' and '.join(missing)} missing: several processes that no launcher (SLURM, Open MPI, Kubernetes, TPU) "
+            "started need all of --coordinator=HOST:PORT, --num_processes and --process_id"
+        )
+    address, count, index = given.values()
+    if address is not None and not (":" in address and address.rpartition(":")[2].isdigit() and address[0] != ":"):
+        raise UserError(f"--coordinator={address} must be HOST:PORT, such as node1:12345")
+    if count is not None and count < 1:
+        raise UserError(f"--num_processes={count} must be at least 1")
+    if index is not None and (index < 0 or (count is not None and index >= count)):
+        most = f"0 to {count - 1}" if count is not None else "0 or more"
+        raise UserError(f"--process_id={index} must be {most}: each process has another")
+
+
+def _local_devices() -> list[int] | None:
+    """All GPUs of the node for a process that is alone there: JAX would give it the first only under SLURM or MPI."""
+    alone = os.environ.get("SLURM_NTASKS_PER_NODE") == "1" or os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"
+    alone = alone or os.environ.get("SLURM_STEP_TASKS_PER_NODE", "").partition("(")[0] == "1"
+    gpus = os.environ.get("SLURM_GPUS_ON_NODE", "")
+    return list(range(int(gpus))) if alone and gpus.isdigit() and "JAX_LOCAL_DEVICE_IDS" not in os.environ else None
