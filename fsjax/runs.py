@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.data import DataInfo, normalize
+from fsjax.data.cache import for_evaluation
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
 from fsjax.evaluation.geometry import Geometry, measure
@@ -200,7 +201,7 @@ class Run:
         return located.replace(crop=as_pictures(located.crop, self.info))
 
     def splits(self, *, data_path: str = "") -> data.Splits:
-        """The run's data, normalised as in training.
+        """The run's data, normalised as in training; decoded images of them are used where there are such.
 
         Args:
           data_path: where they lie here, if elsewhere than when the run was trained.
@@ -213,7 +214,8 @@ class Run:
             config.path = data_path
         with config.unlocked():
             config.clusters = ""  # only training reads them, and their file may be gone
-        splits = data.load_splits(config, seed=self.config.seed)
+            config.update(for_evaluation(config))
+        splits = data.load_splits(config, seed=self.config.seed, keep=False)
         for name in ("class_names", "validation_classes", "test_classes", "image_shape"):
             if getattr(splits.info, name) != getattr(self.info, name):
                 raise UserError(f"the data here are others than those of {self.workdir}: their {name} differ")

@@ -10,14 +10,15 @@ ROOT = Path(__file__).parents[1]
 # For each package: the fsjax packages that it may import.
 MAY_IMPORT = {
     "errors": set(),
+    "cache_folder": set(),
     "version": set(),
     "losses": {"errors"},
     "models": {"errors"},
-    "data": {"errors"},
+    "data": {"errors", "cache_folder"},
     "device_data": {"errors", "data"},
     "methods": {"errors", "losses", "models"},
     "evaluation": {"errors", "data", "device_data", "losses", "models", "methods"},
-    "training": {"errors", "version", "data", "device_data", "models", "methods", "evaluation"},
+    "training": {"errors", "version", "cache_folder", "data", "device_data", "models", "methods", "evaluation"},
     "runs": {"errors", "data", "methods", "evaluation", "training"},
     "benchmarking": {"errors", "version", "data", "methods", "evaluation", "training", "runs"},
     "cli": {"errors", "version", "data", "methods", "evaluation", "training", "runs", "benchmarking"},

@@ -1,5 +1,6 @@
 """`fsjax.restore`, as a notebook uses it."""
 
+import dataclasses
 import json
 import shutil
 
@@ -38,6 +39,25 @@ def test_accuracy_on_the_test_images_is_the_runs(digits_run, digits_config):
     test = data.load_splits(digits_config().data, seed=0).test
     accuracy = float(np.mean(run.predict(test.images) == test.labels))
     assert accuracy == pytest.approx(result["test"]["accuracy"], abs=1e-9)
+
+
+@pytest.mark.parametrize("place", ["", "elsewhere"])
+def test_evaluation_writes_no_decoded_images_but_reads_them(digits_run, digits_config, tmp_path, monkeypatch, place):
+    """Of a run that kept them on another machine."""
+    from fsjax import data
+
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
+    run = fsjax.restore(digits_run[0])
+    config = run.config.copy_and_resolve_references()
+    config.data.update(backend="device", cache=str(tmp_path / place) if place else "")
+    run = dataclasses.replace(run, config=config)
+    expected = run.splits()
+    assert not list(tmp_path.iterdir())
+    data.load_splits({**digits_config().data, "backend": "device"}, seed=0)
+    given = run.splits()
+    (note,) = [note for note in given.notes if note.startswith("decoded images of ")]
+    assert str(tmp_path / "user" / "data") in note
+    np.testing.assert_array_equal(given.test.images, expected.test.images)
 
 
 def test_latest_and_best(digits_run):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,6 +15,8 @@ from fsjax.training.experiment import Experiment, build_experiment
 
 # More than any measurement takes: a run's own length has no part in its speed.
 _STEPS = 1_000_000
+# Sources whose images are made here: there is nothing to keep of them.
+_MADE = ("fake", "planted")
 _SYNTHETIC = re.compile(r"(\d+)x(\d+)x(\d+):(\d+)")
 
 
@@ -27,6 +30,8 @@ class Case:
       repeats: runs of which the median is taken, at least 1; a first one that compiles comes on top.
       seconds: how long a run is at least, so that clocks and dispatches do not show.
       chosen: the feed that the user asks for, `config.data.backend`; "": none in particular.
+      changes: what else the user changed of the config, by key, for the figures to tell.
+      synthetic: the shape of the noise that took the place of the data; "": none did.
     """
 
     config: Any
@@ -34,6 +39,8 @@ class Case:
     repeats: int = 5
     seconds: float = 1.0
     chosen: str = ""
+    changes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    synthetic: str = ""
 
     @classmethod
     def of(cls, config: ConfigDict, *, synthetic: str = "", backend: str = "", **more: Any) -> "Case":
@@ -54,8 +61,11 @@ class Case:
             _set_backend(config, backend)
         if synthetic:
             _put_noise(config, synthetic)
+        if config.data.name in _MADE:
+            with config.unlocked():
+                config.data.cache = data.NO_CACHE
         settings.check(config)
-        case = cls(config, chosen=backend, **more)
+        case = cls(config, chosen=backend, synthetic=synthetic, **more)
         if case.repeats < 1 or case.seconds < 0:
             raise UserError(f"--repeats={case.repeats} must be at least 1, and --seconds={case.seconds:g} at least 0")
         return case
@@ -86,6 +96,8 @@ class Case:
         )
         return {
             "config": self.label,
+            "set": dict(sorted(self.changes.items())),
+            "synthetic": self.synthetic,
             "method": config.method.name,
             "model": model.name,
             "options": {k: v for k, v in model.get(model.name, {}).items() if v is not None},

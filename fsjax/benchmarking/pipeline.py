@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from fsjax.training.experiment import images_per_step
 from fsjax.training.feed import BACKENDS
 from fsjax.training.parallel import AXIS
 
+logger = logging.getLogger("fsjax")
+
 _HOST_NEEDS = "tensorflow"
 
 
@@ -33,10 +36,9 @@ def _is_there(name: str) -> bool:
 
 
 def measure(case: Case) -> Iterator[dict[str, Any]]:
-    """Images a second, and seconds of the host's cores an image, of one backend or of both."""
-    for name in (case.chosen,) if case.chosen else [name for name in BACKENDS if _is_there(name)]:
-        check_backend(name)
-        one = case.with_backend(name)
+    """Images a second, and seconds of the host's cores an image, of one backend or of all that can do it."""
+    for one in _cases(case):
+        name = one.config.data.backend
         length = one.config.train.steps_per_dispatch
         images = length * images_per_step(one.config, one.experiment.method)
         run = (_from_host if name == "host" else _on_device)(one.experiment, length)
@@ -57,6 +59,22 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
             **peak_bytes(),
             "devices": one.experiment.parallel.num_devices,
         }
+
+
+def _cases(case: Case) -> Iterator[Case]:
+    """The case with the backend that was chosen, or with each that is there and can do it."""
+    names = (case.chosen,) if case.chosen else [name for name in BACKENDS if _is_there(name)]
+    for name in names:
+        check_backend(name)
+        one = case.with_backend(name)
+        try:
+            one.experiment  # noqa: B018 (built for what it raises)
+        except UserError as error:
+            if name != "device" or len(names) == 1:
+                raise
+            logger.warning('input is not measured with data.backend="device": %s', error)
+        else:
+            yield one
 
 
 def _from_host(experiment: Any, length: int) -> Callable[[int], Any]:

@@ -9,7 +9,7 @@ from fsjax.errors import UserError
 
 # What two figures must agree in to be of the same thing.
 _KEY = (
-    "name", "part", "config", "method", "model", "options", "dtype", "remat", "image", "data", "backend", "batch",
+    "name", "part", "config", "set", "synthetic", "method", "model", "options", "dtype", "remat", "image", "data", "backend", "batch",
     "accumulate", "steps_per_dispatch", "eval_batch", "task", "device", "devices",
 )  # fmt: skip
 _COLUMNS = ("what", "of", "device", "now", "before", "change", "share of peak", "memory", "host", "date")
@@ -62,7 +62,8 @@ def _row(found: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     value, unit = rate(last)
     before = rate(found[-2])[0] if len(found) > 1 else None
     faster = None if before is None else (before / value if unit == "s" else value / before)
-    memory = last.get("peak_bytes", last.get("program_bytes"))
+    # Of the program itself, where that is known: a process's peak is of all that it has done so far.
+    memory = last.get("program_bytes", last.get("peak_bytes"))
     return (
         " ".join(str(last[name]) for name in ("name", "part") if name in last),
         _of(last),
@@ -83,6 +84,8 @@ def _of(line: Mapping[str, Any]) -> str:
     words = [line["config"], line["model"], size, line["dtype"], *(["remat"] if line.get("remat") else [])]
     if line["name"] in ("train", "input"):
         words += [f"batch {line['batch']}", line["backend"]]
+    words += [f"{key}={value}" for key, value in line.get("set", {}).items()]
+    words += [f"synthetic {line['synthetic']}"] if line.get("synthetic") else []
     return ", ".join(word for word in [*words, line.get("task", "")] if word)
 
 

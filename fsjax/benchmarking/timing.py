@@ -4,10 +4,13 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+
+# Of a run in one stretch, at least.
+_TURNS = 10
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -39,6 +42,28 @@ def in_turns(functions: Sequence[Callable[[int], Any]], *, repeats: int, seconds
         spent = timed(lambda function=function, number=number: function(turns[number]))
         found[number].append(spent / turns[number])
     return found
+
+
+def in_one_stretch(turns: Iterator[Any], *, repeats: int, seconds: float) -> list[float]:
+    """Seconds of one turn of what has a store that fills whenever nothing is taken from it, by run.
+
+    The runs follow each other without a pause, and a first one of the same length, which is not counted, empties the
+    store: what one run takes is made while it lasts.
+
+    Args:
+      turns: each `next` is a turn.
+      repeats: runs that are counted.
+      seconds: of a run, at least.
+    """
+    found = []
+    last = time.perf_counter()
+    for _ in range(1 + repeats):
+        begun, taken = last, 0
+        while taken < _TURNS or last - begun < seconds:
+            next(turns)
+            taken, last = taken + 1, time.perf_counter()
+        found.append((last - begun) / taken)
+    return found[1:]
 
 
 def in_words(seconds: Sequence[float]) -> dict[str, Any]:

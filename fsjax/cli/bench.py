@@ -8,16 +8,19 @@ Prints a JSON line a figure: medians of `--repeats` runs of at least `--seconds`
 compiles. Nothing is trained to any end; what is measured is what a run of the config does.
 
     train      the train step on a batch that is there; "fed_images_per_second" with the batches made meanwhile, as in a
-               run, and "host_share", the share of the time that this adds
-    input      what makes the batches, alone, by tf.data ("host") and inside of jit ("device"); "cpu_seconds_per_image"
+               run, after those that a pipeline had made before, and "host_share", the share of the time that this adds
+    input      what makes the batches, alone, by tf.data ("host") and inside of jit ("device", left out for what only
+               the host does); "cpu_seconds_per_image"
     evaluate   the test images through the network; of few-shot data also tasks from their features
     implants   tasks with implants, from activations that are there
     restore    `fsjax.restore` of a checkpoint, and what writing it takes
 
-"flops" are those of the matrix products and convolutions, all turns of all loops and all devices; "compiled_flops" what
-the compiler counts, on one device, and a loop's body once. "share_of_peak" is flops a second over "matmul_peak", what a
+"flops" are those of the matrix products and convolutions, all turns of all loops and all devices; of a train step, those
+that the model asks for: what model.remat computes a second time is in "executed_flops" only. "compiled_flops" is what the
+compiler counts, on one device, and a loop's body once. "share_of_peak" is "flops" a second over "matmul_peak", what a
 large square product of the same dtype reaches here, a device. "program_bytes" is the memory of the compiled step by the
-compiler, "peak_bytes" the most that this process has had on the device so far, where the device counts it.
+compiler, "peak_bytes" the most that this process has had on the device so far, where the device counts it; a table shows
+the first where there are both. Noise and planted pictures are never kept decoded (data.cache).
 """
 
 import argparse
@@ -98,9 +101,8 @@ def _figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 _set(config, key, value)
         if batch:
             _set_batch(config, batch)
-        for text in args.set:
-            _set_text(config, text)
-        case = Case.of(config, label=args.config, **common)
+        changes = dict(_set_text(config, text) for text in args.set)
+        case = Case.of(config, label=args.config, changes=changes, **common)
         for name in args.names:
             yield from benchmark(name, case)
 
@@ -113,7 +115,8 @@ def _set_batch(config: Any, text: str) -> None:
     config.train.batch_size = int(text)
 
 
-def _set_text(config: Any, text: str) -> None:
+def _set_text(config: Any, text: str) -> tuple[str, str]:
+    """Key and value that were set."""
     key, separator, value = text.partition("=")
     if not separator:
         raise UserError(f"--set {text}: must be KEY=VALUE, such as model.remat=True")
@@ -121,6 +124,7 @@ def _set_text(config: Any, text: str) -> None:
         _set(config, key, ast.literal_eval(value))
     except (ValueError, SyntaxError):
         _set(config, key, value)  # a plain word
+    return key.removeprefix("config."), value
 
 
 def _set(config: Any, key: str, value: Any) -> None:

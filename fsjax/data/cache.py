@@ -9,14 +9,16 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fsjax.cache_folder import cache_folder
 from fsjax.data import decoded
 from fsjax.data.config import NO_CACHE, DataConfig
 from fsjax.data.errors import DataError
@@ -28,42 +30,71 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None
 
+logger = logging.getLogger("fsjax")
+
 # What decides on the parts and the pictures of a source, besides what `facts` says.
 _FIELDS = (
     "name", "image_key", "label_key", "box_key", "train_split", "test_split", "channels", "on_error",
 )  # fmt: skip
 _TFDS_INFO = "dataset_info.json"
+_TFDS_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
-def load(config: DataConfig, view: View) -> Source:
+class _UnwritableError(DataError):
+    """Decoded images cannot be kept where they are to be."""
+
+
+def load(config: DataConfig, view: View, *, keep: bool = True) -> Source:
     """The source of a config, from its decoded images where the config keeps such.
 
-    They are not for `data.memory="stream"` nor for random resized crops, which are of whole pictures.
+    They are not for `data.memory="stream"` nor for random resized crops, which are of whole pictures. Where the config
+    names no folder, a part of a data set (`data.limit.train`) and noise (`data.name="fake"`) are read from decoded
+    images that are there, and none are made for them; nor if the user's folder cannot be written.
 
     Args:
       config: of the data.
       view: how its pictures come to the network's size.
+      keep: whether images that are not decoded yet may be kept so.
 
     Raises:
-      DataError: as `load_source`; for images that cannot be read, anywhere in the source; for a folder that cannot be
-        written; and for a damaged one whose source is out of reach.
+      DataError: as `load_source`; for images that cannot be read, anywhere in the source; for a folder of the config's
+        that cannot be written; and for a damaged one whose source is out of reach.
     """
     place = place_of(config)
     if place is None or config.memory == "stream" or config.augment.crop == "random_resized":
         return load_source(config)
     entry = place / _name(config, view)
     source, why = _opened(entry, config)
+    again = ""
     if source is None:
-        with _locked(entry) as alone:
-            # Another process may have made it meanwhile.
-            source, why = _opened(entry, config)
-            if source is None:
-                _make(entry, config, view, why, alone)
-                source, _ = _opened(entry, config)
+        if not keep or not (config.cache or _pays(config)):
+            return _source(entry, config, why)
+        try:
+            source, again = _made(entry, config, view)
+        except _UnwritableError as error:
+            if config.cache:
+                raise
+            logger.warning("%s", error)
+            return _source(entry, config, why)
+    again = f" (decoded again: {again})" if again else ""
+    return dataclasses.replace(source, notes=(*source.notes, f"decoded images of {entry}{again}"))
+
+
+def _pays(config: DataConfig) -> bool:
+    """Whether to decode all of the source, and to keep that, gains anything for a config that did not ask for it."""
+    return config.name != "fake" and not config.limit.train
+
+
+def _made(entry: Path, config: DataConfig, view: View) -> tuple[Source, str]:
+    """The source, decoded now or meanwhile by another process, and why it was decoded again ("": it was not)."""
+    with _locked(entry) as alone:
+        source, why = _opened(entry, config)
+        if source is None:
+            _make(entry, config, view, why, alone)
+            source, _ = _opened(entry, config)
     if source is None:
         raise DataError(f"{entry} changed while it was read: run again when its source, or the cache, is at rest")
-    again = f" (decoded again: {why})" if why else ""
-    return dataclasses.replace(source, notes=(*source.notes, f"decoded images of {entry}{again}"))
+    return source, why
 
 
 def place_of(config: DataConfig) -> Path | None:
@@ -72,8 +103,28 @@ def place_of(config: DataConfig) -> Path | None:
         return None
     if config.cache:
         return Path(config.cache).expanduser().absolute()
-    own = os.environ.get("FSJAX_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fsjax"
-    return None if own == NO_CACHE else Path(own).expanduser().absolute() / "data"
+    own = cache_folder()
+    return None if own is None else own / "data"
+
+
+def for_evaluation(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that take the place of a run's where its data are read again, maybe on another machine; with `keep=False`.
+
+    Its decoded images are read where they are, or else in the user's own folder. The images of a run of backend
+    "device" are arrays again, and need no TensorFlow.
+
+    Args:
+      config: `config.data` of the run.
+    """
+    on_device, place = config.get("backend", "host") == "device", config.get("cache", "")
+    if place == NO_CACHE or not (place or on_device):
+        found = NO_CACHE
+    elif place and os.access(Path(place).expanduser(), os.R_OK | os.X_OK):
+        found = place
+    else:
+        own = cache_folder()
+        found = NO_CACHE if own is None else str(own / "data")
+    return {"backend": "host", "cache": found} | ({"memory": "arrays"} if on_device else {})
 
 
 def facts(config: DataConfig, view: View) -> dict[str, Any]:
@@ -162,7 +213,22 @@ def _fingerprint(config: DataConfig, version: str) -> str | None:
         if not any((path / re.split("[/:]", config.name)[0]).glob(f"**/{_TFDS_INFO}")):
             return None
         info = path / version / _TFDS_INFO
-    return hashlib.sha256(info.read_bytes()).hexdigest() if info.is_file() else "another version"
+    if not info.is_file():
+        return "another version"
+    chosen = info.parent == path or (":" in config.name and "*" not in config.name)
+    newer = [] if chosen else _newer(info.parent)
+    return " ".join([hashlib.sha256(info.read_bytes()).hexdigest(), *newer])
+
+
+def _newer(folder: Path) -> list[str]:
+    """Versions of a TFDS data set beside this one that are newer: TFDS may read one of them in its place."""
+
+    def number(name: str) -> tuple[int, ...]:
+        found = _TFDS_VERSION.fullmatch(name)
+        return tuple(map(int, found.groups())) if found else ()
+
+    others = (info.parent.name for info in folder.parent.glob(f"*/{_TFDS_INFO}"))
+    return sorted((name for name in others if number(name) > number(folder.name)), key=number)
 
 
 def _files(root: Path) -> str | None:
@@ -205,10 +271,10 @@ def _locked(entry: Path) -> Iterator[bool]:
         yield alone
 
 
-def _cannot_write(entry: Path, error: OSError) -> DataError:
-    parent = next(path for path in entry.parents if path.exists())
+def _cannot_write(entry: Path, error: OSError) -> _UnwritableError:
+    parent = next(path for path in entry.parents if os.path.exists(path))
     free = shutil.disk_usage(parent).free
-    return DataError(
+    return _UnwritableError(
         f"decoded images cannot be kept in {entry.parent}: {error.strerror or error} ({free / 2**20:,.0f} MiB free on "
         f'its disk): make room, or set data.cache to another folder, or to "{NO_CACHE}"'
     )

@@ -128,7 +128,7 @@ class DataConfig:
         size, and what only the host does is refused.
       cache: a folder in which data sets are kept decoded (see `fsjax.data.cache`), "off" for none, or "": with backend
         "device" `$FSJAX_CACHE/data`, or `~/.cache/fsjax/data` (FSJAX_CACHE=off: none), with "host" none.
-        Streams do not use it.
+        Streams do not use it. "" makes no such images of noise ("fake"), nor for a part of a data set (limit.train).
       on_error: for unreadable images, "raise" or "skip"; skipping reads every image once before training.
       limit: see `LimitConfig`.
       fake: see `FakeConfig`.

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,8 @@ from fsjax.data.view import View
 # Of the layout: to be counted up when it changes.
 FORMAT = 1
 _MANIFEST = "manifest.json"
+# Says of which files the checksums were compared, so that the next process need not read all of them.
+_CHECKED = "checked.json"
 _SPLITS = ("train", "validation", "test")
 # Images that are decoded before they are written: as many as keep all cores at work, in as many bytes at most.
 _CHUNK, _CHUNK_BYTES = 256, 2**28
@@ -68,7 +71,7 @@ def manifest(folder: Path) -> dict[str, Any]:
       DamagedError: for a manifest that is not what was written.
       FileNotFoundError: if there is no such folder.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # of a path, it raises where the folder above cannot be read
         raise FileNotFoundError(folder)
     try:
         stored = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
@@ -83,24 +86,13 @@ def manifest(folder: Path) -> dict[str, Any]:
 def read(folder: Path) -> Source:
     """The source that was written, its images memory-mapped.
 
-    All files are read once, for their checksums.
+    All files are read for their checksums, but for those whose size and times are as when that was last done.
 
     Raises:
       DamagedError: for a file that is not what was written.
     """
     content = manifest(folder)
-
-    def check(name: str) -> None:
-        try:
-            with (folder / name).open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise DamagedError(f"{folder / name} cannot be read: {error.strerror}") from error
-        if found != content["sha256"][name]:
-            raise DamagedError(f"{folder / name} is damaged: its checksum differs")
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(check, content["sha256"]))
+    _check(folder, content)
     stored = content["source"]
     return Source(
         name=stored["name"],
@@ -109,6 +101,42 @@ def read(folder: Path) -> Source:
         version=stored["version"],
         **{split: _read_part(folder, split, facts) for split, facts in content["parts"].items()},
     )
+
+
+def _check(folder: Path, content: Mapping[str, Any]) -> None:
+    """Raise a `DamagedError` unless all files are what was written; leaves a note of those that are."""
+
+    def state(name: str) -> list[int]:
+        try:
+            stat = (folder / name).stat()
+        except OSError as error:
+            raise DamagedError(f"{folder / name} cannot be read: {error.strerror}") from error
+        # The last is the inode's, which a copy that keeps the other has anew.
+        return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+    def compare(name: str) -> None:
+        try:
+            with (folder / name).open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise DamagedError(f"{folder / name} cannot be read: {error.strerror}") from error
+        if found != content["sha256"][name]:
+            raise DamagedError(f"{folder / name} is damaged: its checksum differs")
+
+    checksums = content["sha256"]
+    now = {name: [checksum, *state(name)] for name, checksum in checksums.items()}  # before they are read
+    try:
+        before = json.loads((folder / _CHECKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    if before == now:
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compare, checksums))
+    new = folder / f".{_CHECKED}.{uuid.uuid4().hex}"
+    with contextlib.suppress(OSError):  # of a folder that is only read, all is compared each time
+        new.write_text(json.dumps(now), encoding="utf-8")
+        new.replace(folder / _CHECKED)
 
 
 class _Files:

@@ -61,7 +61,7 @@ class Splits:
     cluster_shares: np.ndarray | None = None
 
 
-def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
+def load_splits(config: Mapping[str, Any], *, seed: int, keep: bool = True) -> Splits:
     """The splits that `config.data` describes.
 
     In this order: the source is read and checked; a test part is taken out where it has none; the training
@@ -78,12 +78,13 @@ def load_splits(config: Mapping[str, Any], *, seed: int) -> Splits:
     Args:
       config: a mapping of the fields of `DataConfig`; what it leaves out keeps its default.
       seed: the run's: of the long tail, the limit of the training split, and the validation part.
+      keep: whether images that are not decoded yet may be kept so, where the config has a place for them.
 
     Raises:
       UserError: naming what is wrong with the config or the data, and the way out.
     """
     parsed = parse_config(config)
-    source = cache.load(parsed, view_of(parsed))
+    source = cache.load(parsed, view_of(parsed), keep=keep)
     if len(source.class_names) < 2:
         raise DataError(f"{source.name} has one class only; there is nothing to classify")
     notes = list(source.notes)

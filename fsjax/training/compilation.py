@@ -6,9 +6,10 @@ from pathlib import Path
 
 import jax
 
+from fsjax.cache_folder import cache_folder
+
 logger = logging.getLogger("fsjax")
 
-_OFF = ("off", "0", "none")
 # What compiles faster is compiled again: reading it would take about as long.
 _MIN_SECONDS = 0.5
 
@@ -20,10 +21,10 @@ def keep_compiled() -> None:
     (`JAX_COMPILATION_CACHE_DIR`, `JAX_ENABLE_COMPILATION_CACHE`, and those of the thresholds) stand above it. A folder
     that cannot be written costs a warning, and nothing is kept.
     """
-    chosen = os.environ.get("FSJAX_CACHE", "")
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache or chosen.lower() in _OFF:
+    place = cache_folder()
+    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache or place is None:
         return
-    folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fsjax").expanduser() / "xla"
+    folder = place / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _try_to_write(folder)

@@ -3,7 +3,9 @@
 import importlib.util
 import logging
 import os
+import signal
 import sys
+import threading
 
 import jax
 
@@ -20,13 +22,17 @@ _LAUNCHERS = {
     "Open MPI": (("OMPI_COMM_WORLD_RANK",), "OMPI_COMM_WORLD_SIZE"),
     "Kubernetes": (("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"), None),
 }
+# The way out of processes that were never to meet.
+ALONE = "where each process is to be a run of its own, give --num_processes=1"
+# What JAX says where no address is given and nothing around the process has one.
+_NOTHING_FOUND = "coordinator_address should be defined"
 
 
 def connect(*, coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
     """Meet the other processes of the run, if there are any; before the first array, and once.
 
     What is not given is taken from SLURM, Open MPI, Kubernetes or a TPU's metadata. With none of it, or one process,
-    nothing is done.
+    nothing is done. What SIGTERM does is left as it was.
 
     Args:
       coordinator: HOST:PORT where process 0 can be reached by all others.
@@ -34,8 +40,8 @@ def connect(*, coordinator: str | None = None, num_processes: int | None = None,
       process_id: 0 to num_processes - 1, another one in each.
 
     Raises:
-      UserError: for numbers that cannot be, some but not all where no launcher says the others, or a coordinator that
-        cannot be reached.
+      UserError: for numbers that cannot be, some but not all where no launcher says the others, or processes that
+        cannot be met.
     """
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     launcher, tasks = _launcher()
@@ -44,6 +50,7 @@ def connect(*, coordinator: str | None = None, num_processes: int | None = None,
     _check(given, launcher)
     if num_processes == 1 or (num_processes is None and tasks == 1):
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         jax.distributed.initialize(
             coordinator, num_processes, process_id,
@@ -51,15 +58,15 @@ def connect(*, coordinator: str | None = None, num_processes: int | None = None,
             # Without a launcher's environment everything is given.
             cluster_detection_method="deactivate" if None not in given.values() else None,
         )  # fmt: skip
-    except (ValueError, RuntimeError) as error:
-        if launcher == "TPU":
+    except Exception as error:  # of JAX, or of what it asks, such as Kubernetes' own package
+        nothing_given = all(value is None for value in given.values())
+        if launcher == "TPU" and nothing_given and _NOTHING_FOUND in str(error):
             logger.info("no other TPU hosts were found: this one runs alone")
             return
-        where = f"the coordinator {coordinator}" if coordinator else f"the processes that {launcher} started"
-        raise UserError(
-            f"cannot meet {where}: {str(error).strip().splitlines()[0]}; give --coordinator=HOST:PORT (of process 0, "
-            "with a free port), --num_processes and --process_id"
-        ) from error
+        raise _cannot_meet(coordinator, launcher, error) from error
+    if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+        # JAX's preemption service took it, and would have the process go on without a word.
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def leave(status: int) -> None:
@@ -80,9 +87,18 @@ def _launcher() -> tuple[str | None, int | None]:
     return ("TPU", None) if importlib.util.find_spec("libtpu") else (None, None)
 
 
+def _cannot_meet(coordinator: str | None, launcher: str | None, error: Exception) -> UserError:
+    where = f"the coordinator {coordinator}" if coordinator else f"the processes that {launcher} started"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    ways = ["give --coordinator=HOST:PORT (of process 0, with a free port), --num_processes and --process_id"]
+    if launcher == "Kubernetes" and importlib.util.find_spec("kubernetes") is None:
+        ways.insert(0, "pip install 'jax[k8s]', which asks Kubernetes for the others")
+    return UserError(f"cannot meet {where}: {reason}; {', or '.join(ways)}; {ALONE}")
+
+
 def _check(given: dict[str, object], launcher: str | None) -> None:
     missing = [f"--{name}" for name, value in given.items() if value is None]
-    if missing and launcher is None:
+    if missing and launcher is None and given["num_processes"] != 1:
         raise UserError(
             f"{' and '.join(missing)} missing: several processes that no launcher (SLURM, Open MPI, Kubernetes, TPU) "
             "started need all of --coordinator=HOST:PORT, --num_processes and --process_id"

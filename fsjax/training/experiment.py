@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -165,6 +166,11 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
         raise UserError(
             f"config.figures.scatter draws features of 2 dimensions and up to {MAX_CLASSES} classes; here are "
             f"{method.dim} dimensions and {info.num_classes} classes: set it to False"
+        )
+    if config.figures.scatter and importlib.util.find_spec("matplotlib") is None:
+        raise UserError(
+            "config.figures.scatter draws with matplotlib, which is not installed: pip install matplotlib, or set it to "
+            "False"
         )
     steps_per_epoch = sum(info.class_counts) / images_per_step(config, method)
     steps = train.steps or max(1, round(train.epochs * steps_per_epoch))

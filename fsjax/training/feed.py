@@ -19,10 +19,9 @@ from fsjax.data.info import scaling
 from fsjax.device_data.augment import labels_of, vary
 from fsjax.device_data.decisions import draw, draw_episodic, epoch_orders, plans
 from fsjax.device_data.images import take
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.training.parallel import AXIS, DataParallel
 
-BACKENDS = ("host", "device")
 # Share of a device's memory that images may take, with the rest left to the network.
 _SHARE_OF_MEMORY = 0.7
 
@@ -176,13 +175,10 @@ def build_feed(config: Any, splits: data.Splits, method: Any, parallel: DataPara
     """The feed that `config.data.backend` names.
 
     Raises:
-      UserError: for an unknown name, or images that the devices cannot hold.
+      UserError: for images that the devices cannot hold.
     """
-    feeds = dict(zip(BACKENDS, (HostFeed, DeviceFeed), strict=True))
-    name = config.data.get("backend", "host")
-    if name not in feeds:
-        raise unknown("config.data.backend", name, BACKENDS)
-    return feeds[name](config, splits, method, parallel)
+    feed = DeviceFeed if config.data.get("backend") == "device" else HostFeed
+    return feed(config, splits, method, parallel)
 
 
 def augmentation(config: Any, method: Any) -> dict[str, Any]:
@@ -206,10 +202,8 @@ def _even(images: np.ndarray, parallel: DataParallel) -> np.ndarray:
     return np.pad(own, ((0, lacking), (0, 0), (0, 0), (0, 0))) if lacking else own
 
 
-def _check_memory(examples: Any, parallel: DataParallel) -> None:
+def _check_memory(examples: data.ArrayExamples, parallel: DataParallel) -> None:
     """Raise a `UserError` for images that a device's memory cannot hold."""
-    if not isinstance(examples, data.ArrayExamples):
-        raise UserError('config.data.backend="device" needs images in memory: set config.data.memory="arrays"')
     bytes_each, limit = examples.images.nbytes / parallel.num_devices, parallel.memory_limit
     if limit and bytes_each > _SHARE_OF_MEMORY * limit:
         raise UserError(

@@ -93,11 +93,14 @@ def _select(experiment: Experiment, state: TrainState, folder: Path) -> tuple[Tr
     if best == experiment.steps:
         return state, {"step": best, "why": "best validation accuracy"}
     try:
-        chosen = load_together(folder / "checkpoints" / "best", best, single)
+        wanted = {"params": single.params, "collections": single.collections}
+        chosen = load_together(folder / "checkpoints" / "best", best, wanted)
     except DamagedError as error:
         logger.warning("%s; the last step is scored in its place", error)
         return state, {"step": experiment.steps, "why": "the last step, since the best checkpoint is damaged"}
-    return experiment.parallel.replicate(chosen), {"step": best, "why": "best validation accuracy"}
+    # Of the optimizer there is nothing to score, and no room for a second one where its state is divided.
+    state = state.replace(**experiment.parallel.replicate(chosen), opt_state=None)
+    return state, {"step": best, "why": "best validation accuracy"}
 
 
 def draw_features(experiment: Experiment, state: TrainState, path: Path) -> None:

@@ -20,6 +20,7 @@ from jax._src import distributed  # the store itself is not public; orbax and mu
 from jax.experimental import multihost_utils
 
 from fsjax.errors import UserError
+from fsjax.training.connect import ALONE
 from fsjax.training.watch import Watch
 
 logger = logging.getLogger("fsjax")
@@ -28,6 +29,9 @@ _numbers = itertools.count()
 _WAIT_MS = 10_000
 # A barrier is for processes that have arrived or soon will; who is gone, the watch finds.
 _BARRIER_MS = 24 * 3600 * 1000
+# But before the watch begins nobody would: all have connected, and have little to do before they meet here.
+_MEETING_MS = 5 * 60 * 1000
+_SAME_COMMAND = f"start all processes with the same command, but for --process_id; {ALONE}"
 
 
 def is_first() -> bool:
@@ -74,11 +78,32 @@ def gather(value: Any) -> list[Any]:
     """The JSON-able values of all processes, in their order."""
     if is_one():
         return [value]
-    key = _new_key()
-    _store().key_value_set(f"{key}/{jax.process_index()}", json.dumps(value))
+    key = _put(value)
     _store().wait_at_barrier(f"{key}/all", _BARRIER_MS)
-    found = {int(name.rsplit("/", 1)[1]): json.loads(text) for name, text in _store().key_value_dir_get(key)}
+    found = _found(key)
     return [found[index] for index in sorted(found)]
+
+
+def check_same(facts: Callable[[], dict[str, Any]], way_out: str) -> None:
+    """Compare facts with those of the other processes.
+
+    Args:
+      facts: gives them by name; JSON-able. A run of one process does not call it.
+      way_out: ends the message.
+
+    Raises:
+      UserError: if one differs, in all processes; it names the fact and two processes.
+    """
+    if is_one():
+        return
+    told = gather([socket.gethostname(), facts()])
+    names = [name_of(index, host) for index, (host, _) in enumerate(told)]
+    first = told[0][1]
+    for name, (_, theirs) in zip(names[1:], told[1:], strict=True):
+        for key in sorted(first.keys() | theirs.keys()):
+            here, there = first.get(key), theirs.get(key)
+            if here != there:
+                raise UserError(f"{name} has {key}={there!r}, and {names[0]} has {here!r}: {way_out}")
 
 
 def meet(devices: list[Any]) -> None:
@@ -136,10 +161,10 @@ def together(facts: Callable[[], dict[str, Any]]) -> Iterator[Watch | None]:
         yield None
         return
     prefix, index = _new_key(), jax.process_index()
-    names = [name_of(i, host) for i, host in enumerate(gather(socket.gethostname()))]
+    names = _names_of_all()
     with _voice(index), Watch(_store(), prefix, names, index) as watch:
         try:
-            _check_same(gather(facts()), names)
+            check_same(facts, _SAME_COMMAND)
             yield watch
         except (Exception, KeyboardInterrupt) as error:
             news = watch.why_peers_failed(error)
@@ -149,15 +174,30 @@ def together(facts: Callable[[], dict[str, Any]]) -> Iterator[Watch | None]:
             raise
 
 
-def _check_same(facts: list[dict[str, Any]], names: list[str]) -> None:
-    for name, theirs in zip(names[1:], facts[1:], strict=True):
-        for key in facts[0].keys() | theirs.keys():
-            here, there = facts[0].get(key), theirs.get(key)
-            if here != there:
-                raise UserError(
-                    f"{name} has {key}={there!r}, and {names[0]} has {here!r}: start all processes with the same "
-                    "command, but for --process_id"
-                )
+def _names_of_all() -> list[str]:
+    """The first meeting of the processes."""
+    key, count = _put(socket.gethostname()), jax.process_count()
+    try:
+        _store().wait_at_barrier(f"{key}/all", _MEETING_MS)
+    except jax.errors.JaxRuntimeError as error:
+        missing = ", ".join(str(index) for index in range(count) if index not in _found(key))
+        raise UserError(
+            f"of the {count} processes of the run, all of which connected, these did not begin within "
+            f"{_MEETING_MS // 60_000} minutes: {missing or 'some'}; their own output may say why. Start all again"
+        ) from error
+    return [name_of(index, host) for index, host in sorted(_found(key).items())]
+
+
+def _put(value: Any) -> str:
+    """Leave a value of this process for all; the key below which those of all are."""
+    key = _new_key()
+    _store().key_value_set(f"{key}/{jax.process_index()}", json.dumps(value))
+    return key
+
+
+def _found(key: str) -> dict[int, Any]:
+    """What processes left below a key, by their index."""
+    return {int(name.rsplit("/", 1)[1]): json.loads(text) for name, text in _store().key_value_dir_get(key)}
 
 
 @contextlib.contextmanager

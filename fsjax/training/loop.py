@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from fsjax import data
-from fsjax.training import hosts, pretrained, settings, workdir
+from fsjax.training import hosts, pretrained, same_data, settings, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
 from fsjax.training.compilation import keep_compiled
 from fsjax.training.experiment import Experiment, build_experiment
@@ -30,6 +30,10 @@ logger = logging.getLogger("fsjax")
 
 # More dispatches in flight gain nothing, and abort with a rendezvous timeout on many virtual CPU devices.
 _IN_FLIGHT = 2
+_FULL_OF_IMAGES = (
+    "the devices' memory does not hold what is to stay there: --config.data.backend=host keeps the images out of it; "
+    "more devices share them, and a smaller --config.data.image_size makes them smaller"
+)
 
 
 def run(config: Any, path: str | Path) -> dict[str, Any]:
@@ -64,7 +68,9 @@ def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
     begun = hosts.by_first(lambda: bool(steps_in(latest)))  # a run that is continued needs no start
     weights = {} if begun else hosts.in_turn(lambda: pretrained.find_files(config))
     splits = hosts.in_turn(lambda: data.load_splits(config.data, seed=config.seed))
-    experiment = build_experiment(config, splits)
+    hosts.check_same(lambda: same_data.facts(splits), same_data.WAY_OUT)
+    with workdir.full_memory(_FULL_OF_IMAGES):
+        experiment = build_experiment(config, splits)
     if not begun:
         check_start(config, experiment.method, splits.info)
         pretrained.check_files(config, weights, experiment.method, splits.info.image_shape)

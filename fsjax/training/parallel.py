@@ -81,25 +81,26 @@ class DataParallel:
             # pmap wants one argument with an axis of devices.
             copy = jax.pmap(lambda _, x: x, in_axes=(0, None), devices=self._devices)
             return copy(np.zeros(self.num_devices), tree)
-        return self._spread(tree)
+        return self._spread(tree, jax.tree.map(lambda _: self._replicated, tree))
 
-    def _spread(self, tree: Any) -> Any:
-        """Arrays that this process has whole, as all others do -> the same on every device, without a word to them."""
+    def _spread(self, tree: Any, shardings: Any) -> Any:
+        """Arrays that this process has whole, as all others do -> laid out so, without a word to the others."""
         if jax.process_count() == 1:
-            return jax.device_put(tree, self._replicated)
+            return jax.device_put(tree, shardings)
 
-        def spread(x: Any) -> jax.Array:
+        def spread(x: Any, sharding: NamedSharding) -> jax.Array:
             whole = np.asarray(x)
-            return jax.make_array_from_callback(whole.shape, self._replicated, lambda index: whole[index])
+            return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
-        return jax.tree.map(spread, tree)
+        return jax.tree.map(spread, tree, shardings)
 
     def place(self, state: Any) -> Any:
         """A `TrainState` of one copy -> on the devices, where the train step wants it."""
-        placed = self.replicate(state)
         if not self.shard_optimizer:
-            return placed
-        return placed.replace(opt_state=jax.device_put(placed.opt_state, self._divided(placed.opt_state)))
+            return self.replicate(state)
+        # The optimizer's state is nowhere whole but where it came from.
+        divided = self._spread(state.opt_state, self._divided(state.opt_state))
+        return self.replicate(state.replace(opt_state=None)).replace(opt_state=divided)
 
     def constrain(self, state: Any) -> Any:
         """A `TrainState` inside of `jax.jit`, told to lie as `place` puts it."""
@@ -174,7 +175,7 @@ class DataParallel:
 
     def common(self, tree: Any) -> Any:
         """Arrays that are the same on all devices, for the entries of a batch with the axis None."""
-        return tree if self.backend == "pmap" else self._spread(tree)
+        return tree if self.backend == "pmap" else self.replicate(tree)
 
     def jit_common(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function, compiled, whose result is as of `common`."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.errors import UserError
+from fsjax.training import hosts
 from fsjax.training.checkpoints import Checkpoints
 from fsjax.training.experiment import Experiment, images_per_step
 from fsjax.training.records import Progress, Records
@@ -52,6 +53,8 @@ class Reporter:
         """Score the validation data; the state returned knows the best so far, and the bool if this is it."""
         experiment, begin = self._experiment, time.perf_counter()
         figures = experiment.scoring.validation(state)
+        # Each process computed them by itself, and all must find the same best: what follows is done together.
+        figures = hosts.by_first(lambda: figures)
         seconds = time.perf_counter() - begin
         self._logged_at += seconds
         self._records.add(step, "validation", figures, {"seconds": seconds})

@@ -36,7 +36,7 @@ class Watch:
           index: which of them this is.
         """
         self._store, self._prefix, self._names, self._index = store, prefix, names, index
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[int, tuple[str, float]] = {}
         self._over, self._news = threading.Event(), threading.Event()
         self._wake = threading.Event()
         self._text: str | None = None
@@ -47,6 +47,8 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         self._messenger = self._send_messenger()
+        # All are expected: who never gives a sign of life is missed, too.
+        self._seen = {index: ("", time.monotonic()) for index in range(len(self._names))}
         self._thread.start()
         return self
 
@@ -114,15 +116,16 @@ class Watch:
     def _look_for_silence(self) -> None:
         """The first process looks whether all others still give signs of life."""
         now = time.monotonic()
-        for key, beat in self._store.key_value_dir_get(f"{self._prefix}/beat"):
-            known = self._seen.get(key)
-            if known is None or known[0] != beat:
-                self._seen[key] = beat, now
-            elif beat != "over" and now - known[1] > SILENCE:
-                name = self._names[int(key.rsplit("/", 1)[1])]
+        heard = self._store.key_value_dir_get(f"{self._prefix}/beat")
+        beats = {int(key.rsplit("/", 1)[1]): beat for key, beat in heard}
+        for index, (known, since) in self._seen.items():
+            beat = beats.get(index, known)
+            if beat != known:
+                self._seen[index] = beat, now
+            elif beat != "over" and now - since > SILENCE:
                 self._publish(
-                    f"{name} is gone: no sign of life for {SILENCE:.0f} s. Its own output may say why; the same "
-                    "commands continue the run from its last checkpoint"
+                    f"{self._names[index]} is gone: no sign of life for {SILENCE:.0f} s. Its own output may say why; "
+                    "the same commands continue the run from its last checkpoint"
                 )
 
     def _end(self) -> None:

@@ -29,6 +29,11 @@ _SHARED_WITHIN = 30.0
 _FREE = ("parallel.", "model.remat", "data.path", "data.memory", "data.backend", "data.cache", "train.progress")
 # Of these, what may differ between the processes of one run.
 _OWN = ("data.path", "data.cache", "data.memory", "train.progress")
+_SMALLER_BATCH = (
+    "the device's memory does not hold this batch: try --config.model.remat=True, a smaller --config.train.batch_size, "
+    "or divide it with --config.train.accumulate; on episodes, a smaller --config.episodes.per_step or query (and "
+    "--config.eval.batch_size); --config.data.backend=host keeps the images out of it"
+)
 _NO_DROPOUT = {"name": "none", "rate": 0.5, "samples": 8, "mu": 0.0, "sigma": 100.0, "keep": 0}
 # Keys that a run begun by an older version lacks, with the values that do what it did.
 _ADDED = {
@@ -132,21 +137,32 @@ def readable_errors(path: Path) -> Iterator[None]:
     TensorStore, TensorBoard's writer and XLA raise types of their own, known by their text alone.
     """
     try:
+        with full_memory(_SMALLER_BATCH):
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            if any(os.strerror(number) in text for text in _texts(error)):
+                raise cannot_write(path, OSError(number, os.strerror(number))) from error
+        raise
+
+
+@contextlib.contextmanager
+def full_memory(message: str) -> Iterator[None]:
+    """Turn the error of a device whose memory is full into a `UserError` of this message."""
+    try:
         yield
     except UserError:
         raise
     except Exception as error:
-        texts = [str(e) for e in (error, error.__cause__, error.__context__) if e is not None]
-        for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            if any(os.strerror(number) in text for text in texts):
-                raise cannot_write(path, OSError(number, os.strerror(number))) from error
-        if any("RESOURCE_EXHAUSTED" in text for text in texts):
-            raise UserError(
-                "the device's memory does not hold this batch: try --config.model.remat=True, a smaller "
-                "--config.train.batch_size, or divide it with --config.train.accumulate; on episodes, a smaller "
-                "--config.episodes.per_step or query (and --config.eval.batch_size)"
-            ) from error
+        if any("RESOURCE_EXHAUSTED" in text for text in _texts(error)):
+            raise UserError(message) from error
         raise
+
+
+def _texts(error: Exception) -> list[str]:
+    return [str(e) for e in (error, error.__cause__, error.__context__) if e is not None]
 
 
 @contextlib.contextmanager

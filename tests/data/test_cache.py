@@ -341,3 +341,136 @@ def test_what_only_the_host_does(config, message):
         parse_config(config | {"backend": "device"})
     with pytest.raises(DataError, match="data.backend='gpu' is not one of 'host', 'device'"):
         parse_config({"backend": "gpu"})
+
+
+def written(folder):
+    """The decoded data sets in a folder."""
+    return [path for path in Path(folder).glob("[!.]*") if path.is_dir()]
+
+
+def test_what_is_made_without_being_asked_for(tmp_path, monkeypatch):
+    """Noise and parts of data sets are not decoded whole for nothing, but read where they are decoded."""
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path))
+    device, part = {"backend": "device"}, {"limit": {"train": 100}}
+    for config in (FAKE | device, device | part):
+        load_splits(config, seed=0)
+        assert not written(tmp_path / "data")
+    load_splits(FAKE | {"cache": str(tmp_path / "asked")}, seed=0)
+    load_splits(part | {"cache": str(tmp_path / "asked")}, seed=0)
+    assert len(written(tmp_path / "asked")) == 2
+    load_splits(device, seed=0)
+    assert len(written(tmp_path / "data")) == 1
+    assert_same_splits(load_splits(device | part, seed=0), load_splits(part | {"memory": "arrays"}, seed=0))
+
+
+def test_nothing_is_kept_where_it_is_not_wanted(tmp_path, caplog):
+    config = {"cache": str(tmp_path)}
+    expected = load_splits({}, seed=0)
+    given = load_splits(config, seed=0, keep=False)
+    assert given.notes == expected.notes and not list(tmp_path.iterdir())
+    load_splits(config, seed=0)
+    assert_same_splits(load_splits(config, seed=0, keep=False), expected)
+    path = entry_of(tmp_path) / "train.images.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    before = path.read_bytes()
+    assert digest_of(load_splits(config, seed=0, keep=False)) == digest_of(expected)
+    assert path.read_bytes() == before
+
+
+def test_a_home_that_cannot_be_written_costs_a_line(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "file"))
+    given = load_splits({"backend": "device"}, seed=0)
+    assert digest_of(given) == digest_of(load_splits({}, seed=0))
+    (line,) = [record.message for record in caplog.records]
+    assert "decoded images cannot be kept in" in line and "data.cache" in line
+    with pytest.raises(DataError, match="decoded images cannot be kept in"):
+        load_splits({"backend": "device", "cache": str(tmp_path / "file" / "data")}, seed=0)
+
+
+def test_without_a_home(monkeypatch):
+    for name in ("FSJAX_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(_):
+        raise KeyError("no such user")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert cache.place_of(parse_config({"backend": "device"})) is None
+
+
+def test_files_are_compared_once(tmp_path, monkeypatch):
+    """Until one of them has another size or time, or is a copy."""
+    config = FAKE | {"cache": str(tmp_path / "cache")}
+    expected = digest_of(load_splits(config, seed=0))
+    read = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        "fsjax.data.decoded.hashlib.file_digest", lambda f, name: read.append(f.name) or digest(f, name)
+    )
+    assert digest_of(load_splits(config, seed=0)) == expected and not read
+    entry = entry_of(tmp_path / "cache")
+    images = entry / "train.images.npy"
+    os.utime(images, ns=(0, 0))
+    assert digest_of(load_splits(config, seed=0)) == expected and str(images) in read
+    read.clear()
+    load_splits(config, seed=0)
+    assert not read
+    shutil.copytree(tmp_path / "cache", tmp_path / "copy")  # with the times
+    load_splits(config | {"cache": str(tmp_path / "copy")}, seed=0)
+    assert len(read) == len(list(entry.glob("*.npy")))
+    # Changed in place, with the size and the time of before.
+    stat = images.stat()
+    with images.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read()
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    os.utime(images, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert any("is damaged" in note for note in load_splits(config, seed=0).notes)
+    (entry_of(tmp_path / "cache") / "checked.json").write_text("{")
+    read.clear()
+    assert digest_of(load_splits(config, seed=0)) == expected and read
+
+
+def test_a_newer_version_of_a_tfds_data_set_is_seen(tmp_path, prepare_tfds):
+    rng = np.random.default_rng(0)
+    old, new = ((rng.integers(0, 256, (9, 8, 6, 3), np.uint8), np.arange(9) % 3) for _ in range(2))
+    path = prepare_tfds({"train": old, "test": old})
+    config = {"name": "tiny", "path": str(path.parents[1]), "cache": str(tmp_path)}
+    assert_same_splits(load_splits(config, seed=0), load_splits(config | {"cache": "off"}, seed=0))
+    newer = path.with_name("1.10.0")
+    shutil.copytree(prepare_tfds({"train": new, "test": new}), newer)
+    info = newer / "dataset_info.json"
+    info.write_text(info.read_text().replace('"1.0.0"', '"1.10.0"'))
+    given = load_splits(config, seed=0)
+    np.testing.assert_array_equal(given.train.images, new[0])
+    assert any("its source has changed" in note for note in given.notes)
+    # An older one beside it is none, nor is the one that the config names.
+    shutil.copytree(path, path.with_name("1.9.0"))
+    assert not any("decoded again" in note for note in load_splits(config, seed=0).notes)
+    named = config | {"name": "tiny:1.0.0"}
+    for _ in range(2):
+        given = load_splits(named, seed=0)
+        np.testing.assert_array_equal(given.train.images, old[0])
+    assert not any("decoded again" in note for note in given.notes)
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", "0", "none"])
+def test_words_for_no_cache(monkeypatch, word):
+    monkeypatch.setenv("FSJAX_CACHE", word)
+    assert cache.place_of(parse_config({"backend": "device"})) is None
+
+
+def test_what_an_evaluation_reads(tmp_path, monkeypatch):
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
+    own = str(tmp_path / "user" / "data")
+    assert cache.for_evaluation({}) == {"backend": "host", "cache": "off"}  # of a version that had no choice
+    device = {"backend": "device", "cache": ""}
+    assert cache.for_evaluation(device) == {"backend": "host", "cache": own, "memory": "arrays"}
+    assert cache.for_evaluation(device | {"cache": "off"})["cache"] == "off"
+    assert cache.for_evaluation(device | {"cache": "/of/the/cluster"})["cache"] == own
+    assert cache.for_evaluation(device | {"cache": str(tmp_path)})["cache"] == str(tmp_path)
+    assert cache.for_evaluation({"backend": "host", "cache": str(tmp_path)}) == {
+        "backend": "host", "cache": str(tmp_path),
+    }  # fmt: skip
