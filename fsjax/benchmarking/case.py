@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fsjax import data
+from fsjax.data.config import NO_CACHE
 from fsjax.errors import UserError
 from fsjax.training import settings
 from fsjax.training.experiment import Experiment, build_experiment
@@ -63,7 +64,7 @@ class Case:
             _put_noise(config, synthetic)
         if config.data.name in _MADE:
             with config.unlocked():
-                config.data.cache = data.NO_CACHE
+                config.data.cache = NO_CACHE
         settings.check(config)
         case = cls(config, chosen=backend, synthetic=synthetic, **more)
         if case.repeats < 1 or case.seconds < 0:

@@ -15,9 +15,9 @@ from jax import lax
 from fsjax.benchmarking.case import Case
 from fsjax.benchmarking.machine import peak_bytes
 from fsjax.benchmarking.timing import in_turns, in_words
+from fsjax.data.config import BACKENDS
 from fsjax.errors import UserError
 from fsjax.training.experiment import images_per_step
-from fsjax.training.feed import BACKENDS
 from fsjax.training.parallel import AXIS
 
 logger = logging.getLogger("fsjax")

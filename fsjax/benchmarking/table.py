@@ -9,8 +9,8 @@ from fsjax.errors import UserError
 
 # What two figures must agree in to be of the same thing.
 _KEY = (
-    "name", "part", "config", "set", "synthetic", "method", "model", "options", "dtype", "remat", "image", "data", "backend", "batch",
-    "accumulate", "steps_per_dispatch", "eval_batch", "task", "device", "devices",
+    "name", "part", "config", "set", "synthetic", "method", "model", "options", "dtype", "remat", "image", "data",
+    "backend", "batch", "accumulate", "steps_per_dispatch", "eval_batch", "task", "device", "devices",
 )  # fmt: skip
 _COLUMNS = ("what", "of", "device", "now", "before", "change", "share of peak", "memory", "host", "date")
 

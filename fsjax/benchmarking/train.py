@@ -74,6 +74,7 @@ def measure_feeding(
     (alone,) = in_turns([lambda turns: runner.run(itertools.repeat(batch, turns))], repeats=repeats, seconds=seconds)
     with contextlib.closing(experiment.train_batches(0, itertools.repeat(length))) as batches:
         fed = in_one_stretch(runner.stepping(batches), repeats=repeats, seconds=seconds)
+        jax.block_until_ready(runner.state)
     return alone, fed
 
 
@@ -91,19 +92,19 @@ class _Runner:
     """The state of a run, which each dispatch takes and gives back."""
 
     def __init__(self, experiment: Any, state: Any) -> None:
-        self._experiment, self._state = experiment, state
+        self._experiment, self.state = experiment, state
 
     def run(self, batches: Iterator[Any]) -> Any:
         """Dispatch the steps on these batches, and wait for the last."""
         for _ in self.stepping(batches):
             pass
-        return self._state
+        return self.state
 
     def stepping(self, batches: Iterator[Any]) -> Iterator[None]:
         """A dispatch a turn, at most two ahead of what is done."""
         pending: collections.deque[jax.Array] = collections.deque()
         for batch in batches:
-            self._state, losses = self._experiment.train_step(self._state, batch)
+            self.state, losses = self._experiment.train_step(self.state, batch)
             pending.append(losses)
             if len(pending) == _IN_FLIGHT:
                 jax.block_until_ready(pending.popleft())

@@ -15,12 +15,12 @@ compiles. Nothing is trained to any end; what is measured is what a run of the c
     implants   tasks with implants, from activations that are there
     restore    `fsjax.restore` of a checkpoint, and what writing it takes
 
-"flops" are those of the matrix products and convolutions, all turns of all loops and all devices; of a train step, those
-that the model asks for: what model.remat computes a second time is in "executed_flops" only. "compiled_flops" is what the
-compiler counts, on one device, and a loop's body once. "share_of_peak" is "flops" a second over "matmul_peak", what a
-large square product of the same dtype reaches here, a device. "program_bytes" is the memory of the compiled step by the
-compiler, "peak_bytes" the most that this process has had on the device so far, where the device counts it; a table shows
-the first where there are both. Noise and planted pictures are never kept decoded (data.cache).
+"flops" are those of the matrix products and convolutions, all turns of all loops and all devices; of a train step those
+that the model asks for: what model.remat computes a second time is in "executed_flops" only. "compiled_flops" is what
+the compiler counts, on one device, and a loop's body once. "share_of_peak" is "flops" a second over "matmul_peak", what
+a large square product of the same dtype reaches here, a device. "program_bytes" is the memory of the compiled step by
+the compiler, "peak_bytes" the most that this process has had on the device so far, where the device counts it; a table
+shows the first where there are both. Noise and planted pictures are never kept decoded (data.cache).
 """
 
 import argparse

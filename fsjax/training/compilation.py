@@ -19,7 +19,8 @@ def keep_compiled() -> None:
 
     `FSJAX_CACHE` names another folder than `~/.cache/fsjax`, and FSJAX_CACHE=off keeps nothing; jax's own settings
     (`JAX_COMPILATION_CACHE_DIR`, `JAX_ENABLE_COMPILATION_CACHE`, and those of the thresholds) stand above it. A folder
-    that cannot be written costs a warning, and nothing is kept.
+    that cannot be written costs a warning, and nothing is kept. Of several processes jax has the first one alone write
+    there: on other hosts, without that folder on a shared file system, everything is compiled at each start.
     """
     place = cache_folder()
     if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache or place is None:

@@ -169,8 +169,8 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
         )
     if config.figures.scatter and importlib.util.find_spec("matplotlib") is None:
         raise UserError(
-            "config.figures.scatter draws with matplotlib, which is not installed: pip install matplotlib, or set it to "
-            "False"
+            "config.figures.scatter draws with matplotlib, which is not installed: set it to False, or pip install "
+            "matplotlib"
         )
     steps_per_epoch = sum(info.class_counts) / images_per_step(config, method)
     steps = train.steps or max(1, round(train.epochs * steps_per_epoch))

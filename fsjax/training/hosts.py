@@ -180,7 +180,7 @@ def _names_of_all() -> list[str]:
     try:
         _store().wait_at_barrier(f"{key}/all", _MEETING_MS)
     except jax.errors.JaxRuntimeError as error:
-        missing = ", ".join(str(index) for index in range(count) if index not in _found(key))
+        missing = ", ".join(f"process {index}" for index in range(count) if index not in _found(key))
         raise UserError(
             f"of the {count} processes of the run, all of which connected, these did not begin within "
             f"{_MEETING_MS // 60_000} minutes: {missing or 'some'}; their own output may say why. Start all again"

@@ -25,7 +25,10 @@ def facts(splits: data.Splits) -> dict[str, Any]:
     Returns:
       JSON-able values by name, the long ones as digests.
     """
-    found = {f"data: {name}": _short(value) for name, value in splits.info.to_json().items()}
+    info = splits.info.to_json()
+    for name in ("mean", "std"):  # their last bit is the processor's
+        info[name] = [round(value, 9) for value in info[name]]
+    found = {f"data: {name}": _short(value) for name, value in info.items()}
     for split in ("train", "validation", "test", "base", "support"):
         examples = getattr(splits, split)
         if examples is None:

@@ -1,16 +1,19 @@
 """`fsjax bench`: what its lines say, its counts of operations against counts by hand, its table, its refusals."""
 
+import itertools
 import json
 import textwrap
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsjax.benchmarking import BENCHMARKS, Case, table
+from fsjax.benchmarking import BENCHMARKS, Case, pipeline, table, timing
 from fsjax.benchmarking.flops import compiled_facts, products
 from fsjax.benchmarking.timing import in_turns
+from fsjax.benchmarking.train import measure_feeding
 from fsjax.cli import main
 from fsjax.models import build_model
 
@@ -77,6 +80,7 @@ def test_lines_of_a_classifier(bench, tmp_path):
     assert evaluate["flops_per_image"] == first + second
     assert evaluate["images"] == 24 * 5
     assert train["compiled_flops"] > 0.5 * train["flops"]
+    assert train["executed_flops"] == train["flops"]
     assert train["program_bytes"] >= train["temporary_bytes"] > 0
     assert train["fed_images_per_second"] > 0 and train["host_share"] < 1
     assert 0 < train["share_of_peak"] < 1 and train["matmul_peak"] > 1e8
@@ -301,3 +305,99 @@ def test_a_case_leaves_the_config_alone(digits_config):
     assert (config.train.steps, config.data.name) == (60, "digits")
     assert (case.config.data.name, case.config.data.backend) == ("fake", "device")
     assert case.with_backend("host").config.data.backend == "host" and case.config.data.backend == "device"
+
+
+class Simulated:
+    """A run on a clock of its own: a step's seconds, and a pipeline that makes a batch in so many, some ahead."""
+
+    def __init__(self, step, each, ahead):
+        self.step, self.each, self.ahead = step, each, ahead
+        self.now, self.opened, self.seen = 0.0, 0, []
+
+    def train_step(self, state, batch):
+        self.now += self.step
+        self.seen.append((batch, self.opened))
+        return state, jnp.zeros(())
+
+    def train_batches(self, start, lengths):
+        """The first are made side by side, each later one once there is room for it."""
+        self.opened += 1
+        made, taken = [self.now + self.each] * self.ahead, []
+        try:
+            for number, _ in zip(itertools.count(), lengths, strict=False):
+                if number >= self.ahead:
+                    made.append(max(made[-1], taken[number - self.ahead]) + self.each)
+                self.now = max(self.now, made[number])
+                taken.append(self.now)
+                yield "made"
+        finally:
+            self.opened -= 1
+
+
+@pytest.mark.parametrize(("each", "expected"), [(0.5, 0.5), (0.018, 0.018), (0.002, 0.01)])
+def test_batches_of_before_hide_no_slow_pipeline(monkeypatch, each, expected):
+    run = Simulated(step=0.01, each=each, ahead=16)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: run.now))
+    alone, fed = measure_feeding(run, None, "there", 1, repeats=3, seconds=1.0)
+    np.testing.assert_allclose(alone, [0.01] * 3, rtol=1e-6)
+    np.testing.assert_allclose(fed, [expected] * 3, rtol=1e-6)
+    assert {opened for batch, opened in run.seen if batch == "there"} == {0} and run.opened == 0
+
+
+def test_second_computations_are_no_work(bench):
+    """`model.remat` leaves the operations that the model asks for, and adds a forward pass to those that are done."""
+    options = ("--set", "loss.name=softmax", "--set", "model.cnn.pool=gap", "--set", "model.cnn.dim=None")
+    (plain,), (again,) = (bench("train", *SMALL, *options, "--set", f"model.remat={on}") for on in (False, True))
+    assert again["flops"] == plain["flops"] == plain["executed_flops"]
+    assert again["executed_flops"] == plain["flops"] + 16 * sum(forward_flops((8, 8, 1), (4, 6)))
+    for line in (plain, again):
+        share = line["flops"] / line["seconds"] / line["matmul_peak"]
+        assert line["share_of_peak"] == pytest.approx(share, rel=1e-4)
+
+
+def test_what_only_the_host_does_is_measured_there(bench, monkeypatch):
+    said = []
+    monkeypatch.setattr(pipeline.logger, "warning", lambda text, *values: said.append(text % values))
+    rotated = (*SMALL, "--set", "data.augment.rotate=10.0")
+    assert [line["backend"] for line in bench("input", *rotated)] == ["host"]
+    (warning,) = said
+    assert warning.startswith("input is not measured with") and "rotate=10.0 is done on the host" in warning
+    assert "rotate=10.0 is done on the host" in bench("input", *rotated, "--backend", "device", expect=2)
+
+
+def test_what_was_changed_is_told_apart(bench, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(BENCHMARKS, "train", lambda _: iter([{"seconds": 1.0, "devices": 1}]))
+    out = ("--out", str(tmp_path / "results.jsonl"))
+    model = SMALL[2:6]
+    runs = [
+        ("--synthetic", "8x8x1:5", *model),
+        ("--synthetic", "8x8x1:6", *model),
+        ("--synthetic", "8x8x1:5", *model, "--set", "config.train.log_every=7"),
+        ("--synthetic", "8x8x1:5", "--set", "train.log_every=7", *model),
+    ]
+    lines = [line for args in runs for line in bench("train", *args, *out)]
+    assert [line["synthetic"] for line in lines] == ["8x8x1:5", "8x8x1:6", "8x8x1:5", "8x8x1:5"]
+    assert lines[0]["set"] == {"model.cnn.stages": "((4,),(6,))", "model.cnn.dim": "3"}
+    assert lines[2]["set"] == lines[3]["set"] == lines[0]["set"] | {"train.log_every": "7"}
+    rows = table.markdown(lines).splitlines()[2:]
+    assert len(rows) == 3 and "x 1.00" in rows[2]
+    assert "train.log_every=7, synthetic 8x8x1:5" in rows[2] and "synthetic 8x8x1:6" in rows[1]
+
+
+def test_made_pictures_are_not_kept_decoded(digits_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path))
+    planted = digits_config()
+    planted.data.name = "planted"
+    assert Case.of(planted, backend="device").config.data.cache == "off"
+    noise = Case.of(digits_config(), synthetic="8x8x1:5", backend="device")
+    assert len(noise.splits.train) and not list(tmp_path.iterdir())
+    assert Case.of(digits_config(), backend="device").config.data.cache == ""
+
+
+def test_memory_of_a_table_is_the_programs():
+    line = {
+        "name": "train", "config": "a.py", "model": "cnn", "image": [8, 8, 1], "dtype": "float32", "device": "cpu",
+        "batch": 1, "backend": "host", "date": "2026-11-22", "seconds": 1.0, "peak_bytes": 7 * 2**20,
+    }  # fmt: skip
+    assert "| 7 MiB |" in table.markdown([line])
+    assert "| 3 MiB |" in table.markdown([line | {"program_bytes": 3 * 2**20}])

@@ -81,6 +81,14 @@ def test_a_silent_process_is_named_and_the_others_end(watches, capsys):
         assert "error: process 1 of 2 (host b) is gone: no sign of life" in capsys.readouterr().err
 
 
+def test_a_process_that_never_gave_a_sign_is_missed(watches, capsys):
+    (first, _), ended = watches
+    with first:
+        wait_until(lambda: ended)
+    assert ended == [2]
+    assert "error: process 1 of 2 (host b) is gone: no sign of life" in capsys.readouterr().err
+
+
 def test_a_process_that_is_over_is_not_missed(watches):
     (first, second), ended = watches
     with first:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.training import workdir
+from fsjax.training import run, workdir
 
 CONFIG = {
     "loss": {"name": "icu", "icu": {"alpha": 0.1}},
@@ -129,6 +129,22 @@ def test_full_disk_while_training_is_said_in_words(tmp_path):
 def test_full_device_memory_is_said_in_words(tmp_path):
     with pytest.raises(UserError, match="smaller --config.train.batch_size"), workdir.readable_errors(tmp_path):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes")
+
+
+def test_images_that_a_device_cannot_hold_are_said_in_words(tmp_path, digits_config, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes")
+
+    monkeypatch.setattr("fsjax.training.loop.build_experiment", fail)
+    with pytest.raises(UserError, match="--config.data.backend=host"):
+        run(digits_config(), tmp_path / "run")
+
+
+def test_a_figure_without_what_draws_it_is_refused_at_the_start(tmp_path, digits_config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match="figures.scatter draws with matplotlib, which is not installed"):
+        run(digits_config(figures__scatter=True, model__cnn__dim=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_errors_pass_through(tmp_path):

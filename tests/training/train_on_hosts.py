@@ -3,15 +3,20 @@
 Arguments: folder, number of devices (0: all), methods; then, for one of several processes, coordinator, number, index.
 """
 
+import ctypes
+import hashlib
 import json
+import signal
 import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from configs.common import base
 from fsjax.training import run
 from fsjax.training.connect import connect
+from fsjax.training.scoring import ClassificationScoring, FewShotScoring
 
 
 def configure(method: str, devices: int):
@@ -43,9 +48,35 @@ def configure(method: str, devices: int):
     return config
 
 
+def listen(heard: list) -> None:
+    """Note what scoring finds in this process, and with which parameters: files have it of process 0 alone."""
+
+    def of(original):
+        def score(scoring, state):
+            figures = original(scoring, state)
+            parameters = jax.tree.leaves(scoring._parallel.local(state.params))
+            together = b"".join(np.asarray(x).tobytes() for x in parameters)
+            heard.append({"figures": figures, "bits": hashlib.sha256(together).hexdigest()})
+            return figures
+
+        return score
+
+    for kind in (ClassificationScoring, FewShotScoring):
+        kind.validation, kind.test = of(kind.validation), of(kind.test)
+
+
+def on_sigterm() -> int | None:
+    """What the process does on SIGTERM, as the system knows it: None for the default, to end."""
+    libc = ctypes.CDLL(None)
+    libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    return libc.signal(signal.SIGTERM, None)
+
+
 def main(folder: Path, devices: int, methods: list[str]) -> None:
-    found = {}
+    found, heard, sigterm = {}, [], on_sigterm()
+    listen(heard)
     for method in methods:
+        heard.clear()
         result = run(configure(method, devices), folder / method)
         lines = [json.loads(line) for line in (folder / method / "metrics.jsonl").read_text().splitlines()]
         found[method] = {
@@ -53,8 +84,9 @@ def main(folder: Path, devices: int, methods: list[str]) -> None:
             "validation": [line["accuracy"] for line in lines if line["kind"] == "validation"],
             "test": result["test"],
             "machine": result["machine"],
+            "heard": list(heard),
         }
-    print(json.dumps({"process": jax.process_index(), "found": found}))
+    print(json.dumps({"process": jax.process_index(), "found": found, "sigterm": sigterm}))
 
 
 if __name__ == "__main__":
