@@ -13,8 +13,10 @@ from fsjax.errors import UserError
 
 logger = logging.getLogger("fsjax")
 
-# After so many seconds of silence JAX aborts all processes, with numbers in the place of names; the watch is faster.
-_HEARTBEAT = 45
+# After so many seconds of silence JAX aborts all processes, with numbers in the place of names. It hears of each every
+# half of that time, so that it may abort half of it after a death: later than the watch has spoken (SILENCE there, and
+# the time to end in words).
+_HEARTBEAT = 100
 # What launchers set, where JAX recognises them: for each the variables that say so, and the one with the number of
 # processes, if it has one.
 _LAUNCHERS = {
