@@ -242,12 +242,6 @@ def _batches(
             tensor.set_shape(spec.shape)
         return dict(zip(names, tensors, strict=True))
 
-    def gather(index: np.ndarray) -> np.ndarray:
-        # Rows that only fill up a batch have index -1.
-        images = examples.gather(index)
-        images[index < 0] = 0
-        return images
-
     def read(index: np.ndarray, crop: np.ndarray | None = None) -> np.ndarray:
         if index < 0:
             return np.zeros(info.image_shape, np.uint8)
@@ -271,7 +265,7 @@ def _batches(
         pairs = tf.data.Dataset.zip((images.batch(drawn, drop_remainder=True), decided))
     else:
         pairs = decided.map(
-            lambda d: (shaped(tf.numpy_function(gather, [d["index"]], tf.uint8, stateful=False), drawn), d),
+            lambda d: (shaped(tf.numpy_function(examples.gather, [d["index"]], tf.uint8, stateful=False), drawn), d),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     batches = pairs.map(finish, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -2,11 +2,11 @@
 
 import logging
 import os
-from pathlib import Path
 
 import jax
 
 from fsjax.cache_folder import cache_folder
+from fsjax.training.workdir import try_to_write
 
 logger = logging.getLogger("fsjax")
 
@@ -28,7 +28,7 @@ def keep_compiled() -> None:
     folder = place / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _try_to_write(folder)
+        try_to_write(folder)
     except OSError as error:
         logger.warning(
             "compiled programs are not kept: %s cannot be written (%s); FSJAX_CACHE=FOLDER names another, "
@@ -40,11 +40,3 @@ def keep_compiled() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_SECONDS)
-
-
-def _try_to_write(folder: Path) -> None:
-    probe = folder / f".probe.{os.getpid()}"
-    try:
-        probe.write_bytes(b"\0")
-    finally:
-        probe.unlink(missing_ok=True)

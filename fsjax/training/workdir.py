@@ -88,7 +88,7 @@ def _prepare(path: Path, stack: contextlib.ExitStack, **facts: Mapping[str, Any]
     """What the first process does for all: the lock stays until `stack` is left. A text that the others look for."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _try_to_write(path)
+        try_to_write(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     token = secrets.token_hex(8)
@@ -191,8 +191,9 @@ def _has_begun(path: Path) -> bool:
     return any(path.glob("checkpoints/*/*")) or (metrics.exists() and metrics.stat().st_size > 0)
 
 
-def _try_to_write(path: Path) -> None:
-    probe = path / ".probe"
+def try_to_write(folder: Path) -> None:
+    """Raise an `OSError` where nothing can be written."""
+    probe = folder / f".probe.{os.getpid()}"
     try:
         # A megabyte: an empty file can be made on a full disk.
         probe.write_bytes(b"\0" * 2**20)

@@ -66,3 +66,24 @@ def randomised():
         return jax.tree_util.tree_map_with_path(draw, shapes)
 
     return randomise
+
+
+@pytest.fixture(scope="session")
+def narrow():
+    """Options that make each network of `MODELS` narrow and shallow."""
+    return {
+        "cnn": {"stages": [[4], [6]]},
+        "mnist_2d": {"stages": [[4], [6]], "hidden": [8]},
+        "mnist_100d": {"stages": [[4], [6]], "dim": 5},
+        "c64f": {"widths": [4, 6]},
+        "c128f": {"widths": [4, 6]},
+        "vgg13": {"widths": [4, 6, 8], "convs": [2, 1, 1]},
+        "resnet12": {"widths": [4, 6]},
+        "resnet18_cifar": {"width": 4, "blocks": [1, 1]},
+        "resnet32": {"width": 4, "blocks": [1, 1]},
+        "resnet32_bbn": {"width": 4, "blocks": [1, 1]},
+        "wrn28_10": {"depth": 10, "widen": 1},
+        "resnet18": {"width": 4, "blocks": [1, 1]},
+        "resnet50": {"width": 4, "blocks": [1, 1]},
+        "resnet101": {"width": 4, "blocks": [1, 1]},
+    }

@@ -26,22 +26,6 @@ SIZES = {
     "resnet50": (224, 224, 3),
     "resnet101": (224, 224, 3),
 }
-NARROW = {
-    "cnn": {"stages": [[4], [6]]},
-    "mnist_2d": {"stages": [[4], [6]], "hidden": [8]},
-    "mnist_100d": {"stages": [[4], [6]], "dim": 5},
-    "c64f": {"widths": [4, 6]},
-    "c128f": {"widths": [4, 6]},
-    "vgg13": {"widths": [4, 6, 8], "convs": [1, 1, 1]},
-    "resnet12": {"widths": [4, 6]},
-    "resnet18_cifar": {"width": 4, "blocks": [1, 1]},
-    "resnet32": {"width": 4, "blocks": [1, 1]},
-    "resnet32_bbn": {"width": 4, "blocks": [1, 1]},
-    "wrn28_10": {"depth": 10, "widen": 1},
-    "resnet18": {"width": 4, "blocks": [1, 1]},
-    "resnet50": {"width": 4, "blocks": [1, 1]},
-    "resnet101": {"width": 4, "blocks": [1, 1]},
-}
 
 
 # Counts of METHODS §0 and sizes of its networks' maps, by arithmetic.
@@ -136,10 +120,10 @@ def test_parameters_and_shapes(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_bfloat16_keeps_parameters_statistics_and_embedding_in_float32(name, randomised):
+def test_bfloat16_keeps_parameters_statistics_and_embedding_in_float32(name, randomised, narrow):
     images = jax.random.normal(jax.random.key(1), (2, 28, 28, 3))
-    exact = build_model(name, options=NARROW[name])
-    rough = build_model(name, dtype="bfloat16", options=NARROW[name])
+    exact = build_model(name, options=narrow[name])
+    rough = build_model(name, dtype="bfloat16", options=narrow[name])
     variables = jax.eval_shape(lambda: rough.init(jax.random.key(0), images, train=False))
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     variables = randomised(rough, images)

@@ -13,22 +13,6 @@ from fsjax.models import MODELS, build_model
 from fsjax.models.fusion import fuse_branches
 from fsjax.models.multi_stage import MultiStage
 
-NARROW = {
-    "cnn": {"stages": [[4], [6]]},
-    "mnist_2d": {"stages": [[4], [6]], "hidden": [8]},
-    "mnist_100d": {"stages": [[4], [6]], "dim": 5},
-    "c64f": {"widths": [4, 6]},
-    "c128f": {"widths": [4, 6]},
-    "vgg13": {"widths": [4, 6, 8], "convs": [2, 1, 1]},
-    "resnet12": {"widths": [4, 6]},
-    "resnet18_cifar": {"width": 4, "blocks": [1, 1]},
-    "resnet32": {"width": 4, "blocks": [1, 1]},
-    "resnet32_bbn": {"width": 4, "blocks": [1, 1]},
-    "wrn28_10": {"depth": 10, "widen": 1},
-    "resnet18": {"width": 4, "blocks": [1, 1]},
-    "resnet50": {"width": 4, "blocks": [1, 1]},
-    "resnet101": {"width": 4, "blocks": [1, 1]},
-}
 IMAGES = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
 SWITCHES = {"fusion": "shared_concat", "attention": True, "gate_on": "source", "gate_slope": 0.1, "reduction": 2}
 
@@ -67,23 +51,23 @@ def close(found, expected):
     np.testing.assert_allclose(np.asarray(found) / scale, np.asarray(expected) / scale, rtol=0, atol=1e-6)
 
 
-def in_float64(name):
+def in_float64(name, narrow):
     """A network that computes in float64, without and with rematerialisation."""
-    plain = MODELS[name](**NARROW[name], dtype=jnp.float64)
+    plain = MODELS[name](**narrow[name], dtype=jnp.float64)
     return plain, plain.clone(backbone=plain.backbone.clone(remat=True))
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_names_and_shapes_of_a_checkpoint_are_the_same(name):
-    plain, again = (shapes(build_model(name, remat=remat, options=NARROW[name])) for remat in (False, True))
+def test_names_and_shapes_of_a_checkpoint_are_the_same(name, narrow):
+    plain, again = (shapes(build_model(name, remat=remat, options=narrow[name])) for remat in (False, True))
     assert jax.tree.structure(plain) == jax.tree.structure(again)
     assert jax.tree.leaves(plain) == jax.tree.leaves(again)
 
 
 # One network of each kind of block; the others differ from these in sizes only.
 @pytest.mark.parametrize("name", ["vgg13", "resnet12", "resnet32_bbn", "wrn28_10", "resnet18", "resnet50"])
-def test_gradients_and_statistics_are_the_same(x64, name, randomised, jit):
-    plain, again = in_float64(name)
+def test_gradients_and_statistics_are_the_same(x64, name, narrow, randomised, jit):
+    plain, again = in_float64(name, narrow)
     variables = randomised(plain, IMAGES)
     results = [
         jit(jax.value_and_grad(objective(model, variables["batch_stats"], IMAGES), has_aux=True))(variables["params"])
@@ -94,8 +78,8 @@ def test_gradients_and_statistics_are_the_same(x64, name, randomised, jit):
     assert min(jax.tree.leaves(moved)) > 0
 
 
-def test_same_first_weights_and_inference(jit):
-    plain, again = (build_model("resnet18_cifar", remat=remat, options=NARROW["resnet18_cifar"]) for remat in (0, 1))
+def test_same_first_weights_and_inference(jit, narrow):
+    plain, again = (build_model("resnet18_cifar", remat=remat, options=narrow["resnet18_cifar"]) for remat in (0, 1))
     fresh = [jit(functools.partial(model.init, train=False))(jax.random.key(3), IMAGES) for model in (plain, again)]
     jax.tree.map(np.testing.assert_array_equal, *fresh)
     found = [jit(lambda v, m=m: m.apply(v, IMAGES, train=False).embedding)(fresh[0]) for m in (plain, again)]
@@ -122,8 +106,8 @@ def test_fused_branches_keep_it():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_less_is_kept_for_the_gradient(name):
-    plain, again = (build_model(name, remat=remat, options=NARROW[name]) for remat in (False, True))
+def test_less_is_kept_for_the_gradient(name, narrow):
+    plain, again = (build_model(name, remat=remat, options=narrow[name]) for remat in (False, True))
     assert kept_bytes(again, 16, 64) < 0.75 * kept_bytes(plain, 16, 64)
 
 
@@ -137,8 +121,8 @@ def test_kept_bytes_of_resnet12_by_hand():
     assert kept_bytes(build_model("resnet12"), 84, batch) > 25 * kept
 
 
-def test_msenet_needs_the_insides_of_blocks():
-    network = build_model("resnet18", remat=True, options=NARROW["resnet18"])
+def test_msenet_needs_the_insides_of_blocks(narrow):
+    network = build_model("resnet18", remat=True, options=narrow["resnet18"])
     with pytest.raises(UserError, match=r"'released' takes maps from inside of blocks.*remat to False"):
         shapes(MultiStage(network))
     assert shapes(MultiStage(network, stages="ends"))
