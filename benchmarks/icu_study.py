@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.studies import spread
 from configs import icu_cifar100, icu_cifar_lt, icu_mnist
 from fsjax.training import run
-from fsjax.training.flags import show_messages
+from fsjax.messages import show_messages
 
 
 def cifar100(loss: str, seed: int):

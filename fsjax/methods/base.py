@@ -1,14 +1,18 @@
 """What all methods share: an encoder, its features, and what the devices do together."""
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from fsjax.errors import UserError, unknown
+from fsjax.methods.episodes import EpisodeShape
+from fsjax.methods.implant_network import ImplantOptions
 from fsjax.methods.rules import Rule, features_of
 from fsjax.models import MODELS, Encoded, Encoder, build_model
 
@@ -28,29 +32,41 @@ class Method:
         that losses that couple the examples of a batch do not depend on the number of devices.
     """
 
-    encoder: Encoder
+    encoder: nn.Module
     axis_name: str | None = dataclasses.field(default=None, kw_only=True)
 
-    # The episodes that a training batch is made of; None where it is made of single examples.
-    episodes = None
-    # Mixup strength that the method asks of the data pipeline; 0 for none.
-    mixup_alpha = 0.0
-    # Options of the implants that adapt the network to each task; None for none.
-    implants = None
     # Whether the method trains with `config.loss`.
     reads_loss = False
-    # What of a batch the method reads besides images and labels, see `fsjax.losses.LossModule`.
-    reads = ()
     # Whether training must start from another run's encoder.
     needs_start = False
     # Parts of the encoder that `config.pretrained` has weights for: where their variables are below `params["encoder"]`
     # and `batch_stats`.
     pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {"network": ("backbone",)}
 
+    @property
+    def episodes(self) -> EpisodeShape | None:
+        """The episodes that a training batch is made of; None where it is made of single examples."""
+        return None
+
+    @property
+    def mixup_alpha(self) -> float:
+        """Mixup strength that the method asks of the data pipeline; 0 for none."""
+        return 0.0
+
+    @property
+    def implants(self) -> ImplantOptions | None:
+        """Options of the implants that adapt the network to each task; None for none."""
+        return None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What of a batch the method reads besides images and labels, see `fsjax.losses.LossModule`."""
+        return ()
+
     def encode(self, params: Variables, collections: Variables, images: jax.Array) -> Encoded:
         """Embeddings and maps of normalised images `[batch, h, w, c]`, batch norm in inference mode."""
         variables = {"params": params["encoder"], **only(collections, "batch_stats")}
-        return self.encoder.apply(variables, images, train=False)
+        return cast(Encoded, self.encoder.apply(variables, images, train=False))
 
     def embed(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
         """Embeddings `[batch, dim]` float32 of normalised images, batch norm in inference mode."""
@@ -83,7 +99,8 @@ class Method:
     ) -> tuple[Encoded, dict[str, Any]]:
         """The encoder in training mode: what it says of this device's images, and its new batch statistics."""
         variables = {"params": params["encoder"], **only(collections, "batch_stats")}
-        return self.encoder.apply(variables, images, train=True, mutable=["batch_stats"])
+        applied = self.encoder.apply(variables, images, train=True, mutable=["batch_stats"])
+        return cast(tuple[Encoded, dict[str, Any]], applied)
 
     def gather(self, x: jax.Array) -> jax.Array:
         """The rows of all devices, in order."""
@@ -120,9 +137,14 @@ def build_encoder(config: Any, info: Any, axis_name: str | None) -> tuple[Encode
         remat=model.get("remat", False),  # runs of an older version lack it
         options=model.get(model.name, {}),
     )
-    image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
-    encoded = jax.eval_shape(lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image)
-    return encoder, encoded
+    return encoder, _shapes(encoder, tuple(info.image_shape))
+
+
+@functools.lru_cache(maxsize=8)  # asked twice at each start, and a deep network takes a second to trace
+def _shapes(encoder: Encoder, image_shape: tuple[int, int, int]) -> Encoded:
+    """The shapes of what a network says of one image."""
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return jax.eval_shape(lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image)
 
 
 def options(

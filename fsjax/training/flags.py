@@ -1,12 +1,10 @@
 """The command line of `train.py`: `--config`, `--workdir`, and overrides such as `--config.loss.name=lgm`."""
 
 import contextlib
-import importlib.util
 import itertools
-import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
+from fsjax.config_file import load_config
 from fsjax.errors import UserError, unknown
+from fsjax.messages import show_messages
 from fsjax.training.connect import connect, leave
 
 _PROCESSES = ("coordinator", "num_processes", "process_id")
@@ -58,16 +58,6 @@ def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
     app.run(start)
 
 
-def show_messages() -> None:
-    """Print what fsjax says, a line a message, on stderr; of orbax and others warnings only."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    ours = logging.getLogger("fsjax")
-    ours.setLevel(logging.INFO)
-    ours.handlers, ours.propagate = [handler], False
-    absl.logging.set_verbosity(absl.logging.WARNING)
-
-
 def check_overrides(argv: list[str], default_config: Path) -> None:
     """Check the config file and the keys of the overrides before absl parses them.
 
@@ -85,29 +75,6 @@ def check_overrides(argv: list[str], default_config: Path) -> None:
             _check_key(config, key)
 
 
-def load_config(file: str) -> Any:
-    """The config of `path/to/file.py` or `path/to/file.py:variant`.
-
-    Raises:
-      UserError: if there is no such file, or it has no such variant.
-    """
-    name, _, variant = file.partition(":")
-    path = Path(name)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path(__file__).parents[2] / "configs"
-        known = [str(p) for p in sorted(folder.glob("*.py")) if not p.name.startswith(("_", "common"))]
-        raise unknown("config file", name, known)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"--config={file}: the file has no function get_config")
-    try:
-        return module.get_config(variant) if variant else module.get_config()
-    except ValueError as error:
-        raise UserError(f"--config={file}: {error}") from error
-
-
 def _check_key(config: Any, key: str) -> None:
     node, path = config, "config"
     for part in key.split(".")[1:]:
@@ -120,7 +87,7 @@ def _check_key(config: Any, key: str) -> None:
 
 
 @contextlib.contextmanager
-def _user_errors():
+def _user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:

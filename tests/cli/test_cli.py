@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import fsjax
-from fsjax.cli import COMMANDS, main
+from fsjax.cli import COMMANDS, command, main
 from fsjax.data import load_episodes
 
 
@@ -265,7 +267,7 @@ def test_errors_name_the_thing_and_the_way_out(few_shot_runs, capsys, arguments,
 def test_no_run_and_no_novel_classes(digits_run, tmp_path, capsys):
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "no checkpoint" in capsys.readouterr().err
-    assert main(["evaluate", str(digits_run[0])]) == 2
+    assert main(["evaluate", str(digits_run[0]), "--shots", "1"]) == 2
     assert "trained without novel classes" in capsys.readouterr().err
 
 
@@ -279,9 +281,61 @@ def test_activation_maps_side_by_side(few_shot_runs, tmp_path, capsys):
     assert "4 pictures, 2 runs" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
-def test_help_has_examples(command, capsys):
+@pytest.mark.parametrize("name", [[], *([name] for name in COMMANDS)])
+def test_help_has_examples(name, capsys):
     with pytest.raises(SystemExit) as done:
-        main([*command, "--help"])
+        main([*name, "--help"])
     assert done.value.code == 0
-    assert not command or "fsjax " in capsys.readouterr().out
+    assert not name or "fsjax " in capsys.readouterr().out
+
+
+def test_each_command_is_summarised_and_shows_itself(capsys):
+    for name, summary in COMMANDS.items():
+        assert summary and len(summary) <= 100
+        assert f"fsjax {name} " in command(name).__doc__, f"{name}: no example in its help"
+
+
+def test_help_and_version_start_without_jax(python):
+    script = (
+        "import sys, fsjax.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nassert 'jax' not in sys.modules"
+    )
+    assert "exit status" in python("-c", script).stdout
+
+
+@pytest.mark.parametrize("given, status", [(None, 0), (3, 3)])
+def test_the_status_of_a_command_is_passed_on(monkeypatch, given, status):
+    monkeypatch.setattr(command("completion"), "run", lambda args: given)
+    assert main(["completion", "bash"]) == status
+
+
+def test_what_the_user_can_set_right_is_status_2_and_one_line(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: no checkpoint in")
+
+
+def test_an_interrupt_is_a_word_and_the_status_of_shells(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command("completion"), "run", interrupted)
+    assert main(["completion", "bash"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(root):
+    # The script is longer than a pipe holds, so the command is still writing when its reader is gone.
+    command = f"{sys.executable} -m fsjax completion bash | head -c 1; exit ${{PIPESTATUS[0]}}"
+    found = subprocess.run(["bash", "-c", command], cwd=root, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_all_commands_and_their_flags(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in COMMANDS)
+    assert "save-episodes" in script
+    if shell == "bash":
+        check = "source /dev/stdin; COMP_WORDS=(fsjax comp); COMP_CWORD=1; _shtab_fsjax; echo ${COMPREPLY[@]}"
+        found = subprocess.run(["bash", "-c", check], input=script, capture_output=True, text=True)
+        assert found.stdout.split() == ["compare", "completion"], found.stderr

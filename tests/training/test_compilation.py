@@ -16,7 +16,7 @@ from collections import Counter
 import jax
 seen = Counter()
 jax.monitoring.register_event_listener(lambda event, **_: seen.update([event.rsplit("/", 1)[-1]]))
-from fsjax.training.flags import show_messages
+from fsjax.messages import show_messages
 show_messages()
 from configs.icu_digits import get_config
 from fsjax.training import run

@@ -1,0 +1,43 @@
+"""Completion of commands and flags for your shell.
+
+    fsjax completion bash > ~/.local/share/bash-completion/completions/fsjax
+    fsjax completion zsh > "${fpath[1]}/_fsjax"
+    fsjax completion tcsh > ~/.fsjax.tcsh              # and `source ~/.fsjax.tcsh` in ~/.tcshrc
+
+The script holds all commands and flags of this version, so that a shell completes without starting Python; write it
+again when fsjax was upgraded. It is there in the next shell.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+SHELLS = ("bash", "zsh", "tcsh")
+# Arguments that are files or folders though their type does not say so.
+_PATHS = ("run", "runs", "data_path", "config", "images")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("shell", choices=SHELLS)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the script."""
+    import shtab
+
+    from fsjax.cli import COMMANDS, parser
+
+    whole = parser(*COMMANDS)
+    for action in _arguments(whole):
+        if action.type is Path or action.dest in _PATHS:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # what shtab looks for
+    print(shtab.complete(whole, shell=args.shell))
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The arguments of all commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                yield from sub._actions
