@@ -1,7 +1,12 @@
 """Pictures from files, as a run's network sees them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +16,196 @@ from fsjax.data.config import parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.info import DataInfo
 from fsjax.data.load import view_of
-from fsjax.data.pictures import decode
-from fsjax.data.sources.folder import SUFFIXES
+from fsjax.data.pictures import LARGEST_PIXELS, decode, fitted, head_of
+from fsjax.data.sources.folder import SUFFIXES, class_files, class_names_of, files_below
 from fsjax.data.view import View
 
 _NAMED = 10
+# Pictures that are in memory at once, at the network's size.
+_CHUNK = 256
+_THREADS = min(8, os.cpu_count() or 1)
 
 
 def picture_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The image files named, and those in the folders named and below, in order.
+    """The image files named, and those in the folders named and below, in order; hidden ones are passed over.
 
     Raises:
       DataError: for a path that is not there, and a folder without an image.
     """
-    files = []
-    for path in map(Path, paths):
-        path = path.expanduser()
+    return [file for _, file in named_pictures(paths)[0]]
+
+
+def named_pictures(paths: Sequence[str | Path]) -> tuple[list[tuple[str, Path]], int]:
+    """`picture_files` with names, and how many files in the folders are no images by their suffix.
+
+    The name of a file is the path as given; of one in a folder, relative to the folder where that is the only path
+    given, otherwise behind the folder's path as given.
+
+    Raises:
+      DataError: as `picture_files`.
+    """
+    files, others = [], 0
+    for given in map(Path, paths):
+        path = given.expanduser()
         if path.is_file():
-            files.append(path)
+            files.append((str(given), path))
         elif path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found, more = files_below(path)
             if not found:
                 raise DataError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))})")
-            files += found
+            named = [file.relative_to(path) for file in found]
+            files += zip([str(name if len(paths) == 1 else given / name) for name in named], found, strict=True)
+            others += more
         else:
             raise DataError(f"{path} is neither a file nor a folder")
-    return files
+    return files, others
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelledFiles:
+    """Image files in class folders.
+
+    Attributes:
+      class_names: the names of the folders, in alphabetical order.
+      files: in the order of the classes.
+      labels: int32 `[n]`, of the files.
+      passed_over: how many files there are no images by their suffix.
+    """
+
+    class_names: tuple[str, ...]
+    files: list[Path]
+    labels: np.ndarray
+    passed_over: int
+
+
+def labelled_files(folder: str | Path) -> LabelledFiles:
+    """The image files in a folder of class folders, read as the source "folder" reads them.
+
+    Raises:
+      DataError: for a folder that is not there, or with fewer than two class folders, or one without an image.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{folder} is no folder")
+    names = class_names_of(root)
+    found = [class_files(root / name) for name in names]
+    labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(files) for files, _ in found])
+    return LabelledFiles(names, [f for files, _ in found for f in files], labels, sum(others for _, others in found))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReadPictures:
+    """A few pictures of many, read.
+
+    Attributes:
+      start: the number of the first one's file; the files are in order.
+      count: how many files these are of.
+      read: int64 `[m]`, the numbers of those that could be read.
+      images: uint8 `[m, *info.image_shape]`, as the network takes them.
+      sizes: int64 `[m, 2]`, height and width in pixels of the upright pictures.
+      thumbnails: uint8 `[h, w, channels]` each, the upright pictures in small; empty unless they are asked for.
+      failed: by the number of a file that could not be read, the reason.
+    """
+
+    start: int
+    count: int
+    read: np.ndarray
+    images: np.ndarray
+    sizes: np.ndarray
+    thumbnails: list[np.ndarray]
+    failed: dict[int, str]
+
+
+def read_pictures(
+    files: Sequence[Path],
+    config: Mapping[str, Any],
+    info: DataInfo,
+    *,
+    max_pixels: int | None = None,
+    thumbnail: int = 0,
+    chunk: int = _CHUNK,
+) -> Iterator[ReadPictures]:
+    """Pictures of any size, brought to the network's as the run's own were for evaluation, some at a time.
+
+    What is in memory does not depend on how many files there are: a chunk of pictures at the network's size, and
+    those that the threads decode, of which only one at a time has more than an eighth of the pixels allowed.
+
+    Args:
+      files: image files.
+      config: the run's `config.data`.
+      info: of the run's data.
+      max_pixels: see `fsjax.data.pictures.opened`.
+      thumbnail: longer side of thumbnails in pixels; 0 for none.
+      chunk: files at once.
+
+    Yields:
+      The files in order; what cannot be read is told, and not raised.
+    """
+    view = own_view(config, info)
+    one_large = threading.Lock()
+
+    def read(file: Path) -> tuple[np.ndarray, tuple[int, int], np.ndarray | None] | str:
+        try:
+            (height, width), _ = head_of(str(file), max_pixels=max_pixels)
+            large = 8 * height * width > (max_pixels or LARGEST_PIXELS)
+            with one_large if large else contextlib.nullcontext():
+                picture = decode(str(file), info.image_shape[2], max_pixels=max_pixels)
+                small = fitted(picture, thumbnail) if thumbnail else None
+                image, size = view.image(picture), picture.shape[:2]
+        except Exception as error:
+            # Pillow and its codecs raise almost anything for a broken file.
+            return reason_of(error)
+        if image.shape != info.image_shape:
+            height, width = info.image_shape[:2]
+            return f"{size[0]}×{size[1]}, and this network takes {height}×{width} (height × width): resize it first"
+        return image, size, small
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(files), chunk):
+            with warnings.catch_warnings():
+                # Pillow's, for pictures that `max_pixels` allows.
+                warnings.filterwarnings("ignore", "Image size .* exceeds limit")
+                found = list(pool.map(read, files[start : start + chunk]))
+            yield _together(found, start, info)
+
+
+def _together(found: list[Any], start: int, info: DataInfo) -> ReadPictures:
+    good = [n for n, one in enumerate(found) if not isinstance(one, str)]
+    images = np.zeros((len(good), *info.image_shape), np.uint8)
+    for row, number in enumerate(good):
+        images[row] = found[number][0]
+    return ReadPictures(
+        start,
+        len(found),
+        start + np.array(good, np.int64),
+        images,
+        np.array([found[n][1] for n in good], np.int64).reshape(-1, 2),
+        [found[n][2] for n in good if found[n][2] is not None],
+        {start + n: one for n, one in enumerate(found) if isinstance(one, str)},
+    )
+
+
+def own_view(config: Mapping[str, Any], info: DataInfo) -> View:
+    """How pictures come to the network's size.
+
+    Args:
+      config: the run's `config.data`. Where it leaves images as they are, pictures become squares of their size.
+      info: of the run's data.
+    """
+    height, width, _ = info.image_shape
+    view = view_of(parse_config(config))
+    return View(height, view.fit, view.share, view.resize) if not view.image_size and height == width else view
+
+
+def reason_of(error: Exception) -> str:
+    """Why a picture cannot be read, in one line."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture, or damaged"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,31 +232,14 @@ def open_pictures(files: Sequence[Path], config: Mapping[str, Any], info: DataIn
       info: of the run's data.
 
     Raises:
-      DataError: naming those that cannot be read, and for a network of images that are no squares.
+      DataError: naming those that cannot be read, or have another shape than the network takes.
     """
-    height, width, channels = info.image_shape
-    view = view_of(parse_config(config))
-    if not view.image_size and height == width:
-        view = View(height, view.fit, view.share, view.resize)
-    images, failed = np.zeros((len(files), *info.image_shape), np.uint8), []
-    sizes = np.ones((len(files), 2), np.int64)
-    for number, file in enumerate(files):
-        try:
-            picture = decode(str(file), channels)
-        except Exception as error:
-            # Pillow and its codecs raise almost anything for a broken file.
-            failed.append(f"{file}: {error or type(error).__name__}")
-            continue
-        sizes[number] = picture.shape[:2]
-        picture = view.image(picture)
-        if picture.shape != info.image_shape:
-            raise DataError(
-                f"{file} is {picture.shape[0]}×{picture.shape[1]}, and this network takes {height}×{width} "
-                "(height × width): resize it first"
-            )
-        images[number] = picture
+    parts = list(read_pictures(files, config, info))
+    failed = [f"{files[number]}: {reason}" for part in parts for number, reason in part.failed.items()]
     if failed:
         more = f"\n  and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         named = "\n  ".join(failed[:_NAMED])
         raise DataError(f"{len(failed)} of {len(files)} pictures cannot be read; mend or remove them:\n  {named}{more}")
-    return OwnPictures(images, sizes, view)
+    images = np.concatenate([np.zeros((0, *info.image_shape), np.uint8), *(part.images for part in parts)])
+    sizes = np.concatenate([np.zeros((0, 2), np.int64), *(part.sizes for part in parts)])
+    return OwnPictures(images, sizes, own_view(config, info))

@@ -3,13 +3,16 @@
 It is imported where it is used, so that a data set that was decoded before needs no pillow.
 """
 
+import contextlib
 import io
 import math
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 
 from fsjax.data import random
+from fsjax.data.errors import DataError
 
 # Evaluation images of networks trained with random resized crops: the centre 87.5 % of the shorter side
 # (224 of 256), as in He et al. 2016.
@@ -20,9 +23,14 @@ _ATTEMPTS = 10
 _ORIENTED = (b"Exif", b"eXIf", b"EXIF", b"tiff:Orientation", b"Raw profile type exif", b"zTXt", b"iTXt")
 # 32-bit draws of a random resized crop: area, ratio, top and left for each attempt.
 CROP_WORDS = 4 * _ATTEMPTS
+# Pillow refuses twice its MAX_IMAGE_PIXELS by itself, and only warns between once and twice.
+LARGEST_PIXELS = 178_956_970
+# What pictures of unknown origin may be, whatever their suffix says: pillow goes by the content, and would call
+# Ghostscript for a PostScript file of the name a.png. Phones' MPO files are JPEGs with more behind them.
+_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 
-def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
+def decode(source: bytes | str | IO[bytes], channels: int, *, max_pixels: int | None = None) -> np.ndarray:
     """An image file as uint8 `[height, width, channels]`.
 
     The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; 16-bit grey
@@ -32,13 +40,15 @@ def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
     Args:
       source: the file's content, or its path.
       channels: 1 or 3.
+      max_pixels: see `opened`.
 
     Raises:
       Exception: whatever pillow raises for a broken file, or for one so large that it may be an attack.
     """
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    with opened(source, max_pixels=max_pixels) as file:
+        image: Image.Image = file
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I") or image.mode == "F":
@@ -51,8 +61,42 @@ def decode(source: bytes | str | IO[bytes], channels: int) -> np.ndarray:
     return pixels[..., None] if channels == 1 else pixels
 
 
-def head_of(source: bytes | str) -> tuple[tuple[int, int], int]:
+@contextlib.contextmanager
+def opened(source: bytes | str | IO[bytes], *, max_pixels: int | None = None) -> Iterator[Any]:
+    """An image file of which pillow has read the head, and decoded nothing yet.
+
+    Args:
+      source: the file's content, or its path.
+      max_pixels: for files of unknown origin: larger ones are refused by what their head says, before anything of
+        that size is allocated, and so are kinds of files that are no usual pictures. At most `LARGEST_PIXELS`. None:
+        pillow's own limit, and all the kinds of files that it knows.
+
+    Raises:
+      DataError: for a picture of more than `max_pixels`.
+      Exception: whatever pillow raises for a file that is no picture.
+    """
+    from PIL import Image
+
+    formats = None
+    if max_pixels is not None:
+        Image.init()
+        formats = [name for name in _FORMATS if name in Image.OPEN]
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+        width, height = image.size
+        if max_pixels is not None and width * height > max_pixels:
+            raise DataError(
+                f"{width}×{height} is {width * height / 1e6:.1f} megapixels, and {max_pixels / 1e6:g} are the most "
+                "allowed"
+            )
+        yield image
+
+
+def head_of(source: bytes | str, *, max_pixels: int | None = None) -> tuple[tuple[int, int], int]:
     """What the head of an image file (its content, or its path) tells, at far less cost than all of it.
+
+    Args:
+      source: the file's content, or its path.
+      max_pixels: see `opened`.
 
     Returns:
       Height and width of what `decode` gives, and the turn that it applies, EXIF's 1 (none) to 8.
@@ -60,9 +104,9 @@ def head_of(source: bytes | str) -> tuple[tuple[int, int], int]:
     Raises:
       Exception: as `decode`.
     """
-    from PIL import ExifTags, Image
+    from PIL import ExifTags
 
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    with opened(source, max_pixels=max_pixels) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         width, height = image.size
     if orientation not in range(1, 9):  # of no meaning: the picture is not turned
@@ -113,6 +157,21 @@ def stretch(image: np.ndarray, size: int, *, resize: str = "bilinear") -> np.nda
     return _resize(image, size, (0, 0, height, width), resize)
 
 
+def fitted(image: np.ndarray, longest: int) -> np.ndarray:
+    """The whole picture with its aspect kept, no side longer than `longest`; smaller ones stay as they are.
+
+    Args:
+      image: uint8 `[height, width, channels]`.
+      longest: of the sides of the result, uint8 `[h, w, channels]`.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) <= longest:
+        return image
+    share = longest / max(height, width)
+    size = max(round(height * share), 1), max(round(width * share), 1)
+    return _resize(image, size, (0, 0, height, width), "bilinear")
+
+
 def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray, *, resize: str = "bilinear") -> np.ndarray:
     """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al.
     2015).
@@ -126,7 +185,8 @@ def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray, *, resi
       words: uint32 `[CROP_WORDS]`, the draws.
       resize: the filter, one of `fsjax.data.config.RESIZE`.
     """
-    return _resize(image, size, random_box(*image.shape[:2], words), resize)
+    height, width = image.shape[:2]
+    return _resize(image, size, random_box(height, width, words), resize)
 
 
 def random_box(height: int, width: int, words: np.ndarray) -> tuple[int, int, int, int]:
@@ -143,7 +203,10 @@ def random_box(height: int, width: int, words: np.ndarray) -> tuple[int, int, in
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float], resize: str) -> np.ndarray:
+def _resize(
+    image: np.ndarray, size: int | tuple[int, int], box: tuple[float, float, float, float], resize: str
+) -> np.ndarray:
+    """The box (top, left, height, width) of an image, resized to a square of `size`, or to (height, width)."""
     from PIL import Image
 
     top, left, height, width = box
@@ -151,7 +214,8 @@ def _resize(image: np.ndarray, size: int, box: tuple[float, float, float, float]
     picture = Image.fromarray(image[..., 0] if grey else image)
     # Pillow widens its filters by the factor of a reduction: that is the antialiasing.
     box = (left, top, left + width, top + height)
-    picture = picture.resize((size, size), Image.Resampling[resize.upper()], box=box)
+    rows, columns = (size, size) if isinstance(size, int) else size
+    picture = picture.resize((columns, rows), Image.Resampling[resize.upper()], box=box)
     pixels = np.asarray(picture)
     return pixels[..., None] if grey else pixels
 

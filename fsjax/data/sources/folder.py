@@ -1,6 +1,7 @@
 """A folder of class folders of image files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,28 +31,16 @@ def load(config: DataConfig) -> Source:
       DataError: for a missing root, fewer than two classes, class folders without images, and (without a
         class split) parts with different classes.
     """
-    if not config.path:
-        raise DataError('data.name="folder" needs data.path, the folder that holds the class folders')
+    roots = part_roots(config)
     root = Path(config.path).expanduser()
-    if not root.is_dir():
-        raise DataError(f"data.path={config.path} is no folder")
-    roots = {"train": root}
-    if (root / config.train_split).is_dir():
-        names = list(dict.fromkeys((config.test_split, *_TEST_NAMES))) if config.test_split else []
-        others = [root / name for name in names if name and (root / name).is_dir()]
-        roots = {"train": root / config.train_split}
-        roots |= dict(zip(("test", "validation"), others, strict=False))
-
     if config.class_split.name:
-        # Parts by any of the usual names: it is the class split that says what they are for.
-        others = [root / name for name in _TEST_NAMES if (root / name).is_dir()] if roots["train"] != root else []
-        roots |= {str(path): path for path in others if path not in roots.values()}
         class_names = tuple(sorted({name for part in roots.values() for name in _folders(part)}))
     else:
-        class_names = _class_names(roots["train"])
+        class_names = class_names_of(roots["train"])
         for part in roots.values():
-            _check_same_classes(class_names, _class_names(part), roots["train"], part)
-    parts, notes = {}, [f"folder {root}"]
+            _check_same_classes(class_names, class_names_of(part), roots["train"], part)
+    parts: dict[str, Any] = {}
+    notes = [f"folder {root}"]
     for name, part in roots.items():
         parts[name], passed_over = _part(part, class_names, config.channels or 3)
         if passed_over:
@@ -61,11 +50,64 @@ def load(config: DataConfig) -> Source:
     return Source(name=root.name, class_names=class_names, notes=tuple(notes), **parts)
 
 
+def files_below(folder: Path) -> tuple[list[Path], int]:
+    """The image files below a folder in order, without hidden ones, and how many other files there are."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return images, len(files) - len(images)
+
+
+def class_files(folder: Path) -> tuple[list[Path], int]:
+    """`files_below` a class folder.
+
+    Raises:
+      DataError: if it holds no image.
+    """
+    images, others = files_below(folder)
+    if not images:
+        raise DataError(
+            f"class folder {folder} holds no image ({', '.join(sorted(SUFFIXES))}): put images there, or remove it"
+        )
+    return images, others
+
+
+def part_roots(config: DataConfig) -> dict[str, Path]:
+    """The folders that hold class folders, by part: "train", "test", "validation".
+
+    Raises:
+      DataError: for a missing root.
+    """
+    if not config.path:
+        raise DataError('data.name="folder" needs data.path, the folder that holds the class folders')
+    root = Path(config.path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.path={config.path} is no folder")
+    if not (root / config.train_split).is_dir():
+        return {"train": root}
+    names = list(dict.fromkeys((config.test_split, *_TEST_NAMES))) if config.test_split else []
+    others = [root / name for name in names if name and (root / name).is_dir()]
+    roots = {"train": root / config.train_split, **dict(zip(("test", "validation"), others, strict=False))}
+    if config.class_split.name:
+        # Parts by any of the usual names: it is the class split that says what they are for.
+        others = [root / name for name in _TEST_NAMES if (root / name).is_dir()]
+        roots |= {str(path): path for path in others if path not in roots.values()}
+    return roots
+
+
 def _folders(root: Path) -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _class_names(root: Path) -> tuple[str, ...]:
+def class_names_of(root: Path) -> tuple[str, ...]:
+    """The names of the folders in a folder, in alphabetical order.
+
+    Raises:
+      DataError: for fewer than two.
+    """
     names = _folders(root)
     if len(names) < 2:
         found = f"only {names[0]!r}" if names else "none"
@@ -87,22 +129,14 @@ def _check_same_classes(expected: tuple[str, ...], found: tuple[str, ...], train
 
 def _part(root: Path, class_names: tuple[str, ...], channels: int) -> tuple[Part, int]:
     """The images below one root, and how many files are none."""
-    paths, labels, passed_over = [], [], 0
+    paths: list[str] = []
+    labels: list[int] = []
+    passed_over = 0
     for label, name in enumerate(class_names):
         if not (root / name).is_dir():  # under a class split: a class of another part
             continue
-        files = [
-            path
-            for path in sorted((root / name).rglob("*"))
-            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        ]
-        images = [path for path in files if path.suffix.lower() in SUFFIXES]
-        if not images:
-            raise DataError(
-                f"class folder {root / name} holds no image ({', '.join(sorted(SUFFIXES))}): "
-                "put images there, or remove it"
-            )
-        passed_over += len(files) - len(images)
+        images, others = class_files(root / name)
+        passed_over += others
         paths += map(str, images)
         labels += [label] * len(images)
     part = Part(

@@ -1,0 +1,96 @@
+"""Labels for your own pictures: a few labelled ones in, a table and a page of pictures out.
+
+    fsjax predict --support few --query many
+    fsjax predict --run runs/dc_mini --support few --query many photo.jpg --out labels --reject
+    fsjax predict --run runs/dc_mini --support few --query many --implants --shots 5 --seed 1
+
+--support is a folder with a folder for each class, of one or more pictures: few/cat/1.jpg, few/dog/a.png. --query is
+pictures to label, or folders of them. Pictures may have any size and be JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or PGM.
+Without --run the small network that comes with fsjax is used; it is for simple pictures.
+
+Written to --out are predictions.csv (file, label, probability, runner_up, runner_up_probability, score, rejected,
+note; one line a picture, in order) and index.html, which shows each picture with its label, the support pictures
+nearest to it, and where the network looked. Probabilities are among the classes given: of a picture of something else
+they say nothing. --reject calls a picture "none of these" whose largest similarity to a class (the column score) is
+below a threshold; without a number it is chosen on the support pictures, by leaving out each, and each with its class.
+
+A picture that cannot be read is listed, and the exit status is then 3.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fsjax.errors import UserError
+
+CSV, PAGE = "predictions.csv", "index.html"
+_STARTER = """\
+no --run is given: the labels are by the small network that comes with fsjax. It was trained on drawn shapes, and is
+good for simple pictures, such as symbols, logos and drawings, that differ in shape, colour or pattern; for photographs
+give the --run of a network trained on such."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("--support", type=Path, required=True, help="folder with a folder of pictures for each class")
+    parser.add_argument("--query", nargs="+", required=True, help="pictures to label, or folders of them")
+    parser.add_argument("--run", help="the workdir of a trained run (the small network that comes with fsjax)")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder to write to (predictions)")
+    parser.add_argument(
+        "--reject",
+        nargs="?",
+        const=True,
+        default=False,
+        type=float,
+        metavar="THRESHOLD",
+        help='call pictures "none of these" below this similarity, or below one chosen on the support pictures',
+    )
+    parser.add_argument("--implants", action="store_true", help="train implants on the support pictures (resnet12)")
+    parser.add_argument("--shots", type=int, default=0, help="support pictures of each class, chosen at random (all)")
+    parser.add_argument("--seed", type=int, default=0, help="of that choice, and of the implants (0)")
+    parser.add_argument("--page-pictures", type=int, default=500, help="pictures on the page, at most (500)")
+    parser.add_argument("--max-megapixels", type=float, default=100, help="larger pictures are not read (100)")
+    parser.add_argument("--which", choices=("best", "latest"), default="best", help="which checkpoint (best)")
+    parser.add_argument("--batch-size", type=int, default=256, help="images through the network at once (256)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label, write, and say what was found; 3 if pictures could not be read."""
+    if args.page_pictures < 0:
+        raise UserError(f"--page-pictures={args.page_pictures} must be 0 or more")
+    trained = _open(args)
+    print(f"model: {trained!r}")
+    from fsjax import labelling
+
+    with labelling.writable_folder(args.out):
+        labelled = labelling.label(
+            trained,
+            args.support,
+            args.query,
+            implants=args.implants,
+            reject=args.reject,
+            shots=args.shots,
+            seed=args.seed,
+            max_megapixels=args.max_megapixels,
+            batch_size=args.batch_size,
+            progress=True,
+        )
+        page = labelling.predictions_page(labelled, most=args.page_pictures)
+        labelling.write_together(args.out, {CSV: labelling.as_csv(labelled), PAGE: page})
+    print(labelled.summary())
+    print(f"written: {args.out / CSV} and {args.out / PAGE}")
+    return 3 if labelled.unreadable or labelled.support.unreadable else 0
+
+
+def _open(args: argparse.Namespace) -> Any:
+    """The run given, or the one that comes with fsjax."""
+    from fsjax.cli.arguments import open_run
+
+    if args.run is not None:
+        return open_run(args, args.run)
+    from fsjax import runs
+    from fsjax.training.xla import set_cpu_flags
+
+    set_cpu_flags()
+    print(_STARTER)
+    return runs.starter()

@@ -1,0 +1,27 @@
+"""Labels for people's own pictures by a few labelled ones: a classifier of one task, a table and a page."""
+
+from fsjax.labelling.calibration import Threshold
+from fsjax.labelling.classifier import Classified, Classifier, fit_classifier, implants_of
+from fsjax.labelling.labels import MEGAPIXELS, NONE_OF_THESE, Labelled, Prediction, label
+from fsjax.labelling.network import Network
+from fsjax.labelling.output import writable_folder, write_together
+from fsjax.labelling.page import predictions_page
+from fsjax.labelling.table import as_csv
+
+__all__ = [
+    "MEGAPIXELS",
+    "NONE_OF_THESE",
+    "Classified",
+    "Classifier",
+    "Labelled",
+    "Network",
+    "Prediction",
+    "Threshold",
+    "as_csv",
+    "fit_classifier",
+    "implants_of",
+    "label",
+    "predictions_page",
+    "writable_folder",
+    "write_together",
+]

@@ -1,0 +1,143 @@
+"""What support pictures say about the rest: each is classified by prototypes that it had no part in."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fsjax.evaluation.tasks import static_rule
+from fsjax.labelling.network import Widened
+from fsjax.methods.rules import Rule
+
+# Numbers of prototypes at once, one set of them a picture.
+_AT_ONCE = 2**22
+# Implants are trained again without a part of the pictures: so many parts at most.
+_FOLDS = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Support pictures against prototypes that are made without them.
+
+    Attributes:
+      labels: int `[n]`, of the pictures.
+      scores: float64 `[n, classes]`, by the rule; rows of NaN for the only picture of a class.
+      known: float64 `[n]`, the largest similarity to a prototype; NaN for the only picture of a class.
+      unknown: float64 `[n]`, the largest similarity to a prototype of another class than the picture's.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    known: np.ndarray
+    unknown: np.ndarray
+
+    @property
+    def tested(self) -> np.ndarray:
+        """bool `[n]`: not the only picture of its class."""
+        return np.isfinite(self.known)
+
+    @property
+    def right(self) -> int:
+        """How many of those tested are classified rightly."""
+        return int(np.sum(self.scores[self.tested].argmax(axis=-1) == self.labels[self.tested]))
+
+
+def class_prototypes(features: np.ndarray, labels: np.ndarray, num_classes: int, rule: Rule) -> np.ndarray:
+    """Means of each class's support features `[n, dim]`, float32 `[classes, dim]`; 0 for a class of none."""
+    sums, counts, _ = _sums(features, labels, num_classes, rule)
+    return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+
+
+def leave_one_out(features: dict[str, np.ndarray], labels: np.ndarray, num_classes: int, rule: Rule) -> HeldOut:
+    """Each support picture in turn as a query, against prototypes of all the others.
+
+    Only the prototype of its own class changes, and that one is the class's sum less the picture.
+
+    Args:
+      features: of the support pictures by name, `[n, ...]`, those that the rule reads.
+      labels: ints `[n]`, 0 .. num_classes - 1.
+      num_classes: at least two.
+      rule: how.
+    """
+    sums, counts, pooled = _sums(features[rule.support_pool], labels, num_classes, rule)
+    means = sums / np.maximum(counts, 1)[:, None]
+    own = (sums[labels] - pooled) / np.maximum(counts[labels] - 1, 1)[:, None]
+
+    def classes(index: np.ndarray) -> np.ndarray:
+        found = np.repeat(means[None], len(index), axis=0)
+        found[np.arange(len(index)), labels[index]] = own[index]
+        return found
+
+    positions = features[rule.query_pool].shape[1] if rule.query_pool == "dense" else 1
+    size = max(1, _AT_ONCE // (means.size * positions))
+    parts = [np.arange(start, min(start + size, len(labels))) for start in range(0, len(labels), size)]
+    found = [_against(features, index, classes(index), labels, rule) for index in parts]
+    scores, known, unknown = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    alone = counts[labels] < 2
+    return HeldOut(labels, np.where(alone[:, None], np.nan, scores), np.where(alone, np.nan, known), unknown)
+
+
+def by_folds(network: Widened, labels: np.ndarray, num_classes: int, rule: Rule) -> HeldOut | None:
+    """As `leave_one_out`, of a network whose implants were trained on the support pictures.
+
+    They are trained again without a part of each class, up to five times, for each picture to be left out once.
+
+    Returns:
+      None where a class has two pictures: implants need two that are not left out.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    if counts.min() < 3:
+        return None
+    folds = min(_FOLDS, int(counts.min()))
+    rank = np.array([np.sum(labels[:i] == label) for i, label in enumerate(labels)])
+    scores = np.zeros((len(labels), num_classes))
+    known, unknown = np.zeros(len(labels)), np.zeros(len(labels))
+    for fold in range(folds):
+        kept = rank % folds != fold
+        features = network.support_features(network.trained(kept), rule.features)
+        means = class_prototypes(features[rule.support_pool][kept], labels[kept], num_classes, rule)
+        (index,) = np.nonzero(~kept)
+        classes = np.repeat(means[None], len(index), axis=0)
+        scores[index], known[index], unknown[index] = _against(features, index, classes, labels, rule)
+    return HeldOut(labels, scores, known, unknown)
+
+
+def class_scores(queries: np.ndarray, classes: np.ndarray, rule: Rule) -> np.ndarray:
+    """`Rule.scores` of queries `[..., n, dim]` by classes `[..., classes, dim]`, float64 `[..., n, classes]`."""
+    found = _scores(jnp.asarray(queries), jnp.asarray(classes, jnp.float32), rule.tau, rule=static_rule(rule))
+    return np.asarray(found, np.float64)
+
+
+def similarities(pooled: np.ndarray, classes: np.ndarray, rule: Rule) -> np.ndarray:
+    """Similarity of pooled features `[..., n, dim]` to classes, by the rule's measure without its scale."""
+    return class_scores(pooled, classes, dataclasses.replace(rule, query_pool=rule.support_pool, tau=1.0))
+
+
+@functools.partial(jax.jit, static_argnames="rule")
+def _scores(queries: jax.Array, classes: jax.Array, tau: float, *, rule: Rule) -> jax.Array:
+    return rule.scores(queries, classes, tau=tau)
+
+
+def _sums(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, rule: Rule
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums by class `[classes, dim]`, counts `[classes]`, and the features as they are summed, all in float64."""
+    features = np.asarray(features, np.float64)
+    if rule.unit_support:
+        features = features / np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + 1e-12)
+    sums = np.zeros((num_classes, features.shape[1]))
+    np.add.at(sums, labels, features)
+    return sums, np.bincount(labels, minlength=num_classes), features
+
+
+def _against(
+    features: dict[str, np.ndarray], index: np.ndarray, classes: np.ndarray, labels: np.ndarray, rule: Rule
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, and largest similarities to any class and to another, of pictures with prototypes `[n, classes, dim]`."""
+    scores = class_scores(features[rule.query_pool][index][:, None], classes, rule)[:, 0]
+    near = similarities(features[rule.support_pool][index][:, None], classes, rule)[:, 0]
+    others = near.copy()
+    others[np.arange(len(index)), labels[index]] = -np.inf
+    return scores, near.max(axis=-1), others.max(axis=-1)

@@ -1,0 +1,135 @@
+"""`fsjax predict`, called as the shell calls it, in this process."""
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fsjax
+from fsjax import runs
+from fsjax.cli import main
+from fsjax.errors import UserError
+from fsjax.labelling import output
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Class folders of three dark and two light pictures, and three to label, one of them broken."""
+    rng = np.random.default_rng(0)
+    for path, level in (("few/dunkel & <b>", 40), ("few/hell ä", 210), ("many", 40), ("many/unter ordner", 210)):
+        (tmp_path / path).mkdir(parents=True)
+        for i in range(3 if level < 100 else 2):
+            noise = level + rng.normal(0, 15, (12, 20 + i, 3))
+            Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)).save(tmp_path / path / f"{i}.png")
+    (tmp_path / "many" / "broken.png").write_bytes(b"no picture")
+    return ["predict", "--support", str(tmp_path / "few"), "--query", str(tmp_path / "many")]
+
+
+def test_a_table_and_a_page(few_shot_runs, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "predictions.csv").write_text("old")
+    (out / "mine.txt").write_text("mine")
+    arguments = [*pictures, "--run", str(few_shot_runs["gap"]), "--out", str(out), "--reject", "-1"]
+    assert main(arguments) == 3
+    printed = capsys.readouterr().out
+    assert "model: Run(" in printed and "broken.png: not a picture, or damaged" in printed
+    assert "5 support pictures of 2 classes: dunkel & <b> 3, hell ä 2" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "mine.txt", "predictions.csv"]
+    assert (out / "mine.txt").read_text() == "mine"
+    with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    names = ["0.png", "1.png", "2.png", "broken.png", "unter ordner/0.png", "unter ordner/1.png"]
+    assert [line["file"] for line in lines] == names
+    # By the run itself: its embeddings of the middle squares, and prototypes.
+    run = fsjax.restore(few_shot_runs["gap"])
+
+    def middle(path):
+        with Image.open(path) as image:
+            left = (image.width - 12) / 2
+            return np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR, box=(left, 0, left + 12, 12)))
+
+    classes = sorted((tmp_path / "few").iterdir())
+    means = [run.embed(np.stack([middle(f) for f in sorted(c.iterdir())])).mean(0) for c in classes]
+    readable = [name for name in names if name != "broken.png"]
+    found = run.embed(np.stack([middle(tmp_path / "many" / name) for name in readable]))
+    cosine = np.array([[q @ m / np.linalg.norm(q) / np.linalg.norm(m) for m in means] for q in found])
+    by_name = {line["file"]: line for line in lines}
+    for name, near in zip(readable, cosine, strict=True):
+        assert by_name[name]["label"] == classes[near.argmax()].name
+        assert float(by_name[name]["score"]) == pytest.approx(near.max(), abs=1e-4)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "dunkel &amp; &lt;b&gt;" in page and "<b>" not in page
+    (tmp_path / "many" / "broken.png").unlink()
+    assert main([*arguments[:-2], "--reject", "--page-pictures", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "none of these: below similarity" in printed and "of 5 whose whole class is left out" in printed
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count('<article class="card"') == 2
+    assert "The 2 pictures with the least certain labels, of 5; the other 3 are in the CSV file only." in page
+
+
+def test_with_implants(few_shot_runs, pictures, tmp_path, capsys):
+    arguments = [*pictures, "--run", str(few_shot_runs["implants"]), "--implants", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 3
+    printed = capsys.readouterr().out
+    assert "too few support pictures to train implants without one" in printed  # two of a class
+    assert "widened by implants" in (tmp_path / "out" / "index.html").read_text()
+    assert main([*arguments, "--reject"]) == 2
+    assert "every class needs at least 3 with implants" in capsys.readouterr().err
+    assert main([*arguments, "--shots", "1"]) == 2
+    assert "implants learn by leaving one out, so every class needs 2" in capsys.readouterr().err
+
+
+def test_without_a_run_the_starter_is_used(few_shot_runs, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "starter", lambda: runs.restore(few_shot_runs["gap"]))
+    assert main([*pictures, "--out", str(tmp_path / "a" / "b")]) == 3
+    printed = capsys.readouterr().out
+    assert "no --run is given" in printed and "simple pictures" in printed and "model: Run(" in printed
+    assert (tmp_path / "a" / "b" / "index.html").is_file()
+
+
+def test_what_is_refused_leaves_nothing(few_shot_runs, pictures, tmp_path, capsys):
+    out, run = tmp_path / "new" / "out", str(few_shot_runs["gap"])
+    old = tmp_path / "old"
+    shutil.copytree(few_shot_runs["gap"], old)
+    config = json.loads((old / "config.json").read_text())
+    (old / "config.json").write_text(json.dumps({**config, "method": "classification"}))
+    (tmp_path / "file").write_text("x")
+    for arguments, message in (
+        (["--run", str(tmp_path)], "is .* the workdir of a run"),
+        (["--run", str(tmp_path / "gone")], "no checkpoint in"),
+        (["--run", str(old)], "was written by a version of fsjax before config.method.name"),
+        (["--run", run, "--shots", "9"], "class 'dunkel & <b>' has 3 support pictures; 9 of each class need 9"),
+        (["--run", run, "--page-pictures", "-1"], "--page-pictures=-1 must be 0 or more"),
+        (["--run", run, "--batch-size", "0"], "--batch-size=0 must be at least 1"),
+        (["--run", run, "--max-megapixels", "1e-9"], "none of its 3 support pictures can be read: .* megapixels"),
+        (["--run", run, "--query", str(tmp_path / "gone")], "gone is neither a file nor a folder"),
+        (["--run", run, "--out", str(tmp_path / "file" / "x")], "files cannot be written to .*: Not a directory"),
+    ):
+        assert main([*pictures, "--out", str(out), *arguments]) == 2
+        assert re.search(message, capsys.readouterr().err)
+        assert not (tmp_path / "new").exists()
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("old")
+
+    def full(handle, *args, **more):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(output.os, "fdopen", full)
+        with pytest.raises(UserError, match="a cannot be written: No space left on device"):
+            output.write_together(tmp_path, {"a": "new", "b": "new"})
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
+    output.write_together(tmp_path, {"a": "ä", "b": "b"})
+    assert sorted((path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()) == [
+        ("a", "ä"),
+        ("b", "b"),
+    ]
+    assert (tmp_path / "b").stat().st_mode & 0o777 == (tmp_path / "a").stat().st_mode & 0o777
