@@ -32,7 +32,8 @@ def base() -> ConfigDict:
     )
 
     config.data = ConfigDict()  # see `fsjax.data.config.DataConfig`
-    # "digits", "folder", "csv", "cub", "cars", "aircraft", "planted", "fake" (noise), or a name of tensorflow_datasets.
+    # "digits", "folder", "csv", "cub", "cars", "aircraft", "planted", "drawings", "fake" (noise), or a name of
+    # tensorflow_datasets.
     config.data.name = ""
     config.data.path = ""  # TFDS data_dir or prepared folder; root of "folder", "csv", "cub", "cars" or "aircraft"
     config.data.image_key = "image"
@@ -88,6 +89,8 @@ def base() -> ConfigDict:
             "seed": 0,
         }
     )
+    # "drawings": so many random classes, with so many pictures of each.
+    config.data.drawings = ConfigDict({"size": 64, "classes": 500, "train": 40, "test": 10, "seed": 0})
 
     # Of methods that train on episodes: (n,) is n; of a pair (least, most) the ways are drawn for each episode, shots
     # and queries for each class of it.

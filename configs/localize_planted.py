@@ -7,7 +7,7 @@ Scikit-learn's digits, 30 to 52 pixels high and wide, on pictures of 64x64 among
 Crops of 32x32, a small ResNet-18 of two stages (maps of 16x16), Adam at 0.002, 1,500 steps of 64. The threshold is 0.5,
 not the paper's 0.3: half of a blurred object's height is where its edge is, and fragments stay below. Measured in 8
 minutes on one core, seeds 0 and 1: accuracy 95.3 and 95.5 % (`:baseline` 93.5 and 95.4 %), median IoU of the predicted
-box with the exact one 0.713 and 0.739; see the README's results.
+box with the exact one 0.713 and 0.739; see docs/results.md.
 """
 
 from configs.common import base, choose, shrink

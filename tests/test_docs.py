@@ -1,0 +1,374 @@
+"""The documentation: what it names exists, and what it shows runs."""
+
+import itertools
+import re
+import shlex
+import sys
+import types
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").rglob("*.md")
+)
+# What stands for something in the words of the pages: `--config.model.NAME.pool`.
+_PLACEHOLDER = re.compile(r"[A-Z_]+")
+# Endings by which `data.json` is known for a file and no option.
+_FILES = ("csv", "html", "json", "jsonl", "md", "npz", "png", "py")
+
+
+@cache
+def fences(page):
+    """The fenced blocks of a page: language and code."""
+    return re.findall(r"^ *```(\S*)\n(.*?)^ *```", page.read_text(), flags=re.M | re.S)
+
+
+@cache
+def text(page):
+    """A page without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)
+
+
+def codes(page):
+    """What stands in backticks in the text of a page."""
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text(page))]
+
+
+def section(page, title):
+    """The text below a heading, up to the next one of its rank or above."""
+    found = re.search(rf"^(#+) {re.escape(title)}$(.*?)(?=^#{{1,2}} |^\1 |\Z)", page.read_text(), flags=re.M | re.S)
+    assert found, f"{page.name} has no heading {title!r}"
+    return found[2]
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+# Links
+
+
+@cache
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", text(page), flags=re.M)
+    if "<!-- commands -->" in text(page):
+        from fsjax.cli import COMMANDS
+
+        titles += [f"fsjax {name}" for name in COMMANDS]
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+@by_page
+def test_links_lead_somewhere(page):
+    words = re.sub(r"`[^`]*`", "", text(page))
+    for target in re.findall(r"\]\(([^)\s]+)\)", words):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        to = (page.parent / path) if path else page
+        assert to.exists(), f"{name_of(page)}: {target}"
+        assert not anchor or anchor in anchors(to), f"{name_of(page)}: {target}; there are: {sorted(anchors(to))}"
+
+
+@by_page
+def test_paths_in_the_text_exist(page):
+    made = {
+        f for other in PAGES for _, code in fences(other) for f in re.findall(r"^# ([\w/]+\.py)$", code, flags=re.M)
+    }
+    for code in codes(page):
+        if re.fullmatch(r"(fsjax|tests|configs|benchmarks|docs)/[\w./-]+", code):
+            assert (ROOT / code).exists() or code in made, f"{name_of(page)}: {code}"
+
+
+# Options
+
+
+def known(tree, path):
+    """Whether a dotted path leads to something in nested dicts; capitals stand for any key."""
+    if not path:
+        return True
+    if not isinstance(tree, dict):
+        return False
+    keys = list(tree) if _PLACEHOLDER.fullmatch(path[0]) else [key for key in tree if key == path[0]]
+    return any(known(tree[key], path[1:]) for key in keys)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    """The keys of all configs."""
+    from configs.common import base
+
+    return base().to_dict()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "adding.md"], ids=name_of)
+def test_options_exist(page, tree):
+    named = re.findall(r"\bconfig\.((?:\w+\.)*\w+)(?!\w*\()", page.read_text())
+    for code in codes(page):
+        found = re.fullmatch(r"(\w+(?:\.\w+)+)(?:=.*)?", code)
+        if found and found[1].split(".")[0] in tree:
+            named.append(found[1])
+    for name in named:
+        path = name.split(".")
+        if path[-1] not in _FILES:
+            assert known(tree, path), f"{name_of(page)}: config.{name}"
+
+
+def shown(text, option):
+    """Whether an option is in backticks in a text, alone, with a value, or behind its section."""
+    return re.search(rf"`(?:--)?(?:config\.[\w.]+\.)?{option}(?:=[^`]*)?`", text)
+
+
+def test_every_loss_is_explained_with_its_options(tree):
+    from fsjax.losses import LOSSES
+
+    page = ROOT / "docs" / "losses.md"
+    for name in LOSSES:
+        for option in tree["loss"][name]:
+            assert shown(section(page, name), option), f"losses.md, {name}: {option}"
+
+
+def test_every_method_is_explained_with_its_options(tree):
+    from fsjax.methods import METHODS
+
+    page = ROOT / "docs" / "methods.md"
+    for name in METHODS:
+        for option in tree["method"][name]:
+            assert shown(section(page, name), option), f"methods.md, {name}: {option}"
+
+
+def test_every_network_is_listed_with_its_options(tree):
+    from fsjax.models import MODELS
+
+    rows = [line for line in text(ROOT / "docs" / "networks.md").splitlines() if line.startswith("| `")]
+    for name in MODELS:
+        row = next((row for row in rows if f"`{name}`" in row.split("|")[1]), None)
+        assert row, f"networks.md: {name}"
+        for option in tree["model"][name]:
+            assert f"`{option}`" in row, f"networks.md, {name}: {option}"
+
+
+def test_all_of_the_data_is_explained(tree):
+    from fsjax.data.class_splits import packaged
+    from fsjax.data.sources import SOURCES
+
+    page = (ROOT / "docs" / "data.md").read_text()
+    for name in (*SOURCES, *packaged()):
+        assert f"`{name}`" in page, f"data.md: {name}"
+    for name in (*tree["data"], *tree["data"]["augment"], *tree["data"]["class_split"]):
+        assert re.search(rf"`[^`]*\b{name}\b[^`]*`", page), f"data.md: {name}"
+
+
+# Commands
+
+
+def lines_of(page):
+    """The command lines in the shell blocks of a page, without comments, environments and paths of programs."""
+    for language, code in fences(page):
+        if language == "sh":
+            for line in code.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                for end, part in itertools.groupby(words, "&&".__eq__):
+                    part = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), part))
+                    if not end and part:
+                        yield [part[0].removeprefix(".venv/bin/"), *part[1:]]
+
+
+LINES = sorted({tuple(line) for page in PAGES for line in lines_of(page)})
+TRAINING = [line[2:] for line in LINES if line[:2] in (("python", "train.py"), ("python3", "train.py"))]
+TRAINING += [line[3:] for line in LINES if line[0] == "srun" and line[2:3] == ("train.py",)]
+
+
+def test_no_command_is_left_out():
+    """What is neither tested below nor an everyday program."""
+    everyday = {"git", "pip", "cd", "python3", "gcloud", "srun", "source", "ruff", "mypy", "sphinx-build"}
+    rest = [line[:2] for line in LINES if line[0] not in everyday | {"fsjax"} and line[1] not in ("train.py", "-m")]
+    assert set(rest) <= {("python", "birds/exported.py")}  # of an export, tests/cli/test_export_command.py runs it
+
+
+@pytest.mark.parametrize("line", TRAINING, ids=" ".join)
+def test_training_commands_parse(line, monkeypatch):
+    from absl import flags
+    from ml_collections import config_flags
+
+    from fsjax.methods import METHODS
+    from fsjax.training.flags import check_overrides
+    from fsjax.training.settings import check
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["train.py", *line])  # where ml_collections looks for overrides
+    own = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", "configs/icu_digits.py", flag_values=own)
+    for name in ("workdir", "coordinator", "num_processes", "process_id"):
+        flags.DEFINE_string(name, None, name, flag_values=own)
+    check_overrides(sys.argv, ROOT / "configs" / "icu_digits.py")
+    assert own(sys.argv) == ["train.py"]
+    check(config.value)
+    assert config.value.method.name in METHODS and config.value.loss.name in config.value.loss
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line[0] == "fsjax"], ids=" ".join)
+def test_fsjax_commands_parse(line):
+    from fsjax.cli import parser
+
+    parser(line[1]).parse_args(line[1:])
+
+
+def _pictures(folder, classes, count):
+    """Folders of pictures of noise."""
+    draw = np.random.default_rng(len(classes))
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(draw.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / name / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def place(few_shot_runs, digits_run, tmp_path_factory):
+    """A folder with the runs and the pictures that the pages speak of."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "runs").mkdir()
+    for name, made in {"dc": few_shot_runs["implants"], "gap": few_shot_runs["gap"], "icu": digits_run[0]}.items():
+        (folder / "runs" / name).symlink_to(made)
+    _pictures(folder / "few", ["heron", "stork"], 3)
+    _pictures(folder, ["many"], 4)
+    _pictures(folder / "pictures", [f"kind {number}" for number in range(6)], 12)
+    _pictures(folder / "digits_of_mine", ["3", "7"], 2)
+    Image.new("RGB", (40, 30), "red").save(folder / "photo.jpg")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["quickstart.md", "your_pictures.md", "reports.md"])
+def test_fsjax_commands_run(name, place, monkeypatch, capsys):
+    from fsjax.cli import main
+
+    monkeypatch.chdir(place)
+    lines = [line[1:] for line in lines_of(ROOT / "docs" / name) if line[0] == "fsjax"]
+    assert lines
+    for line in lines:
+        assert main(line) in (0, 3), f"{line}: {capsys.readouterr().err}"
+
+
+@by_page
+def test_commands_in_the_text_exist(page):
+    from fsjax.cli import COMMANDS, command, parser
+
+    flags = {}
+    for code in codes(page):
+        words = code.split()
+        if words[0] == "fsjax" and len(words) > 1 and not words[1].startswith("-") and words[1] != "COMMAND":
+            assert words[1] in COMMANDS, f"{name_of(page)}: {code}"
+            if words[1] not in flags:
+                own = parser(words[1])
+                flags[words[1]] = own._subparsers._group_actions[0].choices[words[1]]._option_string_actions
+                assert command(words[1]).__doc__
+            for word in words[2:]:
+                assert not word.startswith("--") or word.split("=")[0] in flags[words[1]], f"{name_of(page)}: {code}"
+        if code.startswith("python -m benchmarks.") and "..." not in code:
+            source = (ROOT / "benchmarks" / f"{words[2].split('.')[1]}.py").read_text().replace("-", "_")
+            for word in words[3:]:
+                flag = word.split("=")[0].removeprefix("--").replace("-", "_")
+                assert not word.startswith("--") or re.search(rf"\b_*{flag}\b", source), f"{name_of(page)}: {code}"
+
+
+# Python
+
+
+@by_page
+def test_python_compiles(page):
+    for language, code in fences(page):
+        if language in ("python", "py"):
+            compile(code, name_of(page), "exec")
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md", "docs/evaluation.md", "docs/your_pictures.md"])
+def test_python_runs(name, few_shot_runs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    for run, made in {"icu": "gap", "digits": "gap", "dc": "implants"}.items():
+        (tmp_path / "runs" / run).symlink_to(few_shot_runs[made])
+    monkeypatch.chdir(tmp_path)
+    _pictures(tmp_path / "few", ["heron", "stork"], 2)
+    _pictures(tmp_path, ["many"], 2)
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    space = {"images": images, "support_images": images[:4]}
+    blocks = [code for language, code in fences(ROOT / name) if language == "python" and "training.run(" not in code]
+    assert blocks
+    for code in blocks:
+        exec(compile(code, name, "exec"), space)
+    if "guesses" in space:
+        assert len(space["guesses"]) == 6 and set(space["guesses"]) <= {"crane", "torch"}
+
+
+TABLES = {  # of docs/adding.md: a file, and what its lines go into
+    "fsjax/losses/__init__.py": ("fsjax.losses", "LOSSES"),
+    "fsjax/models/__init__.py": ("fsjax.models", "MODELS"),
+    "fsjax/methods/__init__.py": ("fsjax.methods", "METHODS"),
+    "fsjax/data/sources/__init__.py": ("fsjax.data.sources", "SOURCES"),
+}
+
+
+def test_what_is_added_trains(tmp_path, monkeypatch, capsys):
+    """The worked examples of docs/adding.md, all together: their files, their lines in the tables, their config."""
+    import configs.common
+    import fsjax
+    from fsjax.training import run
+
+    blocks = fences(ROOT / "docs" / "adding.md")
+    space = {}
+    files = [code for language, code in blocks if language == "python" and code.startswith("# ")]
+    assert len(files) == 6
+    for code in sorted(files, key=lambda code: code.startswith("# configs")):
+        name = code.split("\n")[0].removeprefix("# ").removesuffix(".py").replace("/", ".")
+        module = types.ModuleType(name)
+        if name.startswith("configs"):
+            _with_lines(blocks, space, monkeypatch, configs.common)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(code, name, "exec"), module.__dict__)
+        space |= {**vars(module), name.rpartition(".")[2]: module}
+        if name.startswith("tests"):
+            module.test_formula()
+    result = run(space["get_config"](), tmp_path / "run")
+    assert result["test"]["accuracy"] > 0.9  # 1/4 by chance
+    assert "confidence" in (tmp_path / "run" / "metrics.jsonl").read_text()
+    opened = fsjax.restore(tmp_path / "run")
+    assert opened.method.rule(opened.params).similarity == "squared_euclid"
+    pictures = opened.splits().test
+    for code in (code for language, code in blocks if language == "python" and not code.startswith("# ")):
+        exec(
+            compile(code, "docs/adding.md", "exec"),
+            {"run": opened, "images": pictures.images, "labels": pictures.labels},
+        )
+    assert "worst class: " in capsys.readouterr().out
+
+
+def _with_lines(blocks, space, monkeypatch, common):
+    """The lines that the page adds to tables, and to the sections of `configs/common.py`."""
+    of_sections = {}
+    for code in (code for language, code in blocks if language == "diff"):
+        file = code.split(",")[0].removeprefix("# ")
+        line = re.search(r"^\+ *(.*)$", code, flags=re.M)[1]
+        if file in TABLES:
+            module, table = TABLES[file]
+            [(key, value)] = eval("{" + line + "}", {**space}).items()
+            monkeypatch.setitem(getattr(sys.modules[module], table), key, value)
+        else:
+            assert file == "configs/common.py"
+            of_sections[re.search(r"in (\w+)\(\)", code)[1]] = line
+    for function, line in of_sections.items():
+        original = getattr(common, function)
+
+        def extended(original=original, line=line):
+            section = original()
+            exec(line, {line.split(".")[0]: section, "ConfigDict": common.ConfigDict})
+            return section
+
+        monkeypatch.setattr(common, function, extended)
