@@ -1,62 +1,100 @@
 """The `fsjax` command: `fsjax evaluate RUN`, one file a subcommand, one line here to add it."""
 
 import argparse
+import importlib
+import os
 import sys
+from types import ModuleType
 
-from fsjax.cli import (
-    activations,
-    bench,
-    cluster,
-    compare,
-    embeddings,
-    evaluate,
-    gates,
-    geometry,
-    localize,
-    rcal,
-    sessions,
-    widths,
-)
 from fsjax.errors import UserError
-from fsjax.training.flags import show_messages
 from fsjax.version import __version__
 
+# By name of the command, which is that of its module here. Modules are imported when they are needed: `--help`, and a
+# command that needs no jax, are there at once.
 COMMANDS = {
-    "evaluate": evaluate,
-    "compare": compare,
-    "activations": activations,
-    "cluster": cluster,
-    "embeddings": embeddings,
-    "gates": gates,
-    "geometry": geometry,
-    "sessions": sessions,
-    "localize": localize,
-    "widths": widths,
-    "rcal": rcal,
-    "bench": bench,
+    "predict": "labels for your own pictures by a few labelled ones: a table, and a page to look at",
+    "evaluate": "accuracy of a run on few-shot tasks, or on a split, with its 95 % interval",
+    "compare": "the difference of two evaluations, paired, with its interval",
+    "data": "a check of a data set, in words, before anything is trained",
+    "activations": "class activation maps of runs beside each other",
+    "embeddings": "embeddings by t-SNE, and their scatter within and between classes",
+    "report": "one HTML page of runs: curves, mistakes, worst tasks, comparison; or a paper's tables",
+    "geometry": "neural collapse, uniformity, tolerance and hardness of embeddings",
+    "localize": "the boxes that a localization run finds",
+    "sessions": "new classes in sessions: prototypes and TEEN",
+    "gates": "what the gates of AFLM do",
+    "widths": "accuracy by how many features are read",
+    "cluster": "clusters of the training images, for the loss dataset_equity",
+    "rcal": "EXPERIMENTAL: representation calibration",
+    "bench": "how fast a config is on this machine",
+    "export": "a folder that classifies pictures with jax alone",
+    "completion": "completion of commands and flags for your shell",
 }
+_EPILOG = """\
+`fsjax COMMAND --help` explains a command, with examples. Training is `python train.py --config=configs/NAME.py`.
+
+exit status:
+  0  done
+  1  fsjax itself failed: the traceback is worth an issue
+  2  something that you can set right, named in one line that begins with "error:"
+  3  done, and something was found or left out that the output names: pictures that cannot be read, say
+"""
+# Of a process that was interrupted from the keyboard, as shells have it.
+_INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line, and return its exit status: 0, or 2 for what the user can set right.
+    """Run a command line, and return its exit status: see `fsjax --help`.
 
     Args:
       argv: the arguments behind `fsjax`; None: those of the process.
     """
-    parser = argparse.ArgumentParser(prog="fsjax", description="Evaluation of trained runs, and how fast things are.")
-    parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        summary = module.__doc__.split("\n")[0].replace("%", "%%")  # argparse formats help, not descriptions, with %
-        sub = subparsers.add_parser(
-            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        module.add_arguments(sub)
-    args = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    # Only the module of the command that is called is imported.
+    args = parser(*(name for name in COMMANDS if name == next(iter(argv), ""))).parse_args(argv)
+    from fsjax.messages import show_messages
+
     show_messages()
     try:
-        COMMANDS[args.command].run(args)
+        return command(args.command).run(args) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    except BrokenPipeError:  # what reads the output has seen enough: `fsjax ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def command(name: str) -> ModuleType:
+    """The module of a command: its docstring, `add_arguments(parser)` and `run(args)`, which may return a status."""
+    return importlib.import_module(f"fsjax.cli.{name}")
+
+
+def parser(*names: str) -> argparse.ArgumentParser:
+    """The parser of the `fsjax` command.
+
+    Args:
+      *names: of `COMMANDS`, those whose arguments it knows; of the others it knows their summary alone.
+    """
+    whole = argparse.ArgumentParser(
+        prog="fsjax",
+        description="Use, evaluate and compare trained image classifiers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action="version", version=__version__)
+    subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        module = command(name) if name in names else None
+        sub = subparsers.add_parser(
+            name,
+            help=summary.replace("%", "%%"),  # argparse formats help, not descriptions, with %
+            description=module.__doc__ if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if module:
+            module.add_arguments(sub)
+    return whole

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
-from fsjax.training.xla import set_cpu_flags
 
 
 def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
@@ -38,6 +37,8 @@ def open_run(args: argparse.Namespace, path: str) -> Any:
     """The run of this workdir."""
     if args.batch_size is not None and args.batch_size < 1:
         raise UserError(f"--batch-size={args.batch_size} must be at least 1")
+    from fsjax.training.xla import set_cpu_flags
+
     set_cpu_flags()
     from fsjax.runs import restore
 

@@ -24,16 +24,15 @@ shows the first where there are both. Noise and planted pictures are never kept 
 """
 
 import argparse
-import ast
 import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fsjax.config_file import load_config, set_key, set_text
 from fsjax.errors import UserError, unknown
 from fsjax.training.compilation import keep_compiled
-from fsjax.training.flags import load_config
 from fsjax.training.xla import set_cpu_flags
 
 
@@ -98,10 +97,10 @@ def _figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         chosen = [("model.name", model), ("model.dtype", dtype)]
         for key, value in chosen:
             if value:
-                _set(config, key, value)
+                set_key(config, key, value)
         if batch:
             _set_batch(config, batch)
-        changes = dict(_set_text(config, text) for text in args.set)
+        changes = dict(set_text(config, text) for text in args.set)
         case = Case.of(config, label=args.config, changes=changes, **common)
         for name in args.names:
             yield from benchmark(name, case)
@@ -113,28 +112,3 @@ def _set_batch(config: Any, text: str) -> None:
     if config.train.batch_size == 0:
         raise UserError(f"--batch={text}: this config trains on episodes: --set episodes.per_step=N")
     config.train.batch_size = int(text)
-
-
-def _set_text(config: Any, text: str) -> tuple[str, str]:
-    """Key and value that were set."""
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise UserError(f"--set {text}: must be KEY=VALUE, such as model.remat=True")
-    try:
-        _set(config, key, ast.literal_eval(value))
-    except (ValueError, SyntaxError):
-        _set(config, key, value)  # a plain word
-    return key.removeprefix("config."), value
-
-
-def _set(config: Any, key: str, value: Any) -> None:
-    *parents, last = key.removeprefix("config.").split(".")
-    node = config
-    for name in [*parents, last]:
-        if not hasattr(node, "keys") or name not in node:
-            raise unknown(f"key in --set {key}:", name, node.keys() if hasattr(node, "keys") else ())
-        parent, node = node, node[name]
-    try:
-        parent[last] = value
-    except TypeError as error:
-        raise UserError(f"--set {key}={value!r}: {error}") from error

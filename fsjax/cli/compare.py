@@ -1,29 +1,32 @@
-"""The difference of two runs on the same tasks, paired task by task, with its 95 % interval.
+"""The difference of two runs on the same tasks or images, paired one by one, with its 95 % interval.
 
     fsjax evaluate runs/gap --out gap.json
     fsjax evaluate runs/dc --out dc.json
     fsjax compare dc.json gap.json       # dc - gap
+    fsjax evaluate runs/icu_digits --out icu.json
+    fsjax evaluate runs/softmax_digits --out softmax.json
+    fsjax compare icu.json softmax.json  # by image
 
 Figures are paired where data, classes, way, shots, queries and the hash of the tasks agree. What tasks have in common,
 their difficulty, cancels: the interval is narrower than those of the two accuracies. Of reconstructed tasks the
 differences on base and on novel queries follow, over the tasks that have such, and those by the number of base classes.
+
+Splits that were classified are paired by image, if both files are of the same split of the same data.
 """
 
 import argparse
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fsjax.errors import UserError
+from fsjax.evaluation.classified import Classified, paired
+from fsjax.evaluation.paired import differences_by_kind, pairs
 from fsjax.evaluation.protocol import Figure, in_pools
-from fsjax.evaluation.reconstructed import QUERIES
-from fsjax.evaluation.statistics import Interval, paired_difference
-
-_SAME = ("data", "classes", "way", "shot", "query", "episodes", "reconstructed")
+from fsjax.evaluation.statistics import Interval
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the differences."""
+    of_first, of_second = (read_classified(path) for path in (args.first, args.second))
+    if of_first is not None and of_second is not None:
+        print(_by_image(of_first, of_second))
+        return
+    if of_first is not None or of_second is not None:
+        raise UserError(
+            f"one of {args.first} and {args.second} is of a split that was classified, the other of few-shot tasks: "
+            "there is nothing to pair"
+        )
     found = False
     for first, second, difference in pairs(read_figures(args.first), read_figures(args.second)):
         found, facts = True, first.facts
@@ -51,6 +63,37 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
+def read_classified(path: Path) -> Classified | None:
+    """The classified split of a file; None for a file of other figures.
+
+    Raises:
+      UserError: if it, or the `.npz` file beside it, cannot be read.
+    """
+    try:
+        facts = json.loads(path.read_text()).get("classification")
+        if facts is None:
+            return None
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+            found = Classified(file["predicted"], file["label"], facts)
+        if len(found.labels) != facts["images"] or len(found.predicted) != facts["images"] or not facts["identity"]:
+            raise ValueError("the two files are not of the same images")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _by_image(first: Classified, second: Classified) -> str:
+    """The difference of two accuracies over the same images, in a line."""
+    difference = paired(first, second)
+    accuracies = " − ".join(f"{100 * x.facts['accuracy']:.2f}" for x in (first, second))
+    better, worse = (int((a.correct & ~b.correct).sum()) for a, b in ((first, second), (second, first)))
+    return (
+        f"{first.facts['split']:10} {accuracies}: {100 * difference.mean:+.2f} ± {100 * difference.half_width:.2f} "
+        f"({difference.count:,} images of {first.facts['data']}; {better:,} right by the first alone, {worse:,} by the "
+        "second alone)"
+    )
+
+
 def read_figures(path: Path) -> list[Figure]:
     """The figures of a file.
 
@@ -63,53 +106,18 @@ def read_figures(path: Path) -> list[Figure]:
             arrays = {name: file[name] for name in file.files}
         return [Figure(facts, arrays[str(n)], _parts(arrays, f"{n}_")) for n, facts in enumerate(figures)]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read as figures with {path.with_suffix('.npz').name} beside it ({error}): write them "
-            "with `fsjax evaluate RUN --out FILE.json`"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} cannot be read as figures with {path.with_suffix('.npz').name} beside it ({error}): write them with "
+        "`fsjax evaluate RUN --out FILE.json`"
+    )
 
 
 def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def pairs(first: Sequence[Figure], second: Sequence[Figure]) -> Iterator[tuple[Figure, Figure, Interval]]:
-    """Every figure of the first with every one of the second on the same tasks, and their difference."""
-    for a in first:
-        for b in second:
-            if same_tasks(a.facts, b.facts):
-                yield a, b, paired_difference(a.accuracy, b.accuracy)
-
-
-def same_tasks(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two figures are of the same tasks, given their facts."""
-    # The hash is of positions: other classes of the same sizes would have the same.
-    names = [figure["per_class"].keys() for figure in (first, second)]
-    return names[0] == names[1] and all(first.get(name) == second.get(name) for name in _SAME)
-
-
-def differences_by_kind(first: Figure, second: Figure) -> dict[str, Interval]:
-    """The paired differences on base and on novel queries, and by the number of base classes in the task.
-
-    Args:
-      first, second: figures on the same tasks, the second of which is subtracted.
-
-    Returns:
-      The differences over the tasks that have such queries, by "base queries", "novel queries" and "with 0 base
-      classes", ...; those that no task has are left out, and all are where a figure does not know them.
-    """
-    if not {*QUERIES, "base_classes"} <= first.parts.keys() & second.parts.keys():
-        return {}
-    found = {}
-    for name in QUERIES:
-        of_first, of_second = first.parts[name], second.parts[name]
-        there = np.isfinite(of_first) & np.isfinite(of_second)
-        found[name.replace("_", " ")] = of_first[there], of_second[there]
-    numbers = first.parts["base_classes"]
-    for number in np.unique(numbers):
-        there = numbers == number
-        found[f"with {number} base class{'' if number == 1 else 'es'}"] = first.accuracy[there], second.accuracy[there]
-    return {what: paired_difference(*accuracies) for what, accuracies in found.items() if len(accuracies[0])}
 
 
 def _in_words(difference: Interval, *more: str) -> str:

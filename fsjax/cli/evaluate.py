@@ -1,4 +1,4 @@
-"""Accuracy of a trained run on few-shot tasks, with its 95 % interval.
+"""Accuracy of a trained run, on few-shot tasks or on a split, with its 95 % interval; on its own or other data.
 
     fsjax evaluate runs/dc_fc100                                      # the protocol of the run's config
     fsjax evaluate runs/dc_fc100 --classes novel base both --shots 1 5 10 --tasks 10000
@@ -7,7 +7,21 @@
     fsjax evaluate runs/dc_fc100 --way 5-10 --shots 1-5 --save-episodes tasks.npz
     fsjax evaluate runs/aflm_fc100 --classes reconstructed --base-classes 20 --base-seed 1 --out fc100.json
     fsjax evaluate runs/proto_tiny --head naive_bayes --shrinkage 0.5 # in the place of prototypes
-    fsjax evaluate runs/icu_digits --head naive_bayes                 # a run without novel classes: linear evaluation
+    fsjax evaluate runs/icu_digits                                    # a run without novel classes: its test split
+    fsjax evaluate runs/icu_digits --split train --out train.json
+    fsjax evaluate runs/icu_digits --head naive_bayes                 # linear evaluation
+    fsjax evaluate runs/dc_fc100 --source omniglot --set data.train_split=small1 --set data.test_split="" --shots 1
+    fsjax evaluate runs/icu_mnist --source folder --data-path my/digits
+
+A run without novel classes is evaluated on a split of its data, "test" if --split does not say another, by its own
+classifier: accuracy, balanced accuracy, and that of each class; of a long tail also by the number of training images.
+A run with novel classes has a classifier of its base classes, for the splits "train" and "base" (images kept out of
+training).
+
+--source takes pictures of another data set (as config.data.name, with --data-path as its data.path and --set for the
+rest), brought to the network's size and normalised as the run's own. If all its classes are classes of the run, by
+name, they are classified; else, and with any flag of tasks, few-shot tasks are drawn from its classes: from those of
+its test part where it has one, from all its images where not, from the novel ones with --set data.class_split.name=...
 
 Classes: "novel"; "base", on images that were kept out of training; "both", queries of novel and base classes among all
 base classes and the task's novel ones; "reconstructed", tasks whose classes are drawn from the novel ones and as many
@@ -16,7 +30,8 @@ task; "validation" and "reconstructed_validation", which may have selected the c
 run with data.base_holdout above 0.
 
 Every image of a kind of classes goes through the network once. The same classes, ways, shots, queries and seed give the
-same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote.
+same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote, by task
+or by image.
 
 The head "naive_bayes" gives a class a normal instead of a prototype, with one variance a dimension for all classes of a
 task. With one support image a class there is no variance to be seen, and it is the nearest prototype by Euclidean
@@ -34,6 +49,7 @@ import numpy as np
 
 from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, count, open_run
+from fsjax.cli.splits import SPLITS, check_other, classified, other_source, write_classified
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.linear import naive_bayes_of_run
@@ -48,6 +64,11 @@ ALL_POOLINGS = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser)
+    parser.add_argument("--split", choices=SPLITS, help="classify a split, by the run's own classifier")
+    parser.add_argument("--source", default="", metavar="NAME", help="another data set, as config.data.name")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="of --source: --set data.train_split=small1"
+    )
     parser.add_argument("--classes", nargs="+", metavar="CLASSES", help=f"of: {', '.join(CLASSES)}")
     parser.add_argument("--way", type=count, help="classes of a task, a number or a range (5 or 5-10)")
     parser.add_argument("--shots", type=count, nargs="+", help="support images a class; each is evaluated for itself")
@@ -77,25 +98,42 @@ def run(args: argparse.Namespace) -> None:
     check_output("--save-episodes", args.save_episodes, ".npz")
     if args.episodes and args.save_episodes:
         raise UserError("--episodes takes a list of tasks and --save-episodes draws one: give one of them")
+    if args.set and not args.source:
+        raise UserError("--set changes the data of --source NAME; the run's own are what they were in training")
     run = open_run(args, args.run)
-    if args.head == "naive_bayes" and not run.info.few_shot:
+    other = other_source(run, args) if args.source else None
+    if other is None and args.head == "naive_bayes" and not run.info.few_shot:
         _linear(run, args)
         return
+    found = classified(run, other, args)
+    if found is not None:
+        print(found)
+        if args.out:
+            write_classified(args.out, found, _facts_of_run(run))
+        return
     protocol = _protocol(run.config.few_shot, args)
+    if other is not None:
+        check_other(run, other, protocol)
     if (args.episodes or args.save_episodes) and (len(protocol.classes) > 1 or protocol.classes == ("both",)):
         raise UserError(
             "a list of tasks is of one kind of classes: add --classes novel, base, validation or reconstructed"
         )
     implants = _implants(run, args)
-    evaluator = run.evaluator(data_path=args.data_path, batch_size=args.batch_size, implants=implants)
-    own = dict(run.config.few_shot)
-    warn_of_selection(
-        evaluator.splits,
-        protocol.classes,
-        protocol.reconstructed,
-        chosen_by=own["validation"].get("classes", "validation"),
-        chosen=Protocol.of(own).reconstructed,
+    evaluator = run.evaluator(
+        data_path=args.data_path,
+        batch_size=args.batch_size,
+        implants=implants,
+        splits=None if other is None else other.splits,
     )
+    own = dict(run.config.few_shot)
+    if other is None:
+        warn_of_selection(
+            evaluator.splits,
+            protocol.classes,
+            protocol.reconstructed,
+            chosen_by=own["validation"].get("classes", "validation"),
+            chosen=Protocol.of(own).reconstructed,
+        )
     episodes = None
     if args.episodes:
         part = evaluator.part(protocol.classes[0], protocol.reconstructed)
@@ -110,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
         print(figure, flush=True)
         figures.append(figure)
     if args.out:
-        write(args.out, figures, {"run": str(run.workdir), "step": run.step, "method": run.config.method.name})
+        write(args.out, figures, _facts_of_run(run))
 
 
 def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
@@ -118,7 +156,7 @@ def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
 
     The accuracies of the first figure are called "0", and its parts, if it has some, "0_base_queries" and so on.
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for number, figure in enumerate(figures):
         arrays |= {str(number): figure.accuracy, **{f"{number}_{name}": part for name, part in figure.parts.items()}}
     with path.with_suffix(".npz").open("wb") as file:
@@ -126,10 +164,15 @@ def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
     path.write_text(json.dumps({**facts, "figures": [figure.facts for figure in figures]}, indent=1) + "\n")
 
 
+def _facts_of_run(run: Any) -> dict[str, Any]:
+    return {"run": str(run.workdir), "step": run.step, "method": run.config.method.name}
+
+
 def _protocol(section: Any, args: argparse.Namespace) -> Protocol:
     """The protocol of the run's config, with what the command line states in its place."""
     given = {
-        "classes": args.classes, "way": args.way, "shots": args.shots, "query": args.query, "tasks": args.tasks,
+        "classes": args.classes or (["novel"] if args.source else None),
+        "way": args.way, "shots": args.shots, "query": args.query, "tasks": args.tasks,
         "implant_tasks": args.tasks, "seed": args.seed, "inference_tau": args.tau, "head": args.head,
         "shrinkage": args.shrinkage,
         "poolings": ALL_POOLINGS if args.pooling == ["all"] else args.pooling,
@@ -140,6 +183,8 @@ def _protocol(section: Any, args: argparse.Namespace) -> Protocol:
 
 def _linear(run: Any, args: argparse.Namespace) -> None:
     """Fit naive Bayes on the training images of a run without novel classes, and print the test accuracies."""
+    if args.split not in (None, "test"):
+        raise UserError("--head naive_bayes is fitted on the training images and tested on those of the test split")
     for flag, given in (("--shrinkage", args.shrinkage), ("--classes", args.classes), ("--shots", args.shots)):
         if given:
             raise UserError(f"{flag} is of few-shot tasks, and {run.workdir} was trained without novel classes")

@@ -5,6 +5,7 @@ for batch in train_batches(splits.train, ...): ...
 """
 
 from fsjax.data.batches import episode_batches, eval_batches, train_batches
+from fsjax.data.check import DataCheck, check_data
 from fsjax.data.clusters import save_clusters
 from fsjax.data.config import default_config
 from fsjax.data.describe import describe
@@ -24,7 +25,14 @@ from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples, images_at
 from fsjax.data.info import DataInfo, normalize
 from fsjax.data.load import Splits, load_splits
-from fsjax.data.own_pictures import open_pictures, picture_files
+from fsjax.data.own_pictures import (
+    labelled_files,
+    named_pictures,
+    open_pictures,
+    own_view,
+    picture_files,
+    read_pictures,
+)
 from fsjax.data.reconstructed import Reconstructed, ReconstructedConfig, reconstruct
 from fsjax.data.sources import SOURCES
 
@@ -32,6 +40,7 @@ __all__ = [
     "SOURCES",
     "ArrayExamples",
     "ClassTable",
+    "DataCheck",
     "DataError",
     "DataInfo",
     "EpisodeDigest",
@@ -42,6 +51,7 @@ __all__ = [
     "ReconstructedConfig",
     "Splits",
     "StreamExamples",
+    "check_data",
     "check_feasible",
     "class_table",
     "default_config",
@@ -51,12 +61,16 @@ __all__ = [
     "episode_batches",
     "eval_batches",
     "images_at",
+    "labelled_files",
     "load_episodes",
     "load_splits",
+    "named_pictures",
     "normalize",
     "open_pictures",
+    "own_view",
     "parse_spec",
     "picture_files",
+    "read_pictures",
     "reconstruct",
     "save_clusters",
     "train_batches",

@@ -23,7 +23,7 @@ from fsjax.data.info import DataInfo
 from fsjax.data.noise import with_noise
 from fsjax.data.normalization import mean_and_deviation
 from fsjax.data.pictures import CENTRE
-from fsjax.data.sources import Part, check_labels, checked_boxes
+from fsjax.data.sources import Part, Source, check_labels, checked_boxes
 from fsjax.data.view import View
 
 # "auto" keeps decoded images in memory up to this size.
@@ -85,9 +85,30 @@ def load_splits(config: Mapping[str, Any], *, seed: int, keep: bool = True) -> S
     """
     parsed = parse_config(config)
     source = cache.load(parsed, view_of(parsed), keep=keep)
+    notes = list(source.notes)
+    parts, classes = chosen_parts(source, parsed, seed, notes)
+    return _splits(parts, source.name, classes, parsed, notes)
+
+
+def chosen_parts(
+    source: Source, parsed: DataConfig, seed: int, notes: list[str]
+) -> tuple[dict[str, Part], dict[str, tuple[str, ...]]]:
+    """The parts of the splits, before an image of them is read (unless unreadable ones are to be skipped).
+
+    Args:
+      source: the data set.
+      parsed: what to choose from it.
+      seed: the run's.
+      notes: appended to.
+
+    Returns:
+      The parts by split; and the class names of "train", and under a class split of "validation" and "test".
+
+    Raises:
+      UserError: as `load_splits`.
+    """
     if len(source.class_names) < 2:
         raise DataError(f"{source.name} has one class only; there is nothing to classify")
-    notes = list(source.notes)
     parts = {split: part for split in ("train", "validation", "test") if (part := getattr(source, split)) is not None}
     for split, part in parts.items():
         if not len(part):
@@ -103,8 +124,7 @@ def load_splits(config: Mapping[str, Any], *, seed: int, keep: bool = True) -> S
             parts[split], note = without_unreadable(part)
             notes += [f"{split}: {note}"] if note else []
     choose = _choose_by_class if parsed.class_split.name else _choose
-    parts = choose(parts, source.name, classes, parsed, seed, notes)
-    return _splits(parts, source.name, classes, parsed, notes)
+    return choose(parts, source.name, classes, parsed, seed, notes), classes
 
 
 def _choose(
@@ -121,7 +141,8 @@ def _choose(
         notes.append(f"the test part is {config.test_fraction:g} of each class, the same for every seed")
         train, test = train.take(rest), train.take(taken)
     train = _cut_training(train, names, config, seed, notes)
-    test = _limit(test, "test", config.limit.test, len(names), FIXED_SEED, notes)
+    if test is not None:
+        test = _limit(test, "test", config.limit.test, len(names), FIXED_SEED, notes)
     if config.validation:
         if validation is not None:
             raise DataError(
@@ -168,8 +189,8 @@ def _cut_training(train: Part, names: tuple[str, ...], config: DataConfig, seed:
     return train
 
 
-def _limit(part: Part | None, split: str, limit: int, num_classes: int, seed: int, notes: list[str]) -> Part | None:
-    if part is None or not limit or limit >= len(part):
+def _limit(part: Part, split: str, limit: int, num_classes: int, seed: int, notes: list[str]) -> Part:
+    if not limit or limit >= len(part):
         return part
     notes.append(f"limited: {limit} of {len(part)} {split} examples, classes as even as they allow")
     return part.take(subsets.limited(part.labels, limit=limit, num_classes=num_classes, seed=seed))
@@ -205,7 +226,7 @@ def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataCon
     info = DataInfo(
         name=name,
         class_names=classes["train"],
-        image_shape=tuple(int(n) for n in shape),
+        image_shape=(int(shape[0]), int(shape[1]), int(shape[2])),
         counts={split: len(part) for split, part in parts.items()},
         class_counts=tuple(np.bincount(train.labels, minlength=len(classes["train"])).tolist()),
         mean=mean,

@@ -1,0 +1,100 @@
+"""`fsjax data`: of a folder, of a config, of a run; its exit status, and that it starts without jax."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fsjax.cli import main
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with 2 classes of 6 pictures."""
+    root, rng = tmp_path / "meine Bilder", np.random.default_rng(0)
+    for name in ("Bär", "<b>cat"):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+            small.resize((20, 20), Image.Resampling.BICUBIC).save(root / name / f"{i} ö.png")
+    return root
+
+
+def data(*arguments):
+    return main(["data", *map(str, arguments)])
+
+
+def test_a_folder_and_its_status(pictures, tmp_path, capsys):
+    out = tmp_path / "check.json"
+    assert data("--path", pictures, "--splits", "--json", out) == 0
+    said = capsys.readouterr().out
+    assert "meine Bilder: 12 images of 2 classes" in said and "5  <b>cat" in said and "no problem found" in said
+    (pictures / "Bär/kaputt.png").write_bytes(b"")
+    assert data("--path", pictures, "--json", out) == 3
+    stored = json.loads(out.read_text())
+    assert stored["serious"] and stored["findings"][0]["kind"] == "unreadable"
+    assert stored["findings"][0]["items"] == [f"{pictures / 'Bär/kaputt.png'}: the file is empty (0 bytes)"]
+    assert "1 problem:" in capsys.readouterr().out
+
+
+def test_it_starts_and_runs_without_jax(pictures, python):
+    script = (
+        "import sys; sys.modules.update(jax=None, flax=None, tensorflow=None, orbax=None)\n"
+        "from fsjax.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    assert "12 images" in python("-c", script, "data", "--path", str(pictures)).stdout
+    config = ("--config", "configs/icu_digits.py:smoke", "--set", "data.validation=0.3")
+    assert "validation part is 0.3 of each" in python("-c", script, "data", *config).stdout
+
+
+def test_the_data_of_a_config(root, pictures, capsys):
+    config = root / "configs/dc_mini.py"
+    assert data("--config", config, "--path", pictures, "--set", "data.name=folder") == 3
+    said = capsys.readouterr().out
+    assert "class split mini_imagenet names classes of which the data hold no image" in said.replace("\n", " ")
+    sets = ("--set", "data.name=folder", "--set", "data.class_split.name=", "--set", "data.base_holdout=0",
+            "--set", "data.test_fraction=0.5")  # fmt: skip
+    assert data("--config", config, "--path", pictures, *sets) == 0
+    assert "is below data.image_size=84" in capsys.readouterr().out
+
+
+def test_the_data_of_a_run(digits_run, tmp_path, capsys):
+    workdir = digits_run[0]
+    assert data(workdir) == 0
+    said = capsys.readouterr().out
+    info = json.loads((workdir / "data.json").read_text())
+    assert all(f"  {split}: {count:,} images" in said for split, count in info["counts"].items())
+    for name in ("config.json", "data.json"):
+        (tmp_path / name).write_bytes((workdir / name).read_bytes())
+    assert data(tmp_path, "--set", "data.validation=0.5") == 3
+    assert "other data: the numbers of images are not those of the run: train:" in capsys.readouterr().out
+    (tmp_path / "data.json").write_text("{")
+    assert data(tmp_path) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_few_shot_run_whose_tasks_no_longer_fit(few_shot_runs, capsys):
+    assert data(few_shot_runs["gap"]) == 0
+    assert data(few_shot_runs["gap"], "--set", "data.fake.train=60", "--set", "data.base_holdout=2") == 3
+    said = capsys.readouterr().out
+    assert "config.few_shot: class" in said and "other data" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say what to check"),
+        (("--config", "x.py", "some/run"), "say what to check, one of"),
+        (("some/run",), "holds no config.json: is it the workdir of a run? A folder of pictures is --path"),
+        (("--path", "no/where"), "data.path=no/where is no folder"),
+        (("--path", __file__), "is a file: give a folder"),
+        (("--path", ".", "--set", "data.nmae=1"), "Did you mean 'name'"),
+        (("--path", ".", "--json", "out.txt"), "the name must end with .json"),
+        (("--config", "nowhere.py"), "unknown config file"),
+        (("--path", ".", "--set", "data.name=nothing_at_all"), "neither digits"),
+    ],
+)
+def test_what_cannot_be_meant(capsys, arguments, message):
+    assert data(*arguments) == 2
+    assert message in capsys.readouterr().err
