@@ -93,7 +93,7 @@ class ThetaMLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """`[batch, ...]`, flattened, to `[batch, 2 * scales]`: the scales, then the translations."""
-        x = nn.Dense(self.hidden, name="hidden")(x.reshape(len(x), -1))
+        x = nn.Dense(self.hidden, name="hidden")(x.reshape(x.shape[0], -1))
         x = batch_norm(train=train, dtype=jnp.float32, axis_name=self.axis_name, name="bn")(x)
         return ThetaHead(self.scales, name="head")(nn.relu(x))
 

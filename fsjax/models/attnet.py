@@ -43,7 +43,7 @@ class AttNet(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Images `[batch, h, w, c]` of any size to maps `[batch, *map_size]`, float32 and of any sign."""
         # Antialiased where it reduces.
-        small = jax.image.resize(images, (len(images), *self.input_size, images.shape[-1]), "linear")
+        small = jax.image.resize(images, (images.shape[0], *self.input_size, images.shape[-1]), "linear")
         trunk = ResNet(self.width, (self.blocks,), dtype=self.dtype, axis_name=self.axis_name, name="trunk")
         x = trunk(small.astype(self.dtype), train=train)["stage1"]
         head = nn.Conv(1, (3, 3), padding="VALID", kernel_init=HE_NORMAL["fan_in"], name="map")

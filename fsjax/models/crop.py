@@ -68,7 +68,7 @@ def _interpolated(images: jax.Array, positions: jax.Array, *, axis: int, padding
     if padding == "border":
         positions = jnp.clip(positions, 0, last)
     lower = jnp.floor(positions)
-    shape = [len(images), 1, 1, 1]
+    shape = [images.shape[0], 1, 1, 1]
     shape[axis] = positions.shape[1]
 
     def read(at: jax.Array) -> jax.Array:

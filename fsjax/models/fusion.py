@@ -1,5 +1,7 @@
 """Two branches that gate each other's channels and are fused: the network of AFLM (Tang et al., Fig. 3)."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -94,21 +96,22 @@ class FusedBranches(nn.Module):
         if self.fusion == "shared_concat":
             inputs = maps[name], maps[name]
         elif self.fusion == "own_concat":
-            inputs = tuple(_side_by_side(flow, own) for flow, own in zip(flows, gated, strict=True))
+            inputs = _side_by_side(flows[0], gated[0]), _side_by_side(flows[1], gated[1])
         else:
             inputs = gated
 
         name = f"stage{last}"
         branches = self.global_branch, self.local_branch
-        flows = [branch(x, train=train, stages=(last, last))[name] for branch, x in zip(branches, inputs, strict=True)]
-        maps[name] = _side_by_side(*self._gated(*flows, stage=last))
+        only = (last, last)
+        ends = [branch(x, train=train, stages=only)[name] for branch, x in zip(branches, inputs, strict=True)]
+        maps[name] = _side_by_side(*self._gated(*ends, stage=last))
         return maps
 
     def _gated(self, of_global: jax.Array, of_local: jax.Array, *, stage: int) -> tuple[jax.Array, jax.Array]:
         """Both flows, each gated by the other."""
         if not self.attention:
             return of_global, of_local
-        gate = {"reduction": self.reduction, "slope": self.gate_slope, "gate_on": self.gate_on}
+        gate: dict[str, Any] = {"reduction": self.reduction, "slope": self.gate_slope, "gate_on": self.gate_on}
         return (
             CrossAttention(**gate, name=f"gate_global{stage}")(of_global, of_local),
             CrossAttention(**gate, name=f"gate_local{stage}")(of_local, of_global),

@@ -8,6 +8,8 @@ four tasks under `vmap` in a scan, 2 cores whose large products ran at 345). A c
 where every task has its own kernel.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -47,11 +49,11 @@ def frozen_product(frozen: jax.Array, matrix: jax.Array) -> jax.Array:
     return lax.dot_general(frozen, matrix, (((0,), (0,)), ((), ())))
 
 
-def _frozen_product_forward(frozen, matrix):
+def _frozen_product_forward(frozen: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     return frozen_product(frozen, matrix), frozen
 
 
-def _frozen_product_backward(frozen, cotangent):
+def _frozen_product_backward(frozen: jax.Array, cotangent: jax.Array) -> tuple[None, jax.Array]:
     return None, frozen @ cotangent
 
 
@@ -70,16 +72,17 @@ def add_shifted(planes: jax.Array) -> jax.Array:
     """
     height, width = planes.shape[1:3]
     padded = jnp.pad(planes, ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0), (0, 0)))
-    return sum(
+    moved = [
         padded[:, row : row + height, column : column + width, row, column] for row in range(3) for column in range(3)
-    )
+    ]
+    return functools.reduce(jnp.add, moved)
 
 
-def _add_shifted_forward(planes):
+def _add_shifted_forward(planes: jax.Array) -> tuple[jax.Array, None]:
     return add_shifted(planes), None
 
 
-def _add_shifted_backward(_, cotangent):
+def _add_shifted_backward(_: None, cotangent: jax.Array) -> tuple[jax.Array]:
     # The transpose: nine copies, each moved back. JAX's own would pad and add nine arrays of all planes.
     height, width = cotangent.shape[1:3]
     padded = jnp.pad(cotangent, ((0, 0), (1, 1), (1, 1), (0, 0)))

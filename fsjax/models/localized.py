@@ -86,7 +86,7 @@ class LocalizedEncoder(nn.Module):
 
     def whole_image_attention(self, images: jax.Array) -> jax.Array:
         """M of whole images: `attention_of` the classifier's maps of them, batch norm in inference mode."""
-        whole = jnp.broadcast_to(jnp.array([1.0, 1.0, 0.0, 0.0]), (len(images), 4))
+        whole = jnp.broadcast_to(jnp.array([1.0, 1.0, 0.0, 0.0]), (images.shape[0], 4))
         return attention_of(self.classifier(self.cropped(images, whole), train=False))
 
 

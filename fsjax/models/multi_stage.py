@@ -44,7 +44,7 @@ class SelfAttention(nn.Module):
         )
         attention = jax.nn.softmax(jnp.einsum("bnc,bmc->bnm", query, key, precision="highest"), axis=-1)
         self.sow("intermediates", "attention", attention)
-        gamma = self.gamma
+        gamma: float | jax.Array = self.gamma
         if self.learn_gamma:
             gamma = self.param("gamma", nn.initializers.constant(self.gamma), (), jnp.float32)
         return (flat + gamma * jnp.einsum("bnm,bmc->bnc", attention, value, precision="highest")).reshape(x.shape)

@@ -1,9 +1,15 @@
 """What all backbones share: a stem, and stages that can be run a few at a time."""
 
-import dataclasses
+from typing import TYPE_CHECKING
 
 import flax.linen as nn
 import jax
+
+if TYPE_CHECKING:
+    # By this name alone linen tells type checkers that a field is keyword-only; it has no code behind it.
+    from flax.linen.module import module_field as field
+else:
+    from dataclasses import field
 
 
 class Staged(nn.Module):
@@ -18,7 +24,7 @@ class Staged(nn.Module):
         results are the same.
     """
 
-    remat: bool = dataclasses.field(default=False, kw_only=True)
+    remat: bool = field(default=False, kw_only=True)
 
     @property
     def num_stages(self) -> int:

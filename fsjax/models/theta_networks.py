@@ -55,7 +55,7 @@ class ResNet50Theta(nn.Module):
     @nn.compact
     def __call__(self, maps: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w]`, each taken for all three channels, to theta `[batch, 4]`."""
-        large = jax.image.resize(maps, (len(maps), self.size, self.size), "bilinear")
+        large = jax.image.resize(maps, (maps.shape[0], self.size, self.size), "bilinear")
         trunk = ResNet(self.width, self.blocks, axis_name=self.axis_name, name="trunk")
         stages = trunk(in_three_channels(large), train=train)
         return ThetaHead(2, name="head")(global_average_pool(list(stages.values())[-1]))

@@ -1,0 +1,698 @@
+"""A classifier that fsjax exported, with jax and NumPy alone: uint8 pictures in, class names out.
+
+Nothing of fsjax is imported here, so that this file can be copied; `fsjax export` puts it beside what it describes:
+
+    python FOLDER/exported.py photo.jpg ...         # labels of picture files (this needs pillow)
+
+    import sys; sys.path.insert(0, "FOLDER")
+    import exported
+    model = exported.load()                         # or load("ANOTHER_FOLDER")
+    model.predict(images)                           # uint8 [n, height, width, channels] -> the name of a class each
+    model.add_class("heron", images)                # by its mean feature: nothing is trained
+    model.save("ANOTHER_FOLDER")
+
+How long an export stays readable: its functions are StableHLO that `jax.export` serialized. jax promises to read what
+was written with a jaxlib of up to six months before its own, or of up to three weeks after it; the weights and the
+classes are plain arrays. Beyond that it may well be read, but nobody has promised it: then install the jax named in
+export.json, or export the run anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import io
+import json
+import os
+import struct
+import sys
+import tempfile
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+# Of the folder; another number means that this file does not know what is in it.
+FORMAT = 1
+FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES = (
+    "export.json", "features.jaxexport", "logits.jaxexport", "weights.npz", "classes.npz",
+)  # fmt: skip
+# Under square roots, as in fsjax.
+_EPSILON = 1e-12
+# Pictures of more pixels are refused before they are decoded: a small file can hold gigabytes of them.
+MAX_PIXELS = 100_000_000
+# What a picture may be, whatever its suffix: pillow goes by the content, and would call Ghostscript for PostScript.
+_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+
+
+class ExportError(ValueError):
+    """What the user can set right: a damaged folder, images that the network does not take, an unknown class."""
+
+
+@dataclasses.dataclass
+class KnownClass:
+    """A class of an export.
+
+    Attributes:
+      name: unlike those of the others.
+      vector: float64 `[dim]`: of a class that is the mean of pictures, the sum of their support features; of a trained
+        one, its weights; empty if the rule of the loss scores it.
+      count: how many pictures the sum is of; 0 of a trained class.
+      output: the place of a trained class among the scores of the loss's rule; -1 of others.
+    """
+
+    name: str
+    vector: np.ndarray
+    count: int = 0
+    output: int = -1
+
+
+class Exported:
+    """An encoder and its classes; see `load`.
+
+    Attributes:
+      facts: the content of export.json: the run, the image shape, the rule, the versions.
+    """
+
+    def __init__(
+        self, facts: dict[str, Any], files: Mapping[str, bytes], classes: Sequence[KnownClass], batch_size: int
+    ) -> None:
+        self.facts, self._files, self._classes, self._batch_size = facts, files, list(classes), batch_size
+        self._programs = {name: _deserialized(files[name], facts) for name in (FEATURES, LOGITS) if name in files}
+        self._weights = jax.device_put(_arrays(files[WEIGHTS]))
+        self._compiled: dict[tuple[str, int], Callable[..., Any]] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"Exported({self.facts['run']['name']!r}, step {self.facts['run']['step']}: {len(self._classes)} classes, "
+            f"images {'×'.join(map(str, self.image_shape))}, embeddings {self.facts['embedding']}-d)"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in the order of the columns of `scores`."""
+        return tuple(c.name for c in self._classes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of how many pictures each class is the mean; 0 for one that was trained."""
+        return {c.name: c.count for c in self._classes}
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels that the network takes."""
+        height, width, channels = self.facts["images"]["shape"]
+        return height, width, channels
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embeddings of images.
+
+        Args:
+          images: uint8 `[n, height, width, channels]` as in `image_shape`, or `[n, height, width]` for grey ones, in
+            0..255; they are normalised inside.
+
+        Returns:
+          float32 `[n, dim]`.
+
+        Raises:
+          ExportError: for another dtype or shape, or a program that this jax cannot compile.
+        """
+        return self._apply(FEATURES, images, lambda found: found["embedding"], self.facts["embedding"])
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Scores `[n, classes]` float32, the largest of which is the prediction; images as for `embed`.
+
+        By the method's rule for classes that are means of pictures: the similarity times its scale, or the logarithm of
+        a probability where each position of a picture is classified for itself. By the loss's own rule for the trained
+        classes of a run.
+
+        Raises:
+          ExportError: as `embed`, and if there is no class yet.
+        """
+        if not self._classes:
+            raise ExportError("this export has no classes yet: model.add_class(name, images), at least once")
+        if LOGITS in self._programs:
+            columns = [c.output for c in self._classes]
+            return self._apply(LOGITS, images, lambda found: found["logits"][:, columns], len(columns))
+        rule, vectors = self.facts["rule"], np.stack([c.vector / max(c.count, 1) for c in self._classes])
+        return self._apply(
+            FEATURES, images, lambda found: _rule_scores(found[rule["query_pool"]], vectors, rule), len(vectors)
+        )
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """The softmax of `scores`, float32 `[n, classes]`: shares among these classes, whatever a picture shows."""
+        return np.exp(_log_softmax(self.scores(images).astype(np.float64))).astype(np.float32)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The name of the class of each image, `[n]` strings; `scores(images).argmax(-1)` are its numbers."""
+        return np.array(self.classes, dtype=np.str_)[self.scores(images).argmax(axis=-1)]
+
+    def add_class(self, name: str, images: np.ndarray) -> None:
+        """A new class, known by these pictures of it, as for `embed`; one is enough, and nothing is trained.
+
+        Raises:
+          ExportError: as `embed`, for no image, a name that is there, and for an export that classifies by its loss's
+            own rule, which knows the trained classes only.
+        """
+        if name in self.classes:
+            raise ExportError(f"there is a class {name!r}: add_pictures({name!r}, images) gives it more pictures")
+        if not isinstance(name, str) or not name:
+            raise ExportError(f"the name {name!r} of a class must be a text that is not empty")
+        if LOGITS in self._programs:
+            raise ExportError(
+                f"class {name!r} cannot be added: this export scores the classes that the run was trained on, by the "
+                "rule of its loss, which has none for others; export the run with --support or --no-classes, and "
+                "classes are means of pictures"
+            )
+        self._classes.append(KnownClass(name, *self._sum(name, images)))
+
+    def add_pictures(self, name: str, images: np.ndarray) -> None:
+        """More pictures of a class, as for `embed`: its mean becomes that of all of them.
+
+        Raises:
+          ExportError: as `embed`, for no image, an unknown class, and one that is no mean of pictures.
+        """
+        known = self._find(name)
+        if not known.count:
+            raise ExportError(
+                f"class {name!r} was trained, and is no mean of pictures that others could be added to: remove it, and "
+                "add it anew by its pictures, or take another name"
+            )
+        total, count = self._sum(name, images)
+        known.vector, known.count = known.vector + total, known.count + count
+
+    def remove_class(self, name: str) -> None:
+        """Leave out a class: the others keep their scores, or share its probability.
+
+        Raises:
+          ExportError: for an unknown class, and for the last one.
+        """
+        known = self._find(name)
+        if len(self._classes) == 1:
+            raise ExportError(f"class {name!r} is the last one, and without classes there is nothing to predict")
+        self._classes.remove(known)
+
+    def open_pictures(self, files: Sequence[str | os.PathLike[str]]) -> np.ndarray:
+        """Image files of any size, brought to the network's as the run's own were; needs pillow.
+
+        Returns:
+          uint8 `[n, *image_shape]`.
+
+        Raises:
+          ExportError: naming a file that cannot be read.
+        """
+        images: np.ndarray = np.zeros((len(files), *self.image_shape), np.uint8)
+        for number, file in enumerate(files):
+            images[number] = _picture(file, self.image_shape, self.facts["pictures"])
+        return images
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write an export with the classes as they are now; one that is there is replaced, as a whole or not at all.
+
+        Raises:
+          ExportError: if the folder holds anything else, or cannot be written.
+        """
+        write_folder(folder, self.facts, {n: x for n, x in self._files.items() if n != CLASSES}, self._classes)
+
+    def _find(self, name: str) -> KnownClass:
+        for known in self._classes:
+            if known.name == name:
+                return known
+        shown = ", ".join(map(repr, self.classes[:20])) + (", …" if len(self._classes) > 20 else "")
+        raise ExportError(f"there is no class {name!r}; there are: {shown or 'none'}")
+
+    def _sum(self, name: str, images: np.ndarray) -> tuple[np.ndarray, int]:
+        """The sum of the support features of pictures, float64 `[dim]`, and their number."""
+        if not len(images):
+            raise ExportError(f"class {name!r} needs at least one picture")
+        rule = self.facts["rule"]
+        features = self._apply(FEATURES, images, lambda found: found[rule["support_pool"]], rule["dim"])
+        return support_sum(features, unit_support=rule["unit_support"]), len(features)
+
+    def _apply(
+        self, program: str, images: np.ndarray, wanted: Callable[[Mapping[str, Any]], Any], width: int
+    ) -> np.ndarray:
+        """What is wanted of the outputs of a program, batch by batch: float32 `[n, width]`."""
+        images = self._checked(images)
+        # Few images are padded to a power of two, many to whole batches: few sizes to compile, little waste.
+        size = min(self._batch_size, 1 << max(len(images) - 1, 0).bit_length())
+        parts: list[np.ndarray] = [np.zeros((0, width), np.float32)]
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            padded = np.pad(part, [(0, size - len(part)), (0, 0), (0, 0), (0, 0)])
+            found = self._run(program, padded)
+            parts.append(np.asarray(wanted(_Rows(found, len(part))), np.float32))
+        return np.concatenate(parts)
+
+    def _run(self, program: str, images: np.ndarray) -> dict[str, jax.Array]:
+        weights = {name: self._weights[name] for name in self.facts["weights"][program]}
+        key = (program, len(images))
+        if key not in self._compiled:
+            with _of_this_jax(self.facts):
+                call = jax.jit(self._programs[program].call)
+                self._compiled[key] = call.lower(weights, images).compile()
+        return self._compiled[key](weights, images)
+
+    def _checked(self, images: np.ndarray) -> np.ndarray:
+        """Images as the programs take them."""
+        images, shape = np.asarray(images), self.image_shape
+        if images.dtype != np.uint8:
+            raise ExportError(
+                f"images of dtype {images.dtype}: give uint8 in 0..255; of floats in 0..1 that is "
+                "np.round(255 * images).astype(np.uint8)"
+            )
+        if images.ndim == 3 and images.shape[1:] == shape[:2]:
+            images = images[..., None]
+        if images.ndim == 4 and images.shape[-1] == 1 and shape[-1] == 3:
+            images = np.repeat(images, 3, axis=-1)
+        if images.ndim != 4 or images.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise ExportError(
+                f"images of shape {images.shape}: this network takes [n, {wanted}] (height, width, channels); a single "
+                "image is image[None], and open_pictures(files) brings files to this size"
+            )
+        return images
+
+
+class _Rows(Mapping[str, np.ndarray]):
+    """The first rows of arrays on a device, fetched only when asked for."""
+
+    def __init__(self, arrays: Mapping[str, jax.Array], count: int) -> None:
+        self._arrays, self._count = arrays, count
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.asarray(self._arrays[name])[: self._count]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def load(folder: str | os.PathLike[str] | None = None, *, batch_size: int = 256) -> Exported:
+    """Open an export, on the default device. Nothing in the folder is executed or unpickled but its StableHLO.
+
+    Args:
+      folder: as `fsjax export` or `Exported.save` wrote it; None: the one that this file lies in.
+      batch_size: how many images go through the network at once, at most; results do not depend on it.
+
+    Raises:
+      ExportError: for a folder that is none, is damaged or of another format, and where this jax cannot read it or this
+        machine's platform is none of those that it was exported for.
+    """
+    if batch_size < 1:
+        raise ExportError(f"batch_size={batch_size} must be at least 1")
+    folder = Path(__file__).parent if folder is None else Path(folder).expanduser()
+    facts = _facts(folder)
+    return opened(facts, {name: _checked_file(folder, name, facts) for name in facts["files"]}, batch_size=batch_size)
+
+
+def opened(facts: dict[str, Any], files: Mapping[str, bytes], *, batch_size: int = 256) -> Exported:
+    """An export of which the files are in memory; see `load`."""
+    platform = _platform()
+    if platform not in facts["platforms"]:
+        raise ExportError(
+            f"exported for {', '.join(facts['platforms'])}, and jax computes on {platform} here: export the run again "
+            f"with --platforms {' '.join([*facts['platforms'], platform])}"
+            + (", or set JAX_PLATFORMS=cpu" if "cpu" in facts["platforms"] else "")
+        )
+    stored = _arrays(files[CLASSES])
+    columns = zip(facts["classes"], stored["vectors"], stored["counts"], stored["outputs"], strict=True)
+    classes = [KnownClass(name, vector, int(count), int(output)) for name, vector, count, output in columns]
+    return Exported(facts, files, classes, batch_size)
+
+
+def write_folder(
+    folder: str | os.PathLike[str], facts: Mapping[str, Any], files: Mapping[str, bytes], classes: Sequence[KnownClass]
+) -> None:
+    """Write an export with this file beside it; one that is there is replaced, as a whole or not at all.
+
+    Args:
+      folder: its parent folders are made.
+      facts: for export.json; the names of the classes and the files' checksums are put in.
+      files: all but the classes'.
+      classes: in order.
+
+    Raises:
+      ExportError: if the folder holds anything else, or cannot be written.
+    """
+    folder = Path(folder).expanduser().absolute()
+    files = {**files, CLASSES: classes_file(classes)}
+    check_target(folder)
+    sums = {name: {"sha256": hashlib.sha256(x).hexdigest(), "bytes": len(x)} for name, x in files.items()}
+    facts = {**facts, "classes": [c.name for c in classes], "files": sums}
+    everything = {
+        **files,
+        FACTS: (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode(),
+        "exported.py": Path(__file__).read_bytes(),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            fresh = Path(temporary) / "fresh"
+            fresh.mkdir()
+            for name, content in everything.items():
+                (fresh / name).write_bytes(content)
+            _replace(folder, fresh, Path(temporary) / "old")
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be written: {error}") from error
+
+
+def _replace(folder: Path, fresh: Path, old: Path) -> None:
+    """Put a fresh folder into the place of another, which goes to `old`, or stays where it is if that fails."""
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+
+
+def check_target(folder: Path) -> None:
+    """Raise an `ExportError` unless an export can be written here without losing anything but an export."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ExportError(f"{folder} is a file: name a folder")
+    known = {FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES, "exported.py", "__pycache__"}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    if others:
+        raise ExportError(
+            f"{folder} holds {others[0]!r}{' and others' if others[1:] else ''}, which no export does, and would be "
+            "replaced: name an empty folder, a new one, or an export"
+        )
+
+
+def classes_file(classes: Sequence[KnownClass]) -> bytes:
+    """The content of classes.npz."""
+    vectors = np.stack([c.vector for c in classes]) if classes else np.zeros((0, 0))
+    columns = {name: np.array([getattr(c, name) for c in classes], np.int64) for name in ("count", "output")}
+    stream = io.BytesIO()
+    np.savez(stream, vectors=vectors.astype(np.float64), counts=columns["count"], outputs=columns["output"])
+    return stream.getvalue()
+
+
+def support_sum(features: np.ndarray, *, unit_support: bool) -> np.ndarray:
+    """The sum of support features `[n, dim]`, of length 1 before if `unit_support`; float64 `[dim]`."""
+    features = features.astype(np.float64)
+    return (_unit(features) if unit_support else features).sum(axis=0)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """The content of export.json, checked as far as reading the rest needs."""
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExportError(f"{folder} holds no {FACTS}: is it the folder of an export?") from None
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} cannot be read: {error}; export the run again") from error
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT:
+        raise ExportError(
+            f"{folder} has format {found}, and this is a reader of format {FORMAT}: use the exported.py in that folder"
+        )
+    missing = [
+        name
+        for name in ("run", "images", "pictures", "rule", "platforms", "classes", "files", "weights", "embedding")
+        if name not in facts
+    ]
+    if missing or not {FEATURES, WEIGHTS, CLASSES} <= set(facts["files"]) <= {FEATURES, LOGITS, WEIGHTS, CLASSES}:
+        raise ExportError(f"{path} is not whole ({', '.join(missing) or 'files'}): export the run again")
+    return facts
+
+
+def _checked_file(folder: Path, name: str, facts: dict[str, Any]) -> bytes:
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise ExportError(f"{folder / name} cannot be read: {error}; copy the whole folder again") from error
+    if hashlib.sha256(content).hexdigest() != facts["files"][name]["sha256"]:
+        raise ExportError(
+            f"{folder / name} is damaged or of another export (its sha256 is not that in {FACTS}): copy the whole "
+            "folder again, or export the run again"
+        )
+    return content
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _platform() -> str:
+    """What jax computes on, as jax.export calls it."""
+    platform = jax.default_backend()
+    if platform != "gpu":
+        return platform
+    return "rocm" if "rocm" in jax.devices()[0].client.platform_version.lower() else "cuda"
+
+
+@contextlib.contextmanager
+def _of_this_jax(facts: Mapping[str, Any]) -> Iterator[None]:
+    """Says of an error in reading or compiling a whole file that versions differ, if they do."""
+    try:
+        yield
+    except Exception as error:
+        # jax and its compiler raise almost anything for a program of another time.
+        if facts.get("jaxlib") == _jaxlib() and facts.get("jax") == jax.__version__:
+            raise
+        raise ExportError(
+            f"this export was made with jax {facts.get('jax')} (jaxlib {facts.get('jaxlib')}), and jax "
+            f"{jax.__version__} (jaxlib {_jaxlib()}) cannot read it: {str(error)[:300]}\njax reads exports of up to "
+            f"six months before its release, and of up to three weeks after it: pip install jax=={facts.get('jax')}, "
+            "or export the run again"
+        ) from error
+
+
+def _jaxlib() -> str:
+    return sys.modules["jaxlib"].__version__ if "jaxlib" in sys.modules else "?"
+
+
+def _deserialized(content: bytes, facts: Mapping[str, Any]) -> Any:
+    """A function that jax.export wrote."""
+    with _of_this_jax(facts), _flatbuffers():
+        export = importlib.import_module("jax.export")
+        return export.deserialize(bytearray(content))
+
+
+# The rule of prediction; what fsjax computes in float32 on the device is computed in float64 here.
+
+
+def _rule_scores(queries: np.ndarray, vectors: np.ndarray, rule: Mapping[str, Any]) -> np.ndarray:
+    """Scores `[n, classes]` of features `[n, dim]`, or `[n, positions, dim]` if each position counts for itself."""
+    features: np.ndarray = queries.reshape(-1, queries.shape[-1]).astype(np.float64)
+    cuts = np.cumsum(rule["widths"])[:-1]
+    parts = zip(np.split(features, cuts, axis=-1), np.split(vectors, cuts, axis=-1), strict=True)
+    scores = np.sum([_similarities(rule["similarity"], *pair, rule["tau"]) for pair in parts], axis=0)
+    if queries.ndim == 2:
+        return scores
+    log_shares = _log_softmax(scores.reshape(*queries.shape[:2], -1))
+    top = log_shares.max(axis=1, keepdims=True)
+    return np.log(np.mean(np.exp(log_shares - top), axis=1)) + top[:, 0]
+
+
+def _similarities(name: str, features: np.ndarray, vectors: np.ndarray, tau: float) -> np.ndarray:
+    if name == "cosine":
+        return tau * _unit(features) @ _unit(vectors).T
+    squares = (features**2).sum(-1)[:, None] - 2 * features @ vectors.T + (vectors**2).sum(-1)
+    squares = np.maximum(squares, 0)
+    return -tau * (squares if name == "squared_euclid" else np.sqrt(squares + _EPSILON))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.sqrt((vectors**2).sum(axis=-1, keepdims=True) + _EPSILON)
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+# Pictures, as `fsjax.data` opens them.
+
+
+def _picture(file: str | os.PathLike[str], shape: tuple[int, int, int], view: Mapping[str, Any]) -> np.ndarray:
+    """A picture file as uint8 `[height, width, channels]`."""
+    from PIL import Image
+
+    try:
+        Image.init()
+        with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ExportError(
+                    f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}: make it smaller first"
+                )
+            picture = _upright(image, shape[-1])
+    except Exception as error:
+        # Pillow and its codecs raise almost anything for a broken file.
+        raise ExportError(f"{os.fspath(file)} cannot be read: {error or type(error).__name__}") from error
+    if view["image_size"]:
+        picture = picture.resize(shape[1::-1], Image.Resampling[view["resize"].upper()], box=_box(picture, view))
+    pixels = np.asarray(picture)
+    pixels = pixels[..., None] if shape[-1] == 1 else pixels
+    if pixels.shape != shape:
+        raise ExportError(
+            f"{os.fspath(file)} is {pixels.shape[0]}×{pixels.shape[1]}, and this network takes {shape[0]}×{shape[1]} "
+            "(height × width): resize it first"
+        )
+    return pixels
+
+
+def _box(picture: Any, view: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """What is seen of a picture: the centred square of a share of its shorter side, or all of it."""
+    if view["fit"] == "stretch":
+        return (0, 0, picture.width, picture.height)
+    side = view["share"] * min(picture.width, picture.height)
+    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    return (left, top, left + side, top + side)
+
+
+def _upright(image: Any, channels: int) -> Any:
+    """Turned as the camera noted, on white where transparent, in 8 bits, grey or RGB."""
+    from PIL import Image, ImageOps
+
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if values.dtype.kind != "f" and (values.max(initial=0) > 255 or image.mode != "I"):
+            values = values / 257
+        image = Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+# jax.export reads its files with the package flatbuffers, which jax does not install. Where it is missing, what reading
+# needs of it stands in for it: tables of offsets, little-endian (https://flatbuffers.dev/internals).
+
+_NUMBERS = {
+    "Bool": "?", "Int8": "b", "Uint8": "B", "Int16": "h", "Uint16": "H", "Int32": "i", "Uint32": "I",
+    "Int64": "q", "Uint64": "Q", "Float32": "f", "Float64": "d", "SOffsetT": "i", "VOffsetT": "H", "UOffsetT": "I",
+}  # fmt: skip
+
+
+class _Number:
+    """A type of numbers, as flatbuffers describes it."""
+
+    def __init__(self, code: str) -> None:
+        self.packer = struct.Struct("<" + code)
+        self.dtype = np.dtype("<" + code)
+        self.py_type = {"?": bool, "f": float, "d": float}.get(code, int)
+
+
+class _Table:
+    """A table of a flatbuffer, of which `Pos` is the place in `Bytes`; methods are named as those of flatbuffers."""
+
+    def __init__(self, buffer: bytes, position: int) -> None:
+        self.Bytes, self.Pos = buffer, position
+
+    def _offset(self, at: int) -> int:
+        return at + struct.unpack_from("<I", self.Bytes, at)[0]
+
+    def Offset(self, field: int) -> int:
+        """Where a field is, from the start of the table; 0 if it is left out."""
+        fields = self.Pos - struct.unpack_from("<i", self.Bytes, self.Pos)[0]
+        size = struct.unpack_from("<H", self.Bytes, fields)[0]
+        return struct.unpack_from("<H", self.Bytes, fields + field)[0] if field < size else 0
+
+    def Indirect(self, at: int) -> int:
+        """The place that an offset at this one leads to."""
+        return self._offset(at)
+
+    def String(self, at: int) -> bytes:
+        """The text that an offset at this place leads to."""
+        start = self._offset(at)
+        return bytes(self.Bytes[start + 4 : start + 4 + struct.unpack_from("<I", self.Bytes, start)[0]])
+
+    def Vector(self, field: int) -> int:
+        """Where the elements of a vector begin."""
+        return self._offset(self.Pos + field) + 4
+
+    def VectorLen(self, field: int) -> int:
+        """How many it has."""
+        return struct.unpack_from("<I", self.Bytes, self._offset(self.Pos + field))[0]
+
+    def Get(self, number: _Number, at: int) -> Any:
+        """The number at this place."""
+        return number.py_type(number.packer.unpack_from(self.Bytes, at)[0])
+
+    def GetVectorAsNumpy(self, number: _Number, field: int) -> np.ndarray:
+        """A vector of numbers."""
+        return np.frombuffer(self.Bytes, number.dtype, self.VectorLen(field), self.Vector(field))
+
+
+def _stand_in() -> dict[str, types.ModuleType]:
+    """The modules that jax imports of flatbuffers, with what it needs to read."""
+    parts: dict[str, dict[str, Any]] = {
+        "number_types": {f"{name}Flags": _Number(code) for name, code in _NUMBERS.items()},
+        "packer": {"uoffset": struct.Struct("<I")},
+        "encode": {"Get": lambda packer, buffer, at: packer.unpack_from(buffer, at)[0]},
+        "table": {"Table": _Table},
+        "compat": {"import_numpy": lambda: np},
+    }
+    whole = types.ModuleType("flatbuffers", "What reading needs of flatbuffers.")
+    modules = {"flatbuffers": whole}
+    for name, content in parts.items():
+        part = modules[f"flatbuffers.{name}"] = types.ModuleType(f"flatbuffers.{name}")
+        vars(part).update(content)
+        setattr(whole, name, part)
+
+    class Builder:
+        """Of the writer, which is not here; jax names it in annotations."""
+
+        def __init__(self, *_: Any) -> None:
+            raise ImportError("writing needs the package flatbuffers: pip install flatbuffers")
+
+    whole.__dict__["Builder"] = Builder
+    return modules
+
+
+@contextlib.contextmanager
+def _flatbuffers() -> Iterator[None]:
+    """Lets jax import flatbuffers, or what stands in for it; nobody else gets to see that."""
+    try:
+        importlib.import_module("flatbuffers")
+    except ImportError:
+        modules = _stand_in()
+        sys.modules.update(modules)
+        try:
+            yield
+        finally:
+            for name in modules:
+                sys.modules.pop(name, None)
+    else:
+        yield
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the label and the probability of picture files; 0, or 2 for what the user can set right."""
+    files = sys.argv[1:] if argv is None else list(argv)
+    if not files or files[0].startswith("-"):
+        print(__doc__)
+        return 0 if files in (["-h"], ["--help"]) else 2
+    try:
+        model = load()
+        for file in files:
+            (shares,) = model.probabilities(model.open_pictures([file]))
+            print(f"{file}\t{model.classes[shares.argmax()]}\t{shares.max():.3f}")
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

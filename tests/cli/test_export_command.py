@@ -1,0 +1,72 @@
+"""`fsjax export`, called as the shell calls it, in this process."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fsjax
+from fsjax.cli import main
+from fsjax.exported import load
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    """Class folders of grey pictures, of which one cannot be read."""
+    folder, rng = tmp_path_factory.mktemp("pictures") / "my birds", np.random.default_rng(0)
+    for name in ("crane", "heron ü"):
+        (folder / name).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(folder / name / f"{number}.png")
+    (folder / "crane" / "broken.jpg").write_bytes(b"nothing")
+    return folder
+
+
+def test_the_runs_own_classes(digits_run, tmp_path, capsys):
+    from fsjax import data
+
+    assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "10 classes, by the rule of the run's loss" in printed and "features.jaxexport" in printed
+    run, model = fsjax.restore(digits_run[0]), load(tmp_path / "out")
+    images = data.load_splits(run.config.data, seed=0).test.images[:40]
+    np.testing.assert_allclose(model.scores(images), run.logits(images), rtol=1e-4, atol=1e-4)
+    assert model.predict(images).tolist() == [run.class_names[i] for i in run.predict(images)]
+    assert model.facts["run"] == {"name": run.config.name, "method": "classification", "step": run.step}
+
+
+def test_classes_of_pictures(digits_run, birds, tmp_path, capsys):
+    arguments = ["--support", str(birds), "--platforms", "cpu", "--batch-size", "2"]
+    assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out"), *arguments]) == 3
+    printed = capsys.readouterr().out
+    assert "2 classes, others can be added" in printed and "left out, as it cannot be read: crane/broken.jpg" in printed
+    model = load(tmp_path / "out")
+    assert model.counts == {"crane": 2, "heron ü": 2} and model.facts["platforms"] == ["cpu"]
+    files = [birds / name / f"{number}.png" for name in ("crane", "heron ü") for number in (0, 1)]
+    images = model.open_pictures(files)
+    few = fsjax.restore(digits_run[0]).few_shot(images, ["crane"] * 2 + ["heron ü"] * 2, images)
+    assert model.predict(images).tolist() == few.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--support", "nowhere"], "nowhere"),
+        (["--implants"], "--support"),
+        (["--platforms", "gpu"], "unknown platform 'gpu'; known: cpu, cuda, rocm, tpu"),
+        (["--batch-size", "0"], "--batch-size=0"),
+    ],
+)
+def test_what_the_user_can_set_right(digits_run, tmp_path, capsys, arguments, words):
+    assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_implants_need_a_resnet12(digits_run, birds, tmp_path, capsys):
+    arguments = ["--support", str(birds), "--implants"]
+    assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert "resnet12" in capsys.readouterr().err
+
+
+def test_no_run_there(tmp_path, capsys):
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "no checkpoint in" in capsys.readouterr().err
