@@ -87,7 +87,7 @@ def activation_rows(evaluator: Evaluator, classes: str, *, count: int, seed: int
     if own.shape[-1] != found["dense"].shape[-1]:
         raise UserError("flattened maps have a weight for each position: there is no activation map of a class")
     side = evaluator.map_shape
-    heats = class_activation_maps(found["dense"].reshape(count, *side, -1), own)
+    heats = class_activation_maps(jnp.asarray(found["dense"].reshape(count, *side, -1)), own)
     pictures = data.images_at(examples, queries)
     return [
         Row(picture, np.asarray(heat), f"{classes}: {readable(bank.class_names[label])}", bool(good))
@@ -116,20 +116,28 @@ def draw_activation_maps(columns: Mapping[str, Sequence[Row]], path: str | Path)
         line[0].imshow(picture, cmap="gray", vmin=0, vmax=255)
         line[0].set_title(row[0].title, fontsize=7)
         for axis, name, shown in zip(line[1:], names, row, strict=True):
-            axis.imshow(_overlay(shown))
+            axis.imshow(overlay(shown.image, shown.heat))
             axis.set_title(f"{name} {'✓' if shown.right else '✗'}", fontsize=7, color="black" if shown.right else "red")
         for axis in line:
             axis.set_axis_off()
     write_png(figure, path)
 
 
-def _overlay(row: Row) -> np.ndarray:
-    """The picture under its heat, from blue, the coolest position, to red, the hottest; float `[h, w, 3]`."""
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A picture under its activation map, from blue, the coolest position, to red, the hottest.
+
+    Args:
+      image: uint8 `[height, width, channels]`.
+      heat: float `[h, w]`.
+
+    Returns:
+      float `[height, width, 3]` in 0..1.
+    """
     from matplotlib import colormaps
 
-    height, width = row.image.shape[:2]
-    heat = np.asarray(jax.image.resize(jnp.asarray(row.heat), (height, width), "cubic"))
+    height, width = image.shape[:2]
+    heat = np.asarray(jax.image.resize(jnp.asarray(heat), (height, width), "cubic"))
     heat = (heat - heat.min()) / max(np.ptp(heat), 1e-12)
     colors = colormaps["jet"](heat)[..., :3]
-    picture = np.broadcast_to(row.image / 255, (height, width, 3))
+    picture = np.broadcast_to(image / 255, (height, width, 3))
     return (1 - _OPACITY) * picture + _OPACITY * colors

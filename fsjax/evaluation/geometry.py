@@ -1,7 +1,7 @@
 """The geometry of a run's embeddings, on training and on test images: neural collapse, and the contrastive measures."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from fsjax.losses.harmonic import HarmonicLoss
 # What `config.data` calls them; "base" are images of base classes that were kept out of training.
 SPLITS = ("train", "validation", "base", "test")
 # How a loss's own parameters make a linear classifier of one row a class, by the name of the parameter.
-_ROWS = {"kernel": np.transpose, "weights": np.asarray, "means": np.asarray}
+_ROWS: dict[str, Callable[[Any], Any]] = {"kernel": np.transpose, "weights": np.asarray, "means": np.asarray}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _embedded(
     method: Any, params: Any, collections: Any, examples: data.Examples, info: Any, batch_size: int, predict: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Embeddings `[n, dim]`, and predicted labels `[n]` where they are asked for and the method has a classifier."""
-    predict = predict and _classifies(method, params, collections, info)
+    predict = predict and classifies(method, params, collections, info)
 
     def embed(images: jax.Array) -> tuple[jax.Array, ...]:
         embeddings = method.embed(params, collections, images)
@@ -141,7 +141,7 @@ def _embedded(
     return found[0], found[1] if predict else None
 
 
-def _classifies(method: Any, params: Any, collections: Any, info: Any) -> bool:
+def classifies(method: Any, params: Any, collections: Any, info: Any) -> bool:
     """Whether the method has classes of its own: one trained on episodes has none, and says so."""
     image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
     try:

@@ -45,6 +45,14 @@ def student_interval(values: np.ndarray) -> Interval:
     return dataclasses.replace(found, half_width=quantile * found.deviation / found.count**0.5)
 
 
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `hits` among `count` (Wilson 1927): within 0 and 1, also of few or of all."""
+    share, weight = hits / count, _Z**2 / count
+    centre = (share + weight / 2) / (1 + weight)
+    half_width = (weight * share * (1 - share) + weight**2 / 4) ** 0.5 / (1 + weight)
+    return max(centre - half_width, 0.0), min(centre + half_width, 1.0)
+
+
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Interval:
     """The mean of `first - second` task by task: what the tasks have in common, their difficulty, cancels.
 
