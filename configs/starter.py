@@ -1,8 +1,15 @@
 """The small network that comes with fsjax, `fsjax.starter()`: trained on drawings alone, which this program makes.
 
-python train.py --config=configs/starter.py --workdir=runs/starter
-python -m benchmarks.starter --pack runs/starter           # into fsjax/starter
-TFDS_DATA_DIR=... python -m benchmarks.starter --record    # what it can do with other data
+    python train.py --config=configs/starter.py --workdir=runs/starter
+    python -m benchmarks.starter --pack runs/starter           # into fsjax/starter
+    TFDS_DATA_DIR=... python -m benchmarks.starter --record    # what it can do with other data
+
+A ResNet-12 of a quarter of the widths as a prototypical network with cosine similarity, on episodes of 30 classes; no
+paper's recipe. In tries of two to three minutes episodes came further than a cosine classifier of the 850 classes: 73 %
+on 5-way 5-shot tasks of validation classes after 19,200 pictures, and 44 %.
+
+Measured: novel classes 5-way 5-shot 92.57 ± 0.23 %, 1-shot 84.81 ± 0.43 %, 18 minutes on one core beside other work,
+jax 0.10.2. On other data: fsjax/starter/README.md.
 """
 
 from configs.common import base, choose, shrink

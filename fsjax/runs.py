@@ -24,7 +24,11 @@ from fsjax.methods import build_method
 from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
+from fsjax.run_summary import Summary, summarize
+from fsjax.training import packaged
 from fsjax.training.restored import restored
+
+_STARTER = Path(__file__).parent / "starter"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -55,6 +59,26 @@ class Run:
             + f"step {self.step}; "
             f"{self.info.num_classes} classes of {self.info.name}, images {shape}, "
             f"embeddings {self._shapes('embed').shape[1]}-d)"
+        )
+
+    def summary(self) -> str:
+        """What the run is, in several lines: data, network, training, scores, and how to use it."""
+        return self._summary.text()
+
+    def _repr_html_(self) -> str:
+        return self._summary.html()
+
+    @property
+    def _summary(self) -> Summary:
+        dim = self._shapes("embed").shape[1]
+        return summarize(
+            self.workdir,
+            config=self.config,
+            info=self.info,
+            step=self.step,
+            params=self.params,
+            method=self.method,
+            dim=dim,
         )
 
     @property
@@ -102,15 +126,15 @@ class Run:
         Raises:
           UserError: for as many labels as there are not images, or images that the network does not take.
         """
-        labels = np.asarray(labels)
-        if labels.shape != (len(support),) or not len(labels):
-            raise UserError(f"{len(support)} support images need as many labels, at least one, not {labels.shape}")
-        rule, classes = self.method.rule(self.params), np.unique(labels)
+        known = np.asarray(labels)
+        if known.shape != (len(support),) or not len(known):
+            raise UserError(f"{len(support)} support images need as many labels, at least one, not {known.shape}")
+        rule, classes = self.method.rule(self.params), np.unique(known)
         of_support, of_queries = (
             self._apply(name, images, batch_size)
             for name, images in ((rule.support_pool, support), (rule.query_pool, queries))
         )
-        means = jnp.stack([prototypes(of_support[labels == c], unit_support=rule.unit_support) for c in classes])
+        means = jnp.stack([prototypes(of_support[known == c], unit_support=rule.unit_support) for c in classes])
         return classes[np.asarray(rule.scores(of_queries, means)).argmax(axis=-1)]
 
     def naive_bayes(self, images: np.ndarray, labels: np.ndarray, *, batch_size: int = 256) -> GaussianNaiveBayes:
@@ -132,18 +156,26 @@ class Run:
         features = jnp.asarray(self.embed(images, batch_size=batch_size))
         return GaussianNaiveBayes.fit(features, jnp.asarray(labels), num_classes=int(labels.max()) + 1)
 
-    def evaluator(self, *, data_path: str = "", batch_size: int = 256, implants: Any = None) -> Evaluator:
+    def evaluator(
+        self,
+        *,
+        data_path: str = "",
+        batch_size: int = 256,
+        implants: Any = None,
+        splits: data.Splits | None = None,
+    ) -> Evaluator:
         """The run on few-shot tasks of its data: `for f in run.evaluator().figures(Protocol()): print(f)`.
 
         Args:
           data_path: where the data lie here, if elsewhere than when the run was trained.
           batch_size: how many images go through the network at once.
           implants: options of implants to train for each task, see `fsjax.methods.dense_implants.implant_options`.
+          splits: data in the place of the run's own, see `fsjax.evaluation.other_source`.
 
         Raises:
           UserError: if the data cannot be read, are others than the run's, or have no novel classes.
         """
-        splits = self.splits(data_path=data_path)
+        splits = splits or self.splits(data_path=data_path)
         if not splits.info.few_shot:
             raise UserError(
                 f"{self.workdir} was trained without novel classes (config.data.class_split.name is empty): there are "
@@ -264,7 +296,7 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     the run had. Nothing in a checkpoint is executed or unpickled.
 
     Args:
-      workdir: the run's folder.
+      workdir: the run's folder; "starter", where there is no such folder, is the network that comes with fsjax.
       which: "best" (by validation accuracy; the latest where the run had no validation data) or "latest".
 
     Returns:
@@ -274,5 +306,20 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
       UserError: if there is no checkpoint in the folder, or none can be read.
     """
     folder = Path(workdir).expanduser().absolute()
+    if folder == _STARTER or (str(workdir) == _STARTER.name and not folder.exists()):
+        return starter()
     found = restored(folder, which)
     return Run(folder, found.config, found.info, found.step, found.params, found.collections)
+
+
+def starter() -> Run:
+    """The small network that comes with fsjax: pictures of 48x48, to classify simple pictures by a few labelled ones.
+
+    It was trained on drawings that this program makes (`configs/starter.py`) and on nothing else; what it can do, and
+    what it cannot, is in `README.md` of its folder, the run's `workdir`.
+
+    Raises:
+      UserError: if its files are damaged.
+    """
+    found = packaged.read(_STARTER)
+    return Run(_STARTER, found.config, found.info, found.step, found.params, found.collections)

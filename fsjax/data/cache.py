@@ -28,7 +28,7 @@ from fsjax.data.view import View
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # mypy knows no optional modules
 
 logger = logging.getLogger("fsjax")
 
@@ -135,7 +135,7 @@ def facts(config: DataConfig, view: View) -> dict[str, Any]:
     found |= {"path": path, "view": dataclasses.asdict(view)}
     # A class split puts parts together, or reads others.
     found["class_split"] = bool(config.class_split.name)
-    for section in ("fake", "planted"):
+    for section in ("fake", "planted", "drawings"):
         if config.name == section:
             found[section] = dataclasses.asdict(getattr(config, section))
     return {"format": decoded.FORMAT} | found

@@ -61,6 +61,24 @@ class PlantedConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DrawingsConfig:
+    """The pictures of the source "drawings": random classes, drawn by this program.
+
+    Attributes:
+      size: side of the square pictures, in pixels.
+      classes: how many.
+      train, test: number of pictures of each class; under a class split, which puts them together, test may be 0.
+      seed: of all of it, apart from the run's.
+    """
+
+    size: int = 64
+    classes: int = 500
+    train: int = 40
+    test: int = 10
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class ClassSplitConfig:
     """Which classes are for training, which for validation and which are the novel ones of the test.
 
@@ -89,8 +107,8 @@ class DataConfig:
     Attributes:
       name: "digits" (scikit-learn's, no download), "folder", "csv" (images with lists, as miniImageNet is
         handed on), "cub", "cars" and "aircraft" (the folders of these sets as they are unpacked), "planted" (digits
-        at known places, no download), "fake" (noise, to try things out), or the name of a TFDS data set, such as
-        "cifar100".
+        at known places, no download), "drawings" (made by this program, no download), "fake" (noise, to try things
+        out), or the name of a TFDS data set, such as "cifar100".
       path: of "folder", "csv", "cub", "cars" and "aircraft" the root; of a TFDS data set its data_dir or a prepared
         folder (`.../cifar100/3.0.2`); empty is TFDS's own place, `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
       image_key, label_key: the features of a TFDS data set that are used.
@@ -133,6 +151,7 @@ class DataConfig:
       limit: see `LimitConfig`.
       fake: see `FakeConfig`.
       planted: see `PlantedConfig`.
+      drawings: see `DrawingsConfig`.
     """
 
     name: str = "digits"
@@ -163,6 +182,7 @@ class DataConfig:
     limit: LimitConfig = LimitConfig()
     fake: FakeConfig = FakeConfig()
     planted: PlantedConfig = PlantedConfig()
+    drawings: DrawingsConfig = DrawingsConfig()
 
 
 def default_config() -> dict[str, Any]:

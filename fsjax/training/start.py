@@ -16,7 +16,7 @@ logger = logging.getLogger("fsjax")
 _DATA = (
     "class_split", "base_holdout", "keep_test", "train_split", "test_split", "test_fraction", "validation",
     "longtail_ratio", "label_noise", "limit", "on_error", "image_size", "fit", "channels", "resize",
-    "normalization", "planted",
+    "normalization", "planted", "drawings",
 )  # fmt: skip
 # Of `config.method.localization`, what makes the network, and what its boxes mean.
 _LOCALIZATION = ("crop_size", "emb_dim", "att_width", "att_blocks", "aff_hidden", "align_corners")

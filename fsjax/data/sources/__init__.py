@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fsjax.data.config import DataConfig
-from fsjax.data.sources import aircraft, cars, csv_images, cub, digits, fake, folder, planted, tfds_source
+from fsjax.data.sources import aircraft, cars, csv_images, cub, digits, drawings, fake, folder, planted, tfds_source
 from fsjax.data.sources.part import Part, Source, check_labels, checked_boxes, merged
 
 __all__ = ["SOURCES", "Part", "Source", "check_labels", "checked_boxes", "load_source", "merged"]
@@ -14,6 +14,7 @@ SOURCES: dict[str, Callable[[DataConfig], Source]] = {
     "csv": csv_images.load,
     "cub": cub.load,
     "digits": digits.load,
+    "drawings": drawings.load,
     "fake": fake.load,
     "folder": folder.load,
     "planted": planted.load,
