@@ -161,9 +161,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=("drawings", *DATA), default=["drawings", *DATA])
     parser.add_argument("--images", type=int, default=100, help="of each class, at most (100)")
     parser.add_argument("--tasks", type=int, default=1000)
-    parser.add_argument("--record", action="store_true", help="write figures.json and the table beside the weights")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write figures.json beside the weights; the table goes into README.md there and docs/results.md by hand",
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if args.record and (args.run or len(args.only) != len(DATA) + 1 or args.tasks != parser.get_default("tasks")):
+        parser.error(
+            "--record keeps the figures of the starter, on all data and all tasks: leave --run, --only, --tasks out"
+        )
     if args.pack:
         pack(args.pack)
         return

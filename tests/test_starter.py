@@ -149,3 +149,20 @@ def test_pictures_of_the_benchmark():
     small = pixels(images)
     assert small.shape == (30, 768)
     assert small[7].reshape(16, 16, 3)[2, 5, 1] == pytest.approx(images[7, 8:12, 20:24, 1].mean() / 255)
+
+
+@pytest.mark.parametrize("page", ["fsjax/starter/README.md", "docs/results.md"])
+def test_the_tables_of_its_figures_are_those_that_were_recorded(root, starter, page):
+    figures = json.loads((starter.workdir / "figures.json").read_text())["figures"]
+    text = (root / page).read_text()
+    for (data, shot), rows in by_table_row(figures).items():
+        cells = [f"{100 * f['accuracy']:.1f} ± {100 * f['interval']:.1f}" for f in rows]
+        assert f"| {data} | {rows[0]['classes']} | {shot} | {' | '.join(cells)} |" in text
+
+
+def by_table_row(figures):
+    rows = {}
+    for figure in figures:  # starter, untrained, pixels: in this order
+        rows.setdefault((figure["data"], figure["shot"]), []).append(figure)
+    assert len(rows) == 14 and all([f["row"] for f in r] == ["starter", "untrained", "pixels"] for r in rows.values())
+    return rows
