@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,29 @@ def load_config(file: str) -> Any:
     if spec is None or spec.loader is None:
         raise UserError(f"--config={file}: {path.name} is no Python file; its name must end with .py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"--config={file}: {_slip(error, path)}") from error
     if not hasattr(module, "get_config"):
         raise UserError(f"--config={file}: the file has no function get_config")
     try:
         return module.get_config(variant) if variant else module.get_config()
-    except ValueError as error:
-        raise UserError(f"--config={file}: {error}") from error
+    except Exception as error:
+        raise UserError(f"--config={file}: {_slip(error, path)}") from error
+
+
+def _slip(error: Exception, path: Path) -> str:
+    """What a config file has raised, and in which of its lines."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and str(frames[-1].line).startswith("raise "):
+        return str(error)  # configs refuse a variant so, in words
+    # The config's own line says more than one of a library's that it called.
+    own = [frame for frame in frames if Path(frame.filename).resolve().parent == path.resolve().parent]
+    where = f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""
+    return f"{where}{type(error).__name__}: {error}"
 
 
 def set_text(config: Any, text: str) -> tuple[str, str]:

@@ -8,6 +8,12 @@ class UserError(ValueError):
     """Bad input or an unusable environment; `train.py` prints it without a traceback and exits with 2."""
 
 
+def one_line(text: str) -> str:
+    """A name, of a file say, as text that can be printed: what cannot be is escaped."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return escaped.encode("utf-8", "backslashreplace").decode()
+
+
 def unknown(what: str, value: object, known: Iterable[str]) -> UserError:
     """An error for a name that is in no table: it lists the valid names and guesses the one meant.
 

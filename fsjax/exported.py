@@ -2,7 +2,7 @@
 
 Nothing of fsjax is imported here, so that this file can be copied; `fsjax export` puts it beside what it describes:
 
-    python FOLDER/exported.py photo.jpg ...         # labels of picture files (this needs pillow)
+    python FOLDER/exported.py photo.jpg ...         # file, label, probability, similarity (this needs pillow)
 
     import sys; sys.path.insert(0, "FOLDER")
     import exported
@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
 import io
 import json
+import math
 import os
-import struct
 import sys
 import tempfile
 import types
@@ -38,16 +39,19 @@ import jax
 import numpy as np
 
 # Of the folder; another number means that this file does not know what is in it.
-FORMAT = 1
+FORMAT = 2
 FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES = (
     "export.json", "features.jaxexport", "logits.jaxexport", "weights.npz", "classes.npz",
 )  # fmt: skip
+_FILES = (FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES, "exported.py")
+# What is predicted of a picture that is not similar enough to any class.
+NONE_OF_THESE = "none of these"
 # Under square roots, as in fsjax.
 _EPSILON = 1e-12
 # Pictures of more pixels are refused before they are decoded: a small file can hold gigabytes of them.
 MAX_PIXELS = 100_000_000
 # What a picture may be, whatever its suffix: pillow goes by the content, and would call Ghostscript for PostScript.
-_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 
 class ExportError(ValueError):
@@ -76,7 +80,8 @@ class Exported:
     """An encoder and its classes; see `load`.
 
     Attributes:
-      facts: the content of export.json: the run, the image shape, the rule, the versions.
+      facts: the content of export.json: the run, the image shape, the rule, the versions. `facts["rule"]` has the
+        temperature of `probabilities` and the threshold of `predict`, which can be set there.
     """
 
     def __init__(
@@ -122,7 +127,7 @@ class Exported:
         Raises:
           ExportError: for another dtype or shape, or a program that this jax cannot compile.
         """
-        return self._apply(FEATURES, images, lambda found: found["embedding"], self.facts["embedding"])
+        return self._apply(FEATURES, images, lambda get: get("embedding"), self.facts["embedding"])
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores `[n, classes]` float32, the largest of which is the prediction; images as for `embed`.
@@ -134,35 +139,82 @@ class Exported:
         Raises:
           ExportError: as `embed`, and if there is no class yet.
         """
-        if not self._classes:
-            raise ExportError("this export has no classes yet: model.add_class(name, images), at least once")
-        if LOGITS in self._programs:
-            columns = [c.output for c in self._classes]
-            return self._apply(LOGITS, images, lambda found: found["logits"][:, columns], len(columns))
-        rule, vectors = self.facts["rule"], np.stack([c.vector / max(c.count, 1) for c in self._classes])
-        return self._apply(
-            FEATURES, images, lambda found: _rule_scores(found[rule["query_pool"]], vectors, rule), len(vectors)
-        )
+        return self._compared(images)[0].astype(np.float32)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """The softmax of `scores`, float32 `[n, classes]`: shares among these classes, whatever a picture shows."""
-        return np.exp(_log_softmax(self.scores(images).astype(np.float64))).astype(np.float32)
+        """The softmax of `scores` over the temperature, `[n, classes]`: shares among these classes, float32.
+
+        They are so whatever a picture shows. The temperature is the one fitted on the support pictures by `fsjax
+        export --support`, each left out in turn, and 1 where there were none; it stays as classes and pictures come and
+        go, as does the threshold of `predict`: if they change much, export anew.
+        """
+        return self._shares(self._compared(images)[0])
+
+    def similarities(self, images: np.ndarray) -> np.ndarray:
+        """The largest similarity of each image to a class, by the rule's measure without its scale, float32 `[n]`.
+
+        Raises:
+          ExportError: as `scores`, and for an export that classifies by its loss's own rule, which has no such.
+        """
+        if LOGITS in self._programs:
+            raise ExportError(
+                "this export scores the classes that the run was trained on by the rule of its loss, which has no "
+                "similarities: export the run with --support or --no-classes"
+            )
+        return self._compared(images)[1].astype(np.float32)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """The name of the class of each image, `[n]` strings; `scores(images).argmax(-1)` are its numbers."""
-        return np.array(self.classes, dtype=np.str_)[self.scores(images).argmax(axis=-1)]
+        """The name of the class of each image, `[n]` strings: that of the largest score.
+
+        Where the export has a threshold (`facts["rule"]["threshold"]`, None if not), it is "none of these" if
+        `similarities` is below.
+        """
+        return self._labels(*self._compared(images))
+
+    def _compared(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`scores` and `similarities`, not rounded, in one pass of the network; NaN where the loss has no such."""
+        if not self._classes:
+            raise ExportError("this export has no classes yet: model.add_class(name, images), at least once")
+        count = len(self._classes)
+        if LOGITS in self._programs:
+            columns = [c.output for c in self._classes]
+            scores = self._apply(LOGITS, images, lambda get: get("logits")[:, columns], count)
+            return scores, np.full(len(scores), np.nan)
+        rule, vectors = self.facts["rule"], np.stack([c.vector / max(c.count, 1) for c in self._classes])
+
+        def both(get: Callable[[str], np.ndarray]) -> np.ndarray:
+            scores = _rule_scores(get(rule["query_pool"]), vectors, rule)
+            near = _rule_scores(get(rule["support_pool"]), vectors, {**rule, "tau": 1.0})
+            return np.column_stack([scores, near.max(axis=-1)])
+
+        found = self._apply(FEATURES, images, both, count + 1)
+        return found[:, :-1], found[:, -1]
+
+    def _shares(self, scores: np.ndarray) -> np.ndarray:
+        logits = scores.astype(np.float64) / self.facts["rule"]["temperature"]
+        return np.exp(_log_softmax(logits)).astype(np.float32)
+
+    def _labels(self, scores: np.ndarray, similarities: np.ndarray) -> np.ndarray:
+        names = np.array(self.classes, dtype=np.str_)[scores.argmax(axis=-1)]
+        return np.where(self._rejected(similarities), NONE_OF_THESE, names)
+
+    def _rejected(self, similarities: np.ndarray) -> np.ndarray:
+        threshold = self.facts["rule"]["threshold"]
+        return similarities < (-np.inf if threshold is None else threshold)
 
     def add_class(self, name: str, images: np.ndarray) -> None:
         """A new class, known by these pictures of it, as for `embed`; one is enough, and nothing is trained.
 
         Raises:
-          ExportError: as `embed`, for no image, a name that is there, and for an export that classifies by its loss's
-            own rule, which knows the trained classes only.
+          ExportError: as `embed`, for no image, a name that is there or is that of rejected pictures, and for an export
+            that classifies by its loss's own rule, which knows the trained classes only.
         """
         if name in self.classes:
             raise ExportError(f"there is a class {name!r}: add_pictures({name!r}, images) gives it more pictures")
         if not isinstance(name, str) or not name:
             raise ExportError(f"the name {name!r} of a class must be a text that is not empty")
+        if name == NONE_OF_THESE and self.facts["rule"]["threshold"] is not None:
+            raise ExportError(f"the name {name!r} is that of rejected pictures: take another for the class")
         if LOGITS in self._programs:
             raise ExportError(
                 f"class {name!r} cannot be added: this export scores the classes that the run was trained on, by the "
@@ -231,13 +283,13 @@ class Exported:
         if not len(images):
             raise ExportError(f"class {name!r} needs at least one picture")
         rule = self.facts["rule"]
-        features = self._apply(FEATURES, images, lambda found: found[rule["support_pool"]], rule["dim"])
+        features = self._apply(FEATURES, images, lambda get: get(rule["support_pool"]), rule["dim"])
         return support_sum(features, unit_support=rule["unit_support"]), len(features)
 
     def _apply(
-        self, program: str, images: np.ndarray, wanted: Callable[[Mapping[str, Any]], Any], width: int
+        self, program: str, images: np.ndarray, wanted: Callable[[Callable[[str], np.ndarray]], np.ndarray], width: int
     ) -> np.ndarray:
-        """What is wanted of the outputs of a program, batch by batch: float32 `[n, width]`."""
+        """What is wanted of the outputs of a program, got by name, batch by batch: `[n, width]`."""
         images = self._checked(images)
         # Few images are padded to a power of two, many to whole batches: few sizes to compile, little waste.
         size = min(self._batch_size, 1 << max(len(images) - 1, 0).bit_length())
@@ -245,8 +297,8 @@ class Exported:
         for start in range(0, len(images), size):
             part = images[start : start + size]
             padded = np.pad(part, [(0, size - len(part)), (0, 0), (0, 0), (0, 0)])
-            found = self._run(program, padded)
-            parts.append(np.asarray(wanted(_Rows(found, len(part))), np.float32))
+            # Fetched from the device only when asked for.
+            parts.append(wanted(functools.partial(_fetched, self._run(program, padded), len(part))))
         return np.concatenate(parts)
 
     def _run(self, program: str, images: np.ndarray) -> dict[str, jax.Array]:
@@ -279,22 +331,6 @@ class Exported:
         return images
 
 
-class _Rows(Mapping[str, np.ndarray]):
-    """The first rows of arrays on a device, fetched only when asked for."""
-
-    def __init__(self, arrays: Mapping[str, jax.Array], count: int) -> None:
-        self._arrays, self._count = arrays, count
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return np.asarray(self._arrays[name])[: self._count]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-
 def load(folder: str | os.PathLike[str] | None = None, *, batch_size: int = 256) -> Exported:
     """Open an export, on the default device. Nothing in the folder is executed or unpickled but its StableHLO.
 
@@ -323,9 +359,27 @@ def opened(facts: dict[str, Any], files: Mapping[str, bytes], *, batch_size: int
             + (", or set JAX_PLATFORMS=cpu" if "cpu" in facts["platforms"] else "")
         )
     stored = _arrays(files[CLASSES])
+    if len(facts["classes"]) != len(stored["counts"]):
+        raise ExportError(
+            f"{FACTS} names {len(facts['classes'])} classes, and {CLASSES} has {len(stored['counts'])}: take classes "
+            "away with remove_class, or export the run again"
+        )
     columns = zip(facts["classes"], stored["vectors"], stored["counts"], stored["outputs"], strict=True)
     classes = [KnownClass(name, vector, int(count), int(output)) for name, vector, count, output in columns]
-    return Exported(facts, files, classes, batch_size)
+    model = Exported(facts, files, classes, batch_size)
+    _check_names(model)
+    return model
+
+
+def _check_names(model: Exported) -> None:
+    """Raise an `ExportError` for weights or features that export.json names otherwise than the other files."""
+    rule, program = model.facts["rule"], model._programs[FEATURES]
+    odd = {rule["support_pool"], rule["query_pool"]} - set(jax.tree.unflatten(program.out_tree, program.out_avals))
+    for name, program in model._programs.items():
+        (weights, _), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
+        odd |= (set(weights) ^ set(model.facts["weights"][name])) | (set(weights) - set(model._weights))
+    if odd:
+        raise ExportError(f"{FACTS} and the other files do not agree about {min(odd)!r}: export the run again")
 
 
 def write_folder(
@@ -353,38 +407,48 @@ def write_folder(
         "exported.py": Path(__file__).read_bytes(),
     }
     try:
+        replaced = folder.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-            fresh = Path(temporary) / "fresh"
+        # In a folder that is there: one may be allowed to write in it, and not beside it.
+        where = folder if replaced else folder.parent
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=where) as temporary:
+            fresh, old = Path(temporary) / "fresh", Path(temporary) / "old"
             fresh.mkdir()
             for name, content in everything.items():
                 (fresh / name).write_bytes(content)
-            _replace(folder, fresh, Path(temporary) / "old")
+            if replaced:
+                old.mkdir()
+                _replace(folder, fresh, old)
+            else:
+                fresh.rename(folder)
     except OSError as error:
         raise ExportError(f"{folder} cannot be written: {error}") from error
 
 
 def _replace(folder: Path, fresh: Path, old: Path) -> None:
-    """Put a fresh folder into the place of another, which goes to `old`, or stays where it is if that fails."""
-    if not folder.exists():
-        fresh.rename(folder)
-        return
-    folder.rename(old)
+    """Put fresh files into the place of a folder's, which go to `old`, or stay where they are if that fails."""
+    moved: list[tuple[Path, Path]] = []
     try:
-        fresh.rename(folder)
-    except OSError:
-        old.rename(folder)
+        for source, target in ((folder, old), (fresh, folder)):
+            for path in sorted(path for path in source.iterdir() if path.name in _FILES):
+                path.rename(target / path.name)
+                moved.append((path, target / path.name))
+    except BaseException:
+        for path, there in reversed(moved):
+            there.rename(path)
         raise
 
 
 def check_target(folder: Path) -> None:
     """Raise an `ExportError` unless an export can be written here without losing anything but an export."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ExportError(f"{folder} is a file: name a folder")
-    known = {FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES, "exported.py", "__pycache__"}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    try:
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise ExportError(f"{folder} is a file: name a folder")
+        others = sorted(path.name for path in folder.iterdir() if path.name not in {*_FILES, "__pycache__"})
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be written: {error}") from error
     if others:
         raise ExportError(
             f"{folder} holds {others[0]!r}{' and others' if others[1:] else ''}, which no export does, and would be "
@@ -414,21 +478,75 @@ def _facts(folder: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ExportError(f"{folder} holds no {FACTS}: is it the folder of an export?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(f"{path} cannot be read: {error}; export the run again") from error
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != FORMAT:
         raise ExportError(
-            f"{folder} has format {found}, and this is a reader of format {FORMAT}: use the exported.py in that folder"
+            f"{folder} has format {found}, and this is a reader of format {FORMAT}: use the exported.py that came with "
+            "that export, or export the run again"
         )
-    missing = [
-        name
-        for name in ("run", "images", "pictures", "rule", "platforms", "classes", "files", "weights", "embedding")
-        if name not in facts
-    ]
-    if missing or not {FEATURES, WEIGHTS, CLASSES} <= set(facts["files"]) <= {FEATURES, LOGITS, WEIGHTS, CLASSES}:
-        raise ExportError(f"{path} is not whole ({', '.join(missing) or 'files'}): export the run again")
+    odd = list(_odd(facts, _CHECKS))
+    if not odd and LOGITS in facts["files"]:
+        odd = list(_odd(facts, {name: {LOGITS: _CHECKS[name][FEATURES]} for name in ("files", "weights")}))
+    odd += [] if odd else sorted(set(facts["files"]) - {FEATURES, LOGITS, WEIGHTS, CLASSES})
+    odd += [] if odd or len(set(facts["classes"])) == len(facts["classes"]) else ["classes: two of one name"]
+    if odd:
+        raise ExportError(f"{path} is not as it was written ({', '.join(odd)}): export the run again")
     return facts
+
+
+def _odd(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """Names of what is not as wanted, or not there (`...`); wanted is a function, or one for each key."""
+    if callable(wanted):
+        if not wanted(found):
+            yield name
+    elif not isinstance(found, dict):
+        yield name
+    else:
+        for key, inner in wanted.items():
+            yield from _odd(found.get(key, ...), inner, f"{name}[{key!r}]" if name else key)
+
+
+def _text(found: Any) -> bool:
+    return isinstance(found, str)
+
+
+def _whole(found: Any) -> bool:
+    return isinstance(found, int)
+
+
+def _finite(found: Any) -> bool:
+    return isinstance(found, (int, float)) and math.isfinite(found)
+
+
+def _positive(found: Any) -> bool:
+    return _finite(found) and found > 0
+
+
+def _list_of(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda found: isinstance(found, list) and all(map(right, found))
+
+
+# What is read of export.json, and how it must be: somebody may have edited it.
+_CHECKS: dict[str, Any] = {
+    "run": {"name": _text, "step": _whole},
+    "images": {"shape": lambda found: _list_of(_whole)(found) and len(found) == 3},
+    "pictures": {
+        "image_size": _whole, "share": _positive, "fit": ("crop", "stretch").__contains__,
+        "resize": ("bilinear", "bicubic", "lanczos", "box").__contains__,
+    },
+    "embedding": _whole,
+    "rule": {
+        "similarity": ("cosine", "squared_euclid", "euclid").__contains__, "support_pool": _text, "query_pool": _text,
+        "tau": _finite, "unit_support": lambda found: isinstance(found, bool), "widths": _list_of(_whole),
+        "dim": _whole, "temperature": _positive, "threshold": lambda found: found is None or _finite(found),
+    },
+    "platforms": _list_of(_text),
+    "classes": _list_of(_text),
+    "weights": {FEATURES: _list_of(_text)},
+    "files": {FEATURES: {"sha256": _text}, WEIGHTS: {"sha256": _text}, CLASSES: {"sha256": _text}},
+}  # fmt: skip
 
 
 def _checked_file(folder: Path, name: str, facts: dict[str, Any]) -> bytes:
@@ -486,6 +604,11 @@ def _deserialized(content: bytes, facts: Mapping[str, Any]) -> Any:
 
 
 # The rule of prediction; what fsjax computes in float32 on the device is computed in float64 here.
+
+
+def _fetched(found: Mapping[str, jax.Array], count: int, name: str) -> np.ndarray:
+    """An output of a program for the images of a batch, without those that it was padded with."""
+    return np.asarray(found[name])[:count]
 
 
 def _rule_scores(queries: np.ndarray, vectors: np.ndarray, rule: Mapping[str, Any]) -> np.ndarray:
@@ -565,7 +688,12 @@ def _upright(image: Any, channels: int) -> Any:
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        if values.dtype.kind != "f" and (values.max(initial=0) > 255 or image.mode != "I"):
+        if values.dtype.kind == "f":
+            if not np.isfinite(values).all():
+                raise ExportError("some of its values are no finite numbers")
+            # As scientific programs write them, from 0 to 1.
+            values = values * 255 if values.max(initial=0) <= 1 else values
+        elif values.max(initial=0) > 255 or image.mode != "I":
             values = values / 257
         image = Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -579,18 +707,15 @@ def _upright(image: Any, channels: int) -> Any:
 # needs of it stands in for it: tables of offsets, little-endian (https://flatbuffers.dev/internals).
 
 _NUMBERS = {
-    "Bool": "?", "Int8": "b", "Uint8": "B", "Int16": "h", "Uint16": "H", "Int32": "i", "Uint32": "I",
-    "Int64": "q", "Uint64": "Q", "Float32": "f", "Float64": "d", "SOffsetT": "i", "VOffsetT": "H", "UOffsetT": "I",
+    "Bool": "?", "Int8": "i1", "Uint8": "u1", "Int16": "<i2", "Uint16": "<u2", "Int32": "<i4", "Uint32": "<u4",
+    "Int64": "<i8", "Uint64": "<u8", "Float32": "<f4", "Float64": "<f8",
+    "SOffsetT": "<i4", "VOffsetT": "<u2", "UOffsetT": "<u4",
 }  # fmt: skip
 
 
-class _Number:
-    """A type of numbers, as flatbuffers describes it."""
-
-    def __init__(self, code: str) -> None:
-        self.packer = struct.Struct("<" + code)
-        self.dtype = np.dtype("<" + code)
-        self.py_type = {"?": bool, "f": float, "d": float}.get(code, int)
+def _number(dtype: str, buffer: bytes, at: int) -> Any:
+    """The number of a type, one of `_NUMBERS`, at a place."""
+    return np.frombuffer(buffer, dtype, 1, at)[0].item()
 
 
 class _Table:
@@ -600,13 +725,13 @@ class _Table:
         self.Bytes, self.Pos = buffer, position
 
     def _offset(self, at: int) -> int:
-        return at + struct.unpack_from("<I", self.Bytes, at)[0]
+        return int(at + _number("<u4", self.Bytes, at))
 
     def Offset(self, field: int) -> int:
         """Where a field is, from the start of the table; 0 if it is left out."""
-        fields = self.Pos - struct.unpack_from("<i", self.Bytes, self.Pos)[0]
-        size = struct.unpack_from("<H", self.Bytes, fields)[0]
-        return struct.unpack_from("<H", self.Bytes, fields + field)[0] if field < size else 0
+        fields = self.Pos - _number("<i4", self.Bytes, self.Pos)
+        size = _number("<u2", self.Bytes, fields)
+        return _number("<u2", self.Bytes, fields + field) if field < size else 0
 
     def Indirect(self, at: int) -> int:
         """The place that an offset at this one leads to."""
@@ -615,7 +740,7 @@ class _Table:
     def String(self, at: int) -> bytes:
         """The text that an offset at this place leads to."""
         start = self._offset(at)
-        return bytes(self.Bytes[start + 4 : start + 4 + struct.unpack_from("<I", self.Bytes, start)[0]])
+        return bytes(self.Bytes[start + 4 : start + 4 + _number("<u4", self.Bytes, start)])
 
     def Vector(self, field: int) -> int:
         """Where the elements of a vector begin."""
@@ -623,23 +748,26 @@ class _Table:
 
     def VectorLen(self, field: int) -> int:
         """How many it has."""
-        return struct.unpack_from("<I", self.Bytes, self._offset(self.Pos + field))[0]
+        return int(_number("<u4", self.Bytes, self._offset(self.Pos + field)))
 
-    def Get(self, number: _Number, at: int) -> Any:
+    def Get(self, flags: Any, at: int) -> Any:
         """The number at this place."""
-        return number.py_type(number.packer.unpack_from(self.Bytes, at)[0])
+        return _number(flags.dtype, self.Bytes, at)
 
-    def GetVectorAsNumpy(self, number: _Number, field: int) -> np.ndarray:
+    def GetVectorAsNumpy(self, flags: Any, field: int) -> np.ndarray:
         """A vector of numbers."""
-        return np.frombuffer(self.Bytes, number.dtype, self.VectorLen(field), self.Vector(field))
+        return np.frombuffer(self.Bytes, flags.dtype, self.VectorLen(field), self.Vector(field))
 
 
 def _stand_in() -> dict[str, types.ModuleType]:
     """The modules that jax imports of flatbuffers, with what it needs to read."""
     parts: dict[str, dict[str, Any]] = {
-        "number_types": {f"{name}Flags": _Number(code) for name, code in _NUMBERS.items()},
-        "packer": {"uoffset": struct.Struct("<I")},
-        "encode": {"Get": lambda packer, buffer, at: packer.unpack_from(buffer, at)[0]},
+        "number_types": {
+            f"{name}Flags": types.SimpleNamespace(dtype=dtype, py_type=type(np.zeros((), dtype).item()))
+            for name, dtype in _NUMBERS.items()
+        },
+        "packer": {"uoffset": _NUMBERS["UOffsetT"]},
+        "encode": {"Get": _number},
         "table": {"Table": _Table},
         "compat": {"import_numpy": lambda: np},
     }
@@ -678,20 +806,46 @@ def _flatbuffers() -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the label and the probability of picture files; 0, or 2 for what the user can set right."""
+    """Print a line a picture file: it, label, probability, largest similarity.
+
+    Probabilities are of classes: there is none ("-") of "none of these". Where the loss's own rule scores, there is no
+    similarity. Characters that cannot be printed, tabs and line breaks too, are escaped.
+
+    Returns:
+      0; 3 if some of the files cannot be read, which are named on stderr and left out; 2 if all of them, and for
+      anything else that the user can set right.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Names hold what an encoding such as ASCII has not.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     files = sys.argv[1:] if argv is None else list(argv)
     if not files or files[0].startswith("-"):
         print(__doc__)
         return 0 if files in (["-h"], ["--help"]) else 2
+    broken = 0
     try:
         model = load()
         for file in files:
-            (shares,) = model.probabilities(model.open_pictures([file]))
-            print(f"{file}\t{model.classes[shares.argmax()]}\t{shares.max():.3f}")
+            try:
+                image = model.open_pictures([file])
+            except ExportError as error:
+                print(f"error: {_printable(str(error))}", file=sys.stderr)
+                broken += 1
+                continue
+            scores, near = model._compared(image)
+            share = "-" if model._rejected(near)[0] else f"{model._shares(scores).max():.3f}"
+            numbers = [share] if np.isnan(near[0]) else [share, f"{near[0]:.4g}"]
+            print("\t".join([_printable(file), _printable(model._labels(scores, near)[0]), *numbers]))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 0 if not broken else 2 if broken == len(files) else 3
+
+
+def _printable(text: str) -> str:
+    """On one line: what cannot be printed is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,10 @@ from fsjax.methods import build_method
 from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
+from fsjax.run_folder import STARTER, run_folder
 from fsjax.run_summary import Summary, summarize
 from fsjax.training import packaged
 from fsjax.training.restored import restored
-
-_STARTER = Path(__file__).parent / "starter"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -305,8 +304,8 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     Raises:
       UserError: if there is no checkpoint in the folder, or none can be read.
     """
-    folder = Path(workdir).expanduser().absolute()
-    if folder == _STARTER or (str(workdir) == _STARTER.name and not folder.exists()):
+    folder = run_folder(workdir)
+    if folder == STARTER:
         return starter()
     found = restored(folder, which)
     return Run(folder, found.config, found.info, found.step, found.params, found.collections)
@@ -321,5 +320,5 @@ def starter() -> Run:
     Raises:
       UserError: if its files are damaged.
     """
-    found = packaged.read(_STARTER)
-    return Run(_STARTER, found.config, found.info, found.step, found.params, found.collections)
+    found = packaged.read(STARTER)
+    return Run(STARTER, found.config, found.info, found.step, found.params, found.collections)

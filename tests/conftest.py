@@ -31,6 +31,20 @@ def root() -> Path:
 
 
 @pytest.fixture
+def close(monkeypatch):
+    """A function that has a folder refuse to be opened: that its mode does so tells nothing to root."""
+    closed, scandir = set(), os.scandir
+
+    def denying(path="."):
+        if os.fspath(path) in closed:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denying)
+    return lambda folder: closed.add(str(folder))
+
+
+@pytest.fixture
 def x64():
     """Runs the test in float64."""
     import jax

@@ -41,6 +41,8 @@ def main(folder: str, images: str, target: str) -> None:
     result = {
         "embedded": model.embed(images).tolist(),
         "scores": model.scores(images).tolist(),
+        "probabilities": model.probabilities(images).tolist(),
+        "similarities": model.similarities(images).tolist(),
         "labels": model.predict(images).tolist(),
     }
     model.add_class("stork", images[:2])

@@ -1,8 +1,6 @@
-"""The documentation: what it names exists, and what it shows runs."""
+"""The documentation: what it names exists, and its Python runs. Its commands: tests/test_documented_commands.py."""
 
-import itertools
 import re
-import shlex
 import sys
 import types
 from functools import cache
@@ -171,58 +169,6 @@ def test_all_of_the_data_is_explained(tree):
 # Commands
 
 
-def lines_of(page):
-    """The command lines in the shell blocks of a page, without comments, environments and paths of programs."""
-    for language, code in fences(page):
-        if language == "sh":
-            for line in code.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                for end, part in itertools.groupby(words, "&&".__eq__):
-                    part = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), part))
-                    if not end and part:
-                        yield [part[0].removeprefix(".venv/bin/"), *part[1:]]
-
-
-LINES = sorted({tuple(line) for page in PAGES for line in lines_of(page)})
-TRAINING = [line[2:] for line in LINES if line[:2] in (("python", "train.py"), ("python3", "train.py"))]
-TRAINING += [line[3:] for line in LINES if line[0] == "srun" and line[2:3] == ("train.py",)]
-
-
-def test_no_command_is_left_out():
-    """What is neither tested below nor an everyday program."""
-    everyday = {"git", "pip", "cd", "python3", "gcloud", "srun", "source", "ruff", "mypy", "sphinx-build"}
-    rest = [line[:2] for line in LINES if line[0] not in everyday | {"fsjax"} and line[1] not in ("train.py", "-m")]
-    assert set(rest) <= {("python", "birds/exported.py")}  # of an export, tests/cli/test_export_command.py runs it
-
-
-@pytest.mark.parametrize("line", TRAINING, ids=" ".join)
-def test_training_commands_parse(line, monkeypatch):
-    from absl import flags
-    from ml_collections import config_flags
-
-    from fsjax.methods import METHODS
-    from fsjax.training.flags import check_overrides
-    from fsjax.training.settings import check
-
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["train.py", *line])  # where ml_collections looks for overrides
-    own = flags.FlagValues()
-    config = config_flags.DEFINE_config_file("config", "configs/icu_digits.py", flag_values=own)
-    for name in ("workdir", "coordinator", "num_processes", "process_id"):
-        flags.DEFINE_string(name, None, name, flag_values=own)
-    check_overrides(sys.argv, ROOT / "configs" / "icu_digits.py")
-    assert own(sys.argv) == ["train.py"]
-    check(config.value)
-    assert config.value.method.name in METHODS and config.value.loss.name in config.value.loss
-
-
-@pytest.mark.parametrize("line", [line for line in LINES if line[0] == "fsjax"], ids=" ".join)
-def test_fsjax_commands_parse(line):
-    from fsjax.cli import parser
-
-    parser(line[1]).parse_args(line[1:])
-
-
 def _pictures(folder, classes, count):
     """Folders of pictures of noise."""
     draw = np.random.default_rng(len(classes))
@@ -230,32 +176,6 @@ def _pictures(folder, classes, count):
         (folder / name).mkdir(parents=True)
         for number in range(count):
             Image.fromarray(draw.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / name / f"{number}.png")
-
-
-@pytest.fixture(scope="module")
-def place(few_shot_runs, digits_run, tmp_path_factory):
-    """A folder with the runs and the pictures that the pages speak of."""
-    folder = tmp_path_factory.mktemp("docs")
-    (folder / "runs").mkdir()
-    for name, made in {"dc": few_shot_runs["implants"], "gap": few_shot_runs["gap"], "icu": digits_run[0]}.items():
-        (folder / "runs" / name).symlink_to(made)
-    _pictures(folder / "few", ["heron", "stork"], 3)
-    _pictures(folder, ["many"], 4)
-    _pictures(folder / "pictures", [f"kind {number}" for number in range(6)], 12)
-    _pictures(folder / "digits_of_mine", ["3", "7"], 2)
-    Image.new("RGB", (40, 30), "red").save(folder / "photo.jpg")
-    return folder
-
-
-@pytest.mark.parametrize("name", ["quickstart.md", "your_pictures.md", "reports.md"])
-def test_fsjax_commands_run(name, place, monkeypatch, capsys):
-    from fsjax.cli import main
-
-    monkeypatch.chdir(place)
-    lines = [line[1:] for line in lines_of(ROOT / "docs" / name) if line[0] == "fsjax"]
-    assert lines
-    for line in lines:
-        assert main(line) in (0, 3), f"{line}: {capsys.readouterr().err}"
 
 
 @by_page

@@ -4,6 +4,8 @@ import dataclasses
 import io
 import json
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -18,6 +20,7 @@ from fsjax import data, exported
 from fsjax.data import DataInfo
 from fsjax.export import export
 from fsjax.exported import ExportError, load
+from fsjax.labelling import label
 from fsjax.methods import build_method
 from fsjax.runs import Run
 
@@ -184,36 +187,74 @@ def test_bfloat16_as_it_was_trained_or_in_float32(make_run, tmp_path):
         export(run, tmp_path / "other", dtype="float16")
 
 
+@pytest.mark.parametrize("kind", ["dense", "prototypical", "msenet"])
+def test_labels_and_probabilities_and_rejections_are_those_of_labelling(make_run, tmp_path, monkeypatch, kind):
+    run = make_run(KINDS[kind][0])
+    monkeypatch.setattr("fsjax.export.write._compared", lambda *args, **kwargs: None)
+    # Of classes that differ: of scores that are nearly the same, the temperature makes what is left in float32.
+    blue = SUPPORT.copy()
+    blue[LABELS == "crane", ..., :2] //= 8
+    birds, many = save_pictures(tmp_path / "birds", blue), save_queries(tmp_path / "many")
+    report = export(run, tmp_path / "export", support=birds, reject=True, platforms=("cpu",))
+    model, labelled = load(tmp_path / "export", batch_size=4), label(run, birds, many, reject=True)
+    assert report.threshold == labelled.threshold and labelled.classifier.temperature != 1
+    assert_says_the_same(model, labelled)
+    # One of which it is known that it parts the queries.
+    model.facts["rule"]["threshold"] = threshold = float(np.sort([row.score for row in labelled.rows])[2:4].mean())
+    labelled = label(run, birds, many, reject=threshold)
+    assert sum(row.rejected for row in labelled.rows) == 3
+    assert_says_the_same(model, labelled)
+    model.remove_class("crane")
+    model.add_class("stork", IMAGES[:3])
+    model.save(tmp_path / "saved")
+    again = load(tmp_path / "saved")
+    assert again.facts["rule"]["threshold"] == threshold
+    shares = np.exp(again.scores(IMAGES).astype(np.float64) / labelled.classifier.temperature)
+    np.testing.assert_allclose(again.probabilities(IMAGES), shares / shares.sum(-1, keepdims=True), rtol=1e-5)
+
+
+def save_queries(folder):
+    """`IMAGES` as files."""
+    folder.mkdir()
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+def assert_says_the_same(model, labelled):
+    """An export and the labels of `IMAGES` by `fsjax.labelling.label`, of two classes."""
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    assert model.predict(IMAGES).tolist() == [row.label for row in labelled.rows]
+    np.testing.assert_allclose(model.similarities(IMAGES), [row.score for row in labelled.rows], **close)
+    expected = [row.confidence if row.best == 0 else 1 - row.confidence for row in labelled.rows]
+    np.testing.assert_allclose(model.probabilities(IMAGES)[:, 0], expected, **close)
+
+
 def test_implants_trained_for_the_support_pictures(few_shot_runs, tmp_path):
     """As the labelling of pictures has them, and other features than the network without."""
-    from fsjax.labelling import Network, fit_classifier, implants_of
-    from fsjax.labelling.held_out import class_scores
-
     run = fsjax.restore(few_shot_runs["implants"])
-    pictures = save_pictures(tmp_path / "birds")
-    report = export(run, tmp_path / "export", support=pictures, implants=True)
+    pictures, many = save_pictures(tmp_path / "birds"), save_queries(tmp_path / "many")
+    shutil.copy(many / "0.png", pictures / "crane" / "2.png")  # three of each: one can be left out
+    report = export(run, tmp_path / "export", support=pictures, implants=True, reject=True)
     model = load(tmp_path / "export", batch_size=4)
     assert report.classes == ("crane", "heron") and report.difference < 1e-5
-    frozen = Network(run.method, run.params, run.collections, run.info, batch_size=4)
-    order = np.argsort(LABELS, kind="stable")
-    labels = (LABELS[order] == "heron").astype(np.int32)
-    fitted = fit_classifier(frozen, SUPPORT[order], labels, report.classes, implants=implants_of(run.method))
-    queries = fitted.network.features(IMAGES, (fitted.rule.query_pool,))[fitted.rule.query_pool]
-    expected = class_scores(queries, fitted.prototypes, fitted.rule)
-    np.testing.assert_allclose(model.scores(IMAGES), expected, rtol=1e-4, atol=1e-4)
+    labelled = label(run, pictures, many, implants=True, reject=True)
+    assert report.threshold == labelled.threshold and labelled.classifier.temperature != 1
+    assert_says_the_same(model, labelled)
     assert model.embed(IMAGES).shape[1] == run.embed(IMAGES).shape[1] + 4
-    (tmp_path / "birds" / "crane" / "1.png").unlink()
+    for number in (1, 2):
+        (tmp_path / "birds" / "crane" / f"{number}.png").unlink()
     with pytest.raises(fsjax.UserError, match="'crane' has 1 support picture: implants"):
         export(run, tmp_path / "export", support=pictures, implants=True)
     with pytest.raises(fsjax.UserError, match="--implants are trained on the pictures of --support"):
         export(run, tmp_path / "export", implants=True)
 
 
-def save_pictures(folder):
-    """`SUPPORT` as files of class folders."""
+def save_pictures(folder, images=SUPPORT):
+    """Images of `LABELS` as files of class folders."""
     for name in np.unique(LABELS):
         (folder / name).mkdir(parents=True)
-        for number, image in enumerate(SUPPORT[name == LABELS]):
+        for number, image in enumerate(images[name == LABELS]):
             Image.fromarray(image).save(folder / name / f"{number}.png")
     return folder
 
@@ -260,7 +301,7 @@ def test_classes_come_and_go_without_touching_the_others(of_loss):
 
 
 def test_trained_classes_beside_those_of_pictures(dense_run, tmp_path):
-    export(dense_run, tmp_path / "export")
+    report = export(dense_run, tmp_path / "export", reject=0.25)
     model = load(tmp_path / "export", batch_size=4)
     model.add_class("heron", SUPPORT)
     assert model.counts == {"ä": 0, "b": 0, "c": 0, "heron": 5}
@@ -271,6 +312,9 @@ def test_trained_classes_beside_those_of_pictures(dense_run, tmp_path):
     vectors = jnp.concatenate([dense_run.params["loss"]["weights"], features["gap"][:5].mean(0, keepdims=True)])
     expected = rule.scores(features["dense"][5:], vectors)
     np.testing.assert_allclose(model.scores(IMAGES), expected, rtol=1e-5, atol=1e-5)
+    pooled, vectors = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (features["gap"][5:], vectors))
+    np.testing.assert_allclose(model.similarities(IMAGES), (pooled @ vectors.T).max(-1), rtol=1e-5, atol=1e-5)
+    assert report.threshold.value == model.facts["rule"]["threshold"] == 0.25
     with pytest.raises(ExportError, match="'b' was trained, and is no mean"):
         model.add_pictures("b", SUPPORT)
 
@@ -300,7 +344,7 @@ def test_an_export_that_cannot_be_replaced_stays(copied, monkeypatch):
     rename = Path.rename
 
     def fails(self, target):
-        if self.name == "fresh":
+        if self.parent.name == "fresh" and self.name == "features.jaxexport":
             raise PermissionError("the disk is full")
         return rename(self, target)
 
@@ -330,15 +374,43 @@ def test_folders_that_are_none(copied, tmp_path):
 
     with pytest.raises(ExportError, match="holds no export.json: is it the folder of an export"):
         load(tmp_path)
-    with pytest.raises(ExportError, match=r"is not whole \(files\)"):
-        load(with_facts(files={"../x": {}}))
-    with pytest.raises(ExportError, match="has format 2, and this is a reader of format 1"):
-        load(with_facts(format=2))
-    (copied / "export.json").write_text('{"format": 1}')
-    with pytest.raises(ExportError, match="is not whole .*run, images"):
+    with pytest.raises(ExportError, match="has format 1, and this is a reader of format 2: .*or export the run again"):
+        load(with_facts(format=1))
+    (copied / "export.json").write_text('{"format": 2}')
+    with pytest.raises(ExportError, match="is not as it was written .*run, images"):
         load(copied)
     (copied / "export.json").write_text("{")
     with pytest.raises(ExportError, match=r"export.json cannot be read: .*export the run again"):
+        load(copied)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("files", "../x"), {}, r"\(../x\)"),
+        (("files", "weights.npz"), "abc", r"files\['weights.npz'\]"),
+        (("files", "logits.jaxexport"), {"sha256": "abc"}, r"weights\['logits.jaxexport'\]"),
+        (("weights",), [], r"\(weights\)"),
+        (("weights", "features.jaxexport"), [], "do not agree about 'collections/"),
+        (("classes",), 5, r"\(classes\)"),
+        (("classes",), ["heron"], "names 1 classes, and classes.npz has 0"),
+        (("classes",), ["heron", "heron"], "two of one name"),
+        (("images", "shape"), [16, 16], r"images\['shape'\]"),
+        (("rule", "temperature"), 0, r"rule\['temperature'\]"),
+        (("rule", "threshold"), "0.5", r"rule\['threshold'\]"),
+        (("rule", "similarity"), "cosin", r"rule\['similarity'\]"),
+        (("rule", "query_pool"), "gab", "do not agree about 'gab'"),
+        (("pictures",), None, r"\(pictures\)"),
+    ],
+)
+def test_facts_that_somebody_edited(copied, path, value, named):
+    facts = json.loads((copied / "export.json").read_text())
+    inner = facts
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    (copied / "export.json").write_text(json.dumps(facts))
+    with pytest.raises(ExportError, match=named):
         load(copied)
 
 
@@ -390,6 +462,9 @@ def test_classes_that_cannot_be(of_rule):
     model.add_class("heron", IMAGES)
     with pytest.raises(ExportError, match=r"add_pictures\('heron', images\)"):
         model.add_class("heron", IMAGES)
+    model.facts["rule"]["threshold"] = 0.5
+    with pytest.raises(ExportError, match="'none of these' is that of rejected pictures"):
+        model.add_class("none of these", IMAGES)
     with pytest.raises(ExportError, match="batch_size=0"):
         load(of_rule, batch_size=0)
 
@@ -404,6 +479,71 @@ def test_options_that_exclude_each_other(dense_run, tmp_path):
     twice = dataclasses.replace(dense_run, info=dataclasses.replace(INFO, class_names=("a", "b", "a")))
     with pytest.raises(fsjax.UserError, match="two classes of the run are called 'a'"):
         export(twice, tmp_path / "y")
+
+
+def test_places_that_cannot_be_written_are_known_before_the_work(dense_run, tmp_path, monkeypatch):
+    """Permissions are no oracle: the tests may run as root, to whom all is allowed."""
+
+    def refused(*args, dir, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("fsjax.export.write.source_of", lambda *args, **kwargs: pytest.fail("computed"))
+    (tmp_path / "file").touch()
+    with pytest.raises(fsjax.UserError, match="there is no folder .*file"):
+        export(dense_run, tmp_path / "file" / "x")
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    with pytest.raises(fsjax.UserError, match="new cannot be written: Permission denied; choose another place"):
+        export(dense_run, tmp_path / "new" / "x")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(fsjax.UserError, match="export.json cannot be written: Permission denied"):
+        (tmp_path / "empty").mkdir()
+        export(dense_run, tmp_path / "empty")
+
+
+def test_a_folder_beside_which_nothing_can_be_written(of_rule, tmp_path, monkeypatch):
+    """It is filled, and replaced, all the same: nothing is made or moved beside it."""
+    folder, mkdir, rename = tmp_path / "parent" / "export", Path.mkdir, Path.rename
+    folder.mkdir(parents=True)
+
+    def inside(path):
+        if folder not in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    make = tempfile.mkdtemp
+    monkeypatch.setattr("tempfile.mkdtemp", lambda *args: inside(Path(args[-1]) / "x") or make(*args))
+    monkeypatch.setattr(Path, "rename", lambda path, to: inside(path) or inside(to) or rename(path, to))
+    monkeypatch.setattr(
+        Path, "mkdir", lambda path, *args, **kwargs: path.is_dir() or inside(path) or mkdir(path, *args, **kwargs)
+    )
+    model = load(of_rule)
+    for name in ("crane", "heron"):
+        model.add_class(name, SUPPORT)
+        model.save(folder)
+        assert load(folder).classes == model.classes
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in of_rule.iterdir())
+
+
+def test_thresholds_that_cannot_be(make_run, dense_run, of_loss, tmp_path):
+    out, birds = tmp_path / "x", save_pictures(tmp_path / "birds")
+    with pytest.raises(ExportError, match="by the rule of its loss, which has no similarities"):
+        load(of_loss).similarities(IMAGES)
+    with pytest.raises(fsjax.UserError, match="by the rule of its loss, which has none: export with --support"):
+        export(make_run(KINDS["softmax"][0]), out, reject=0.5)
+    with pytest.raises(fsjax.UserError, match=r"chosen on the pictures of --support: .*or the threshold"):
+        export(dense_run, out, reject=True)
+    with pytest.raises(fsjax.UserError, match="reject=inf must be a number"):
+        export(dense_run, out, support=birds, reject=float("inf"))
+    renamed = dataclasses.replace(dense_run, info=dataclasses.replace(INFO, class_names=("a", "b", "none of these")))
+    with pytest.raises(fsjax.UserError, match="class of the run is called 'none of these'"):
+        export(renamed, out, reject=0.5)
+    for file in (birds / "crane" / "1.png", birds / "heron" / "1.png", birds / "heron" / "2.png"):
+        file.unlink()
+    with pytest.raises(fsjax.UserError, match="too few: at least one class needs 2 or more"):
+        export(dense_run, out, support=birds, reject=True)
+    (birds / "crane").rename(birds / "none of these")
+    with pytest.raises(fsjax.UserError, match="a class folder is called 'none of these'"):
+        export(dense_run, out, support=birds, reject=0.5)
+    assert not out.exists()
 
 
 def test_the_function_is_free_in_its_batch_and_without_unstable_calls(of_rule):
@@ -436,6 +576,8 @@ def pictures(tmp_path_factory):
     rgb.convert("LA").save(folder / "grey and alpha.png")
     Image.fromarray(clear, "RGBA").save(folder / "alpha.png")
     Image.fromarray(grey).save(folder / "sixteen.png")
+    Image.fromarray(grey.astype(np.float32) / 2**16).save(folder / "share.tiff")
+    Image.fromarray(grey.astype(np.float32) / 2**8).save(folder / "level.tiff")
     return sorted(folder.iterdir())
 
 
@@ -458,6 +600,9 @@ def test_pictures_that_cannot_be_opened(of_rule, tmp_path, monkeypatch):
     model = load(of_rule)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     Image.new("L", (40, 30)).save(tmp_path / "large.png")
+    Image.fromarray(np.full((9, 9), np.nan, np.float32)).save(tmp_path / "nan.tiff")
+    with pytest.raises(ExportError, match=r"nan.tiff cannot be read: some of its values are no finite numbers"):
+        model.open_pictures([tmp_path / "nan.tiff"])
     with pytest.raises(ExportError, match=r"broken.jpg cannot be read"):
         model.open_pictures([tmp_path / "broken.jpg"])
     with pytest.raises(ExportError, match=r"none.jpg cannot be read: .*No such file"):
@@ -476,7 +621,8 @@ def test_pictures_that_cannot_be_opened(of_rule, tmp_path, monkeypatch):
 
 def test_with_jax_and_numpy_alone(python, root, dense_run, tmp_path):
     """In a process where nothing else is installed, not even flatbuffers, with the copy that lies in the folder."""
-    export(dense_run, tmp_path / "export", support=save_pictures(tmp_path / "birds"), platforms=("cpu",))
+    birds = save_pictures(tmp_path / "birds")
+    export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",), reject=-2)
     np.save(tmp_path / "images.npy", IMAGES)
     script = root / "tests" / "exported_on_bare_machine.py"
     done = python(str(script), str(tmp_path / "export"), str(tmp_path / "images.npy"), str(tmp_path / "new"))
@@ -485,6 +631,8 @@ def test_with_jax_and_numpy_alone(python, root, dense_run, tmp_path):
     model = load(tmp_path / "export")
     np.testing.assert_allclose(result["embedded"], model.embed(IMAGES), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(result["scores"], model.scores(IMAGES), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(result["probabilities"], model.probabilities(IMAGES), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(result["similarities"], model.similarities(IMAGES), rtol=1e-5, atol=1e-5)
     assert result["labels"] == dense_run.few_shot(SUPPORT, LABELS, IMAGES).tolist()
     model.add_class("stork", IMAGES[:2])
     again = load(tmp_path / "new")
@@ -511,19 +659,38 @@ def test_what_stands_in_for_flatbuffers_reads_as_it_does(of_rule, of_loss):
         stand_in["flatbuffers"].Builder(0)
 
 
-def test_the_command_in_the_folder(dense_run, tmp_path, capsys, monkeypatch):
+def test_the_command_in_the_folder(dense_run, of_loss, tmp_path, capsys, monkeypatch):
     birds = save_pictures(tmp_path / "birds")
     export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",))
     monkeypatch.setattr(exported, "__file__", str(tmp_path / "export" / "exported.py"))
     file = birds / "crane" / "0.png"
     assert exported.main([str(file)]) == 0
-    name, label, share = capsys.readouterr().out.strip().split("\t")
-    expected = load(tmp_path / "export").probabilities(np.asarray(Image.open(file))[None])
-    assert (name, label) == (str(file), load().predict(np.asarray(Image.open(file))[None])[0])
-    assert float(share) == pytest.approx(expected.max(), abs=1e-3)
+    name, said, share, near = capsys.readouterr().out.strip().split("\t")
+    model, image = load(tmp_path / "export"), np.asarray(Image.open(file))[None]
+    assert (name, said) == (str(file), load().predict(image)[0])
+    assert float(share) == pytest.approx(model.probabilities(image).max(), abs=1e-3)
+    assert float(near) == pytest.approx(model.similarities(image)[0], rel=1e-3)
+    model.facts["rule"]["threshold"] = 2.0  # above every cosine
+    model.save(tmp_path / "export")
+    assert exported.main([str(file)]) == 0
+    assert capsys.readouterr().out.strip().split("\t") == [str(file), "none of these", "-", near]
     assert exported.main([str(tmp_path / "none.png")]) == 2
     assert "error: " in capsys.readouterr().err
+    (tmp_path / "a\tb.png").write_bytes(b"no picture")
+    odd = str(shutil.copy(file, tmp_path / "c\nd\udcff.png"))
+    assert exported.main([str(file), str(tmp_path / "a\tb.png"), odd]) == 3
+    printed = capsys.readouterr()
+    said = [line.split("\t")[0] for line in printed.out.splitlines()]
+    assert said == [str(file), str(tmp_path / "c") + r"\nd\udcff.png"]
+    assert r"a\tb.png cannot be read" in printed.err and len(printed.err.splitlines()) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+        assert exported.main([shutil.copy(str(file), str(tmp_path / "ü.png"))]) == 0
+        sys.stdout.seek(0)
+        assert sys.stdout.read().startswith(str(tmp_path / r"\xfc.png"))
     assert exported.main([]) == 2 and "photo.jpg" in capsys.readouterr().out
+    monkeypatch.setattr(exported, "__file__", str(of_loss / "exported.py"))
+    assert exported.main([str(file)]) == 0 and len(capsys.readouterr().out.split("\t")) == 3
 
 
 def test_files_that_are_no_arrays_are_not_unpickled(copied):

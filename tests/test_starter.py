@@ -97,6 +97,16 @@ def test_damaged_or_missing_files_are_refused(starter, tmp_path):
     with pytest.raises(UserError, match="is not whole .*weights.safetensors.*: install fsjax anew"):
         packaged.read(folder)
     shutil.copy(starter.workdir / packaged.WEIGHTS, folder)
+    facts = json.loads((folder / packaged.FACTS).read_text())
+    for name in ("sha256", "step"):
+        (folder / packaged.FACTS).write_text(json.dumps({key: facts[key] for key in facts if key != name}))
+        with pytest.raises(UserError, match=f"is not whole .model.json lacks '{name}'.: install fsjax anew"):
+            packaged.read(folder)
+    for content in ([1], {**facts, "step": [1]}):
+        (folder / packaged.FACTS).write_text(json.dumps(content))
+        with pytest.raises(UserError, match="is not whole .*: install fsjax anew"):
+            packaged.read(folder)
+    (folder / packaged.FACTS).write_text(json.dumps(facts))
     config = json.loads((folder / "config.json").read_text())
     config["model"]["resnet12"]["widths"] = [8, 8, 8, 8]
     (folder / "config.json").write_text(json.dumps(config))

@@ -12,6 +12,7 @@ from fsjax.benchmarking.case import Case
 from fsjax.benchmarking.flops import products
 from fsjax.benchmarking.machine import peak_bytes, share_of_peak
 from fsjax.benchmarking.timing import in_turns, in_words
+from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.rules import own_pool
@@ -35,7 +36,10 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
 
 def _of_images(case: Case, state: Any, run: Any, devices: int) -> dict[str, Any]:
     """The figures of what takes every test image through the network once a turn."""
-    count, shape = len(case.splits.test), case.splits.info.image_shape
+    info = case.splits.info
+    if case.splits.test is None:
+        raise UserError(f"{info.name} has no test images to evaluate on: name a part in config.data.test_split")
+    count, shape = len(case.splits.test), info.image_shape
     one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     flops = count * products(case.experiment.method.encode, state.params, state.collections, one)
     (spent,) = in_turns([run], repeats=case.repeats, seconds=case.seconds)

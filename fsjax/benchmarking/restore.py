@@ -35,7 +35,7 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
             saved = timed(save)
 
         def read(turns: int) -> Any:
-            run = None
+            run: Any = None
             for _ in range(turns):
                 run = restore(folder)
                 jax.block_until_ready((run.params, run.collections))

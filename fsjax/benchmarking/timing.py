@@ -1,5 +1,6 @@
 """Seconds of what is repeated, each run waited for."""
 
+import functools
 import itertools
 import math
 import statistics
@@ -35,11 +36,11 @@ def in_turns(functions: Sequence[Callable[[int], Any]], *, repeats: int, seconds
     turns = []
     for function in functions:
         jax.block_until_ready(function(1))  # compiles
-        one = timed(lambda function=function: function(1))
+        one = timed(functools.partial(function, 1))
         turns.append(max(1, math.ceil(seconds / max(one, 1e-6))))
     found: list[list[float]] = [[] for _ in functions]
     for _, (number, function) in itertools.product(range(repeats), enumerate(functions)):
-        spent = timed(lambda function=function, number=number: function(turns[number]))
+        spent = timed(functools.partial(function, turns[number]))
         found[number].append(spent / turns[number])
     return found
 

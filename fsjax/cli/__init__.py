@@ -50,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
       argv: the arguments behind `fsjax`; None: those of the process.
     """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files and classes hold what an encoding such as ASCII has not.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     # Only the module of the command that is called is imported.
     args = parser(*(name for name in COMMANDS if name == next(iter(argv), ""))).parse_args(argv)
     from fsjax.messages import show_messages

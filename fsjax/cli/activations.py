@@ -8,9 +8,8 @@ from the support images of a 5-way 5-shot task. A tick says that the run classif
 """
 
 import argparse
-from pathlib import Path
 
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
 
 
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", nargs="+", choices=("novel", "base"), default=["base", "novel"])
     parser.add_argument("--count", type=int, default=4, help="pictures of each kind of classes (4)")
     parser.add_argument("--seed", type=int, default=0, help="of the tasks that the pictures are queries of")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+    parser.add_argument("--out", type=path_of, required=True, help="the PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

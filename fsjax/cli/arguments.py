@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
+from fsjax.files import check_writable
 
 
 def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
     """The run or runs, and where their data lie."""
-    parser.add_argument("run", help="the workdir of a trained run", **more)
+    parser.add_argument(
+        "run", help='the workdir of a trained run; "starter": the network that comes with fsjax', **more
+    )
     parser.add_argument("--which", choices=("best", "latest"), default="best", help="which checkpoint (best)")
     parser.add_argument("--data-path", default="", help="where the run's data lie here, if elsewhere than in training")
     parser.add_argument("--batch-size", type=int, default=256, help="images through the network at once (256)")
@@ -23,14 +26,21 @@ def count(text: str) -> int | tuple[int, int]:
     return (int(first), int(last)) if last else int(first)
 
 
+def path_of(text: str) -> Path:
+    """A path; "~" is the home folder also where no shell has seen to it, as in `--out=~/a.json`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # "~nobody"
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+
+
 def check_output(flag: str, path: Path | None, suffix: str) -> None:
     """Raise a `UserError`, before anything is computed, for a file that cannot be written at the end."""
     if path is None:
         return
     if path.suffix != suffix:
         raise UserError(f"{flag}={path}: the name must end with {suffix}")
-    if not path.parent.is_dir():
-        raise UserError(f"{flag}={path}: there is no folder {path.parent}")
+    check_writable(path, what=f"{flag}={path}")
 
 
 def open_run(args: argparse.Namespace, path: str) -> Any:

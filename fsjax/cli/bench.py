@@ -27,11 +27,12 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from fsjax.cli.arguments import path_of
 from fsjax.config_file import load_config, set_key, set_text
 from fsjax.errors import UserError, unknown
+from fsjax.files import check_writable
 from fsjax.training.compilation import keep_compiled
 from fsjax.training.xla import set_cpu_flags
 
@@ -53,14 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is taken (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="a run takes at least so long (1)")
-    parser.add_argument("--out", type=Path, help="a .jsonl file that the lines are added to")
+    parser.add_argument("--out", type=path_of, help="a .jsonl file that the lines are added to")
     parser.add_argument("--table", action="store_true", help="print a Markdown table of --out, or of these figures")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print, and keep."""
-    if args.out is not None and not args.out.absolute().parent.is_dir():
-        raise UserError(f"--out={args.out}: there is no folder {args.out.absolute().parent}")
+    if args.out is not None:
+        check_writable(args.out, what=f"--out={args.out}")
     if not args.names and not (args.table and args.out):
         raise UserError("name what to measure: fsjax bench train --config FILE; or --out FILE --table for a table")
     if args.names and not args.config:

@@ -8,12 +8,11 @@ source which cluster it is in: a run on a part of these images, for instance wit
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 from fsjax import data
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--count", type=int, default=20, help="how many clusters (20)")
     parser.add_argument("--seed", type=int, default=0, help="of k-means")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz file to write")
+    parser.add_argument("--out", type=path_of, required=True, help="the .npz file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,12 +11,15 @@ Figures are paired where data, classes, way, shots, queries and the hash of the 
 their difficulty, cancels: the interval is narrower than those of the two accuracies. Of reconstructed tasks the
 differences on base and on novel queries follow, over the tasks that have such, and those by the number of base classes.
 
-Splits that were classified are paired by image, if both files are of the same split of the same data.
+Splits that were classified are paired by image, if both files are of the same split of the same data. By a digest of
+all pixels pictures are told from others of the same names and number; where two networks take pictures of different
+sizes it cannot tell, which is said.
 """
 
 import argparse
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ import numpy as np
 
 from fsjax.errors import UserError
 from fsjax.evaluation.classified import Classified, paired
-from fsjax.evaluation.paired import differences_by_kind, pairs
+from fsjax.evaluation.paired import differences_by_kind, pairs, same_content
 from fsjax.evaluation.protocol import Figure, in_pools
 from fsjax.evaluation.statistics import Interval
 
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         words = _in_words(difference, f"episodes {facts['episodes']}")
         print(
             f"{facts['classes']:10} {facts['way']}-way {facts['shot']}-shot  {_name(facts)} − "
-            f"{_name(second.facts)}: {words}"
+            f"{_name(second.facts)}: {words}{_unchecked(facts, second.facts)}"
         )
         for what, of_kind in differences_by_kind(first, second).items():
             print(f"  {what}: {_in_words(of_kind)}")
@@ -91,6 +94,16 @@ def _by_image(first: Classified, second: Classified) -> str:
         f"{first.facts['split']:10} {accuracies}: {100 * difference.mean:+.2f} ± {100 * difference.half_width:.2f} "
         f"({difference.count:,} images of {first.facts['data']}; {better:,} right by the first alone, {worse:,} by the "
         "second alone)"
+    ) + _unchecked(first.facts, second.facts)
+
+
+def _unchecked(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """What is to be said of images of which it cannot be told whether they are the same."""
+    if same_content(first, second) is not None:
+        return ""
+    return (
+        "\n  that the pictures are the same is not known: they came to different sizes, or one file is of an earlier "
+        "fsjax"
     )
 
 

@@ -12,6 +12,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from fsjax.cli.arguments import path_of
+
 SHELLS = ("bash", "zsh", "tcsh")
 # Arguments that are files or folders though their type does not say so.
 _PATHS = ("run", "runs", "data_path", "config", "images")
@@ -30,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
 
     whole = parser(*COMMANDS)
     for action in _arguments(whole):
-        if action.type is Path or action.dest in _PATHS:
+        if action.type in (Path, path_of) or action.dest in _PATHS:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # what shtab looks for
     print(shtab.complete(whole, shell=args.shell))
 

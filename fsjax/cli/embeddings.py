@@ -18,11 +18,11 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
+from fsjax.files import write_file
 
 # Of classes, as `Evaluator.part` names them.
 _KINDS = ("base", "novel", "train", "validation")
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (30)")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn, and of t-SNE")
     parser.add_argument("--raw", action="store_true", help="leave embeddings as long as they are")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
-    parser.add_argument("--json", type=Path, help="write the numbers to this JSON file")
+    parser.add_argument("--out", type=path_of, required=True, help="the PNG file to write")
+    parser.add_argument("--json", type=path_of, help="write the numbers to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{len(rows)} runs: {args.out}")
     if args.json:
         facts = {"normalised": drawing.normalised, "seed": drawing.seed}
-        args.json.write_text(json.dumps({**facts, "scatter": numbers, "quotients": quotients}, indent=1) + "\n")
+        write_file(args.json, json.dumps({**facts, "scatter": numbers, "quotients": quotients}, indent=1) + "\n")
 
 
 def check_kinds(evaluator: Any, asked: list[str], path: str) -> None:

@@ -4,9 +4,9 @@
     fsjax evaluate runs/dc_fc100 --classes novel base both --shots 1 5 10 --tasks 10000
     fsjax evaluate runs/dc_fc100 --pooling gap/dense gap/gap gmp/gmp  # support/query, as in Table 2 of the DC paper
     fsjax evaluate runs/dc_fc100 --implants --tasks 5000 --out imp.json
-    fsjax evaluate runs/dc_fc100 --way 5-10 --shots 1-5 --save-episodes tasks.npz
+    fsjax evaluate runs/dc_fc100 --classes novel --way 5-10 --shots 1-5 --save-episodes tasks.npz
     fsjax evaluate runs/aflm_fc100 --classes reconstructed --base-classes 20 --base-seed 1 --out fc100.json
-    fsjax evaluate runs/proto_tiny --head naive_bayes --shrinkage 0.5 # in the place of prototypes
+    fsjax evaluate runs/proto_tiny --classes novel --head naive_bayes --shrinkage 0.5 # in the place of prototypes
     fsjax evaluate runs/icu_digits                                    # a run without novel classes: its test split
     fsjax evaluate runs/icu_digits --split train --out train.json
     fsjax evaluate runs/icu_digits --head naive_bayes                 # linear evaluation
@@ -27,7 +27,7 @@ Classes: "novel"; "base", on images that were kept out of training; "both", quer
 base classes and the task's novel ones; "reconstructed", tasks whose classes are drawn from the novel ones and as many
 base ones (AFLM paper, Sec. 4), with the accuracy of base and of novel queries, and by the number of base classes in the
 task; "validation" and "reconstructed_validation", which may have selected the checkpoint. All with base classes need a
-run with data.base_holdout above 0.
+run with data.base_holdout above 0 or, of data with a test part, data.keep_test=True.
 
 Every image of a kind of classes goes through the network once. The same classes, ways, shots, queries and seed give the
 same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote, by task
@@ -45,16 +45,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fsjax import data
-from fsjax.cli.arguments import add_run, check_output, count, open_run
+from fsjax.cli.arguments import add_run, check_output, count, open_run, path_of
 from fsjax.cli.splits import SPLITS, check_other, classified, other_source, write_classified
 from fsjax.errors import UserError, unknown
+from fsjax.evaluation.classified import view_of
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.linear import naive_bayes_of_run
 from fsjax.evaluation.parts import warn_of_selection
 from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
+from fsjax.files import as_npz, write_file, write_files
 from fsjax.methods.rules import HEADS
 
 # The columns of Tables 2 and 3.
@@ -85,11 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--implant-option", nargs="+", default=[], metavar="NAME=VALUE", help="such as steps=100 query_pool=dense"
     )
-    parser.add_argument("--episodes", type=Path, help="take the tasks of this file")
+    parser.add_argument("--episodes", type=path_of, help="take the tasks of this file")
     parser.add_argument(
-        "--save-episodes", type=Path, help="write the tasks to this file (one kind of classes and shots)"
+        "--save-episodes", type=path_of, help="write the tasks to this file (one kind of classes and shots)"
     )
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file, each task's accuracy beside it")
+    parser.add_argument(
+        "--out", type=path_of, help="write the figures to this JSON file, each task's accuracy beside it"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -147,6 +149,10 @@ def run(args: argparse.Namespace) -> None:
     for figure in evaluator.figures(protocol, episodes=episodes):
         print(figure, flush=True)
         figures.append(figure)
+    if other is not None and args.out:  # the name of a folder does not tell its pictures
+        of_source = {"content": data.content_digest(other.part.examples), "view": view_of(other.config, run.info)}
+        for figure in figures:
+            figure.facts.update(of_source)
     if args.out:
         write(args.out, figures, _facts_of_run(run))
 
@@ -156,12 +162,11 @@ def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
 
     The accuracies of the first figure are called "0", and its parts, if it has some, "0_base_queries" and so on.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for number, figure in enumerate(figures):
         arrays |= {str(number): figure.accuracy, **{f"{number}_{name}": part for name, part in figure.parts.items()}}
-    with path.with_suffix(".npz").open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    path.write_text(json.dumps({**facts, "figures": [figure.facts for figure in figures]}, indent=1) + "\n")
+    stored = json.dumps({**facts, "figures": [figure.facts for figure in figures]}, indent=1) + "\n"
+    write_files({path.with_suffix(".npz"): as_npz(**arrays), path: stored})
 
 
 def _facts_of_run(run: Any) -> dict[str, Any]:
@@ -197,7 +202,7 @@ def _linear(run: Any, args: argparse.Namespace) -> None:
     if args.out:
         head = {"head": "naive_bayes", "data": run.info.name, **facts}
         stored = {"run": str(run.workdir), "step": run.step, "method": run.config.method.name, "linear": head}
-        args.out.write_text(json.dumps(stored, indent=1) + "\n")
+        write_file(args.out, json.dumps(stored, indent=1) + "\n")
 
 
 def _reconstructed(protocol: Protocol, args: argparse.Namespace) -> Protocol:

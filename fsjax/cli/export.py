@@ -1,7 +1,7 @@
 """A run as a folder that classifies pictures with jax alone, without fsjax.
 
     fsjax export runs/icu_digits --out digits_export
-    fsjax export runs/proto_tiny --support ~/birds --out birds_export
+    fsjax export runs/proto_tiny --support ~/birds --out birds_export --reject
     fsjax export runs/implants_fc100 --support ~/birds --implants --out birds_export
     fsjax export runs/dc_mini --no-classes --platforms cpu --out encoder_export
     python birds_export/exported.py photo.jpg
@@ -15,22 +15,35 @@ and `add_pictures` add, and which `remove_class` takes away, without training. W
 if it has learned such: of a cosine classifier their weights, beside which others can be added; of any other loss they
 are scored by its own rule, which knows no others. --no-classes leaves them out: add some before you predict.
 
+With --support it says the same labels and probabilities as `fsjax predict` with the same pictures: the temperature that
+was fitted on them goes along, and with --reject the threshold, below which a picture is "none of these".
+
 The export is compared with the run before it is written. It stays readable for jaxlib releases of up to six months
 after yours, and three weeks before it: so much jax promises. See exported.py for more.
 """
 
 import argparse
-from pathlib import Path
 
-from fsjax.cli.arguments import open_run
+from fsjax.cli.arguments import open_run, path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("run", help="the workdir of a trained run")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new, empty, or an export to replace")
+    parser.add_argument(
+        "--out", type=path_of, required=True, metavar="FOLDER", help="new, empty, or an export to replace"
+    )
     parser.add_argument("--which", choices=("best", "latest"), default="best", help="which checkpoint (best)")
-    parser.add_argument("--support", type=Path, metavar="DIR", help="a folder of pictures for each class")
+    parser.add_argument("--support", type=path_of, metavar="DIR", help="a folder of pictures for each class")
+    parser.add_argument(
+        "--reject",
+        nargs="?",
+        const=True,
+        default=False,
+        type=float,
+        metavar="THRESHOLD",
+        help='call pictures "none of these" below this similarity, or below one chosen on the pictures of --support',
+    )
     parser.add_argument(
         "--implants", action="store_true", help="train implants on --support first, for these classes (resnet12)"
     )
@@ -55,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         support=args.support,
         implants=args.implants,
+        reject=args.reject,
         seed=args.seed,
         with_classes=not args.no_classes,
         platforms=args.platforms,
@@ -67,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     words = f"{count} class{'es' * (count != 1)}" if count else "no classes yet"
     by = {"loss": ", by the rule of the run's loss: none can be added", "rule": ", others can be added"}
     print(f"{report.folder}: step {run.step} of {args.run}, {words}{by[report.scored_by]}")
+    if report.threshold is not None:
+        print(f"none of these: below {report.threshold}")
     if report.difference is None:
         print("not compared with the run: this machine is none of these platforms")
     else:

@@ -11,13 +11,13 @@ among the classes; intervals are over tasks, which share classes, and are narrow
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from fsjax import data
-from fsjax.cli.arguments import add_run, check_output, count, open_run
+from fsjax.cli.arguments import add_run, check_output, count, open_run, path_of
 from fsjax.errors import UserError
 from fsjax.evaluation.protocol import Protocol
+from fsjax.files import write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query", type=count, help="queries a class, which are not read: see the tasks (the config's)")
     parser.add_argument("--tasks", type=int, help="how many tasks (the config's)")
     parser.add_argument("--seed", type=int, help="of the tasks and of the permutations (the config's)")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
-    parser.add_argument("--json", type=Path, help="write the numbers to this JSON file")
+    parser.add_argument("--out", type=path_of, required=True, help="the PNG file to write")
+    parser.add_argument("--json", type=path_of, help="write the numbers to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{len(study.gates)} gates, {facts['tasks']} tasks, episodes {facts['episodes']}: {args.out}")
     if args.json:
         gates = [gate.numbers for gate in study.gates]
-        args.json.write_text(json.dumps({**facts, "gates": gates}, indent=1) + "\n")
+        write_file(args.json, json.dumps({**facts, "gates": gates}, indent=1) + "\n")
 
 
 def _in_words(numbers: dict[str, Any]) -> str:

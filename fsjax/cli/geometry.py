@@ -18,10 +18,10 @@ up to 1,000 images against up to 10,000. "–" stands for what is not defined.
 
 import argparse
 import json
-from pathlib import Path
 
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
+from fsjax.files import write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="(train test)",
     )
     parser.add_argument("--tau", type=float, default=0.2, help="temperature of the hardness (0.2)")
-    parser.add_argument("--json", type=Path, help="write the numbers to this JSON file")
+    parser.add_argument("--json", type=path_of, help="write the numbers to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,4 +56,4 @@ def run(args: argparse.Namespace) -> None:
     print(f"{run.config.name}, step {run.step}\n\n{table(found)}")
     if args.json:
         facts = {"run": str(run.workdir), "method": run.config.method.name, "step": run.step}
-        args.json.write_text(json.dumps({**facts, "splits": [one.to_json() for one in found]}, indent=1) + "\n")
+        write_file(args.json, json.dumps({**facts, "splits": [one.to_json() for one in found]}, indent=1) + "\n")

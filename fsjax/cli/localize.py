@@ -13,14 +13,14 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fsjax import data
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
+from fsjax.files import write_file
 
 # Pictures that are in memory at once.
 _CHUNK = 256
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "validation", "test"), help="of the data (test)")
     parser.add_argument("--count", type=int, default=8, help="pictures to draw; of the data, at random (8)")
     parser.add_argument("--seed", type=int, help="of the choice of pictures of the data (0)")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+    parser.add_argument("--out", type=path_of, required=True, help="the PNG file to write")
     parser.add_argument(
-        "--json", type=Path, help="write the boxes, and the figures if there are any, to this JSON file"
+        "--json", type=path_of, help="write the boxes, and the figures if there are any, to this JSON file"
     )
 
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         # ymin, xmin, ymax, xmax in 0..1 of the picture; of data, of what evaluation sees of it.
         found = [{"image": n, "box": box.tolist()} for n, box in zip(pictures.names, in_pictures, strict=True)]
-        args.json.write_text(json.dumps({**facts, "boxes": found}, indent=1) + "\n")
+        write_file(args.json, json.dumps({**facts, "boxes": found}, indent=1) + "\n")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -129,10 +129,9 @@ def _panel(run: Any, pictures: _Pictures, number: int, image: np.ndarray, locate
     words = run.class_names[label] if pictures.predicts else ""
     if pictures.labels is not None:
         words += " ✓" if label == pictures.labels[number] else " ✗"
-    known = pictures.true is not None and not np.isnan(pictures.true[number]).any()
+    true = None if pictures.true is None or np.isnan(pictures.true[number]).any() else pictures.true[number]
     return Panel(
-        image, located.attention[i], located.box[i], located.crop[i], pictures.titles[number], words,
-        pictures.true[number] if known else None,
+        image, located.attention[i], located.box[i], located.crop[i], pictures.titles[number], words, true
     )  # fmt: skip
 
 

@@ -10,17 +10,22 @@ Without --run the small network that comes with fsjax is used; it is for simple 
 
 Written to --out are predictions.csv (file, label, probability, runner_up, runner_up_probability, score, rejected,
 note; one line a picture, in order) and index.html, which shows each picture with its label, the support pictures
-nearest to it, and where the network looked. Probabilities are among the classes given: of a picture of something else
-they say nothing. --reject calls a picture "none of these" whose largest similarity to a class (the column score) is
-below a threshold; without a number it is chosen on the support pictures, by leaving out each, and each with its class.
+nearest to it, and where the network looked. In the CSV file the name of a class that begins with = + - @ has an
+apostrophe in front, which keeps a spreadsheet from running it as a formula.
 
-A picture that cannot be read is listed, and the exit status is then 3.
+Probabilities are among the classes given: of a picture of something else they say nothing. --reject calls a picture
+"none of these" whose largest similarity to a class (the column score) is below a threshold; without a number it is
+chosen on the support pictures, by leaving out each, and each with its class (with --implants, which have seen the
+class, its prototype alone). Copies of a picture are left out together.
+
+A picture or a folder that cannot be read is listed, and the exit status is then 3.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+from fsjax.cli.arguments import path_of
 from fsjax.errors import UserError
 
 CSV, PAGE = "predictions.csv", "index.html"
@@ -32,10 +37,12 @@ give the --run of a network trained on such."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("--support", type=Path, required=True, help="folder with a folder of pictures for each class")
-    parser.add_argument("--query", nargs="+", required=True, help="pictures to label, or folders of them")
+    parser.add_argument(
+        "--support", type=path_of, required=True, help="folder with a folder of pictures for each class"
+    )
+    parser.add_argument("--query", type=Path, nargs="+", required=True, help="pictures to label, or folders of them")
     parser.add_argument("--run", help="the workdir of a trained run (the small network that comes with fsjax)")
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder to write to (predictions)")
+    parser.add_argument("--out", type=path_of, default=Path("predictions"), help="folder to write to (predictions)")
     parser.add_argument(
         "--reject",
         nargs="?",
@@ -62,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"model: {trained!r}")
     from fsjax import labelling
 
-    with labelling.writable_folder(args.out):
+    with labelling.writable_folder(args.out, (CSV, PAGE)):
         labelled = labelling.label(
             trained,
             args.support,
@@ -79,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         labelling.write_together(args.out, {CSV: labelling.as_csv(labelled), PAGE: page})
     print(labelled.summary())
     print(f"written: {args.out / CSV} and {args.out / PAGE}")
-    return 3 if labelled.unreadable or labelled.support.unreadable else 0
+    return 3 if labelled.unreadable or labelled.closed or labelled.support.unreadable else 0
 
 
 def _open(args: argparse.Namespace) -> Any:

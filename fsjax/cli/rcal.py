@@ -9,9 +9,9 @@ left out, is in `fsjax/evaluation/rcal.py`.
 
 import argparse
 import json
-from pathlib import Path
 
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
+from fsjax.files import write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nearest", type=int, default=2, help="frequent classes that a rare one borrows from (2)")
     parser.add_argument("--neighbors", type=int, default=20, help="of the local outlier factor (20)")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn embeddings (0)")
-    parser.add_argument("--json", type=Path, help="write the numbers to this JSON file")
+    parser.add_argument("--json", type=path_of, help="write the numbers to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,4 +40,4 @@ def run(args: argparse.Namespace) -> None:
     for name, figures in found.items():
         print(f"{titles[name]:24}  {100 * figures['accuracy']:7.2f}%  {100 * figures['balanced_accuracy']:7.2f}%")
     if args.json:
-        args.json.write_text(json.dumps({"run": str(run.workdir), **vars(chosen), **found}, indent=1) + "\n")
+        write_file(args.json, json.dumps({"run": str(run.workdir), **vars(chosen), **found}, indent=1) + "\n")

@@ -23,7 +23,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fsjax.cli.arguments import add_run, check_output
+from fsjax.cli.arguments import add_run, check_output, path_of
 from fsjax.errors import UserError
 from fsjax.report.page import SPLITS, Choices, write_report
 
@@ -35,7 +35,7 @@ _SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser, nargs="*")
-    parser.add_argument("--out", type=Path, help=f"the HTML file to write ({_OUT}); with --paper .md or .html")
+    parser.add_argument("--out", type=path_of, help=f"the HTML file to write ({_OUT}); with --paper .md or .html")
     parser.add_argument("--split", choices=SPLITS, default="test", help="whose images are looked at (test)")
     parser.add_argument("--pictures", type=int, default=12, help="of a run's most confident mistakes (12); 0 for none")
     parser.add_argument("--tasks", type=int, default=1000, help="few-shot tasks of each number of shots (1000)")

@@ -12,9 +12,9 @@ are of 95 %, over draws of the shots, and the differences paired by draw: anothe
 
 import argparse
 import json
-from pathlib import Path
 
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
+from fsjax.files import write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=10, help="draws of these images (10)")
     parser.add_argument("--alpha", type=float, nargs="+", default=[0.5], help="TEEN's share of the base classes (0.5)")
     parser.add_argument("--tau", type=float, default=16.0, help="of TEEN's weights of the base classes (16)")
-    parser.add_argument("--out", type=Path, help="write the table to this Markdown file")
-    parser.add_argument("--json", type=Path, help="write the accuracies of each draw to this JSON file")
+    parser.add_argument("--out", type=path_of, help="write the table to this Markdown file")
+    parser.add_argument("--json", type=path_of, help="write the accuracies of each draw to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     )
     print(text, end="")
     if args.out:
-        args.out.write_text(text)
+        write_file(args.out, text)
     if args.json:
         facts = {"run": str(run.workdir), "method": run.config.method.name, "step": run.step}
-        args.json.write_text(json.dumps({**facts, **found.to_json()}, indent=1) + "\n")
+        write_file(args.json, json.dumps({**facts, **found.to_json()}, indent=1) + "\n")

@@ -9,9 +9,10 @@ import numpy as np
 
 from fsjax.config_file import set_text
 from fsjax.errors import UserError
-from fsjax.evaluation.classified import Classified, classify, identity
+from fsjax.evaluation.classified import Classified, classify, identity, view_of
 from fsjax.evaluation.other_source import OtherSource, load_other, source_config
 from fsjax.evaluation.protocol import Protocol
+from fsjax.files import as_npz, write_files
 
 SPLITS = ("train", "validation", "base", "test")
 # Those that ask for few-shot tasks.
@@ -24,9 +25,9 @@ _UNASKED = {"shrinkage": 0.0, "implants": False, "implant_option": []}
 
 def write_classified(path: Path, found: Classified, facts: dict[str, Any]) -> None:
     """Figures of a split as JSON, and "label", "predicted" and "correct" of each image in `PATH.npz` beside it."""
-    with path.with_suffix(".npz").open("wb") as file:
-        np.savez_compressed(file, label=found.labels, predicted=found.predicted, correct=found.correct)
-    path.write_text(json.dumps({**facts, "classification": found.facts}, indent=1) + "\n")
+    arrays = as_npz(label=found.labels, predicted=found.predicted, correct=found.correct)
+    stored = json.dumps({**facts, "classification": found.facts}, indent=1) + "\n"
+    write_files({path.with_suffix(".npz"): arrays, path: stored})
 
 
 def other_source(run: Any, args: argparse.Namespace) -> OtherSource:
@@ -78,7 +79,9 @@ def classified(run: Any, other: OtherSource | None, args: argparse.Namespace) ->
         "data": name,
         "split": split,
         "known": len(run.class_names),
-        "identity": identity(examples, config, split, seed=run.config.seed),
+        # Another source is read with the seed 0, whatever the run's.
+        "identity": identity(examples, config, split, seed=run.config.seed if other is None else 0),
+        "view": view_of(config, run.info),
     }
     return classify(
         run.method, run.params, run.collections, examples, run.info, batch_size=args.batch_size, labels=labels,

@@ -10,18 +10,18 @@ with it. Without validation data accuracies are shown and nothing is chosen. A r
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
-from fsjax.cli.arguments import add_run, check_output, open_run
+from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
+from fsjax.files import write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser)
-    parser.add_argument("--json", type=Path, help="write all accuracies to this JSON file")
+    parser.add_argument("--json", type=path_of, help="write all accuracies to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,4 +50,4 @@ def run(args: argparse.Namespace) -> None:
         print(f"the first {chosen} of {dim} features are best on validation data: test accuracy {accuracy:.2f}%")
     if args.json:
         facts = {"run": str(run.workdir), "chosen": chosen}
-        args.json.write_text(json.dumps(facts | {k: np.round(v, 6).tolist() for k, v in found.items()}) + "\n")
+        write_file(args.json, json.dumps(facts | {k: np.round(v, 6).tolist() for k, v in found.items()}) + "\n")

@@ -7,7 +7,8 @@ for batch in train_batches(splits.train, ...): ...
 from fsjax.data.batches import episode_batches, eval_batches, train_batches
 from fsjax.data.check import DataCheck, check_data
 from fsjax.data.clusters import save_clusters
-from fsjax.data.config import default_config
+from fsjax.data.config import default_config, parse_config
+from fsjax.data.content import content_digest, watched
 from fsjax.data.describe import describe
 from fsjax.data.episode_spec import ends
 from fsjax.data.episodes import (
@@ -24,7 +25,7 @@ from fsjax.data.episodes import (
 from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples, images_at
 from fsjax.data.info import DataInfo, normalize
-from fsjax.data.load import Splits, load_splits
+from fsjax.data.load import Splits, load_splits, view_of
 from fsjax.data.own_pictures import (
     labelled_files,
     named_pictures,
@@ -54,6 +55,7 @@ __all__ = [
     "check_data",
     "check_feasible",
     "class_table",
+    "content_digest",
     "default_config",
     "describe",
     "draw_episodes",
@@ -68,10 +70,13 @@ __all__ = [
     "normalize",
     "open_pictures",
     "own_view",
+    "parse_config",
     "parse_spec",
     "picture_files",
     "read_pictures",
     "reconstruct",
     "save_clusters",
     "train_batches",
+    "view_of",
+    "watched",
 ]

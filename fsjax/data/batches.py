@@ -242,11 +242,13 @@ def _batches(
             tensor.set_shape(spec.shape)
         return dict(zip(names, tensors, strict=True))
 
+    stream: Any = examples  # `read` is only called where it is one
+
     def read(index: np.ndarray, crop: np.ndarray | None = None) -> np.ndarray:
         if index < 0:
             return np.zeros(info.image_shape, np.uint8)
         try:
-            return np.ascontiguousarray(examples.image(int(index), crop))
+            return np.ascontiguousarray(stream.image(int(index), crop))
         except DataError as error:
             errors.append(error)
             raise

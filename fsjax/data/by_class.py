@@ -42,6 +42,7 @@ def divide(source: Source, config: DataConfig, notes: list[str]) -> tuple[dict[s
             f"data.keep_test keeps the test part of {source.name}, which has none: name it in data.test_split, or set "
             "data.keep_test=False and data.base_holdout above 0"
         )
+    tested = 0 if source.test is None else len(source.test)
     whole = merged([part for part in (source.train, source.validation, source.test) if part is not None])
     counts = np.bincount(whole.labels, minlength=len(source.class_names))
     labels, said = load_class_split(config.class_split, source.class_names, counts)
@@ -57,7 +58,7 @@ def divide(source: Source, config: DataConfig, notes: list[str]) -> tuple[dict[s
         pieces = {name: positions}
         if config.keep_test and name in _KEPT:
             # The source's test part is the last of those that were put together.
-            is_test = positions >= len(whole) - len(source.test)
+            is_test = positions >= len(whole) - tested
             pieces = dict(zip(_KEPT[name], (positions[~is_test], positions[is_test]), strict=True))
         for piece, taken in pieces.items():
             if not len(taken):

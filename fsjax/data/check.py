@@ -14,12 +14,13 @@ from fsjax.data.check_duplicates import alike, duplicates
 from fsjax.data.check_findings import Finding, plural, some
 from fsjax.data.check_layout import survey
 from fsjax.data.check_report import DataCheck
-from fsjax.data.check_scan import FLAT, Scan, one_line, scan
+from fsjax.data.check_scan import FLAT, Scan, scan
 from fsjax.data.check_tasks import protocol, tasks_of
 from fsjax.data.config import DataConfig, parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.load import chosen_parts
 from fsjax.data.sources import Part, Source, load_source
+from fsjax.errors import one_line
 
 # The largest class over the smallest from which classes count as unbalanced.
 _UNBALANCED = 10

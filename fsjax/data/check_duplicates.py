@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fsjax.data.check_findings import Finding, plural
-from fsjax.data.check_scan import Scan, one_line
+from fsjax.data.check_scan import Scan
 from fsjax.data.near_duplicates import NEAR_BITS, nearest
+from fsjax.errors import one_line
 
 # Groups that are named one by one, in JSON too.
 _LISTED = 1000

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from fsjax.data.check_findings import Finding, plural, some
-from fsjax.data.check_scan import one_line
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
-from fsjax.data.sources.folder import SUFFIXES, files_below, load, part_roots
+from fsjax.data.sources.below import SUFFIXES, below, is_image, not_opened, walk
+from fsjax.data.sources.folder import load, part_roots
 from fsjax.data.sources.part import Part, Source, merged
+from fsjax.errors import one_line
 
 # Names of folders that are parts of a data set rather than classes.
 _PARTS = {
@@ -61,12 +62,13 @@ def survey(config: DataConfig) -> tuple[Source | None, list[Finding]]:
       The source, its classes those folders that hold images (None if no images could be of classes), and the findings.
 
     Raises:
-      DataError: for a missing root.
+      DataError: for a missing root, and one that cannot be opened.
     """
     roots = part_roots(config)
     root = Path(config.path).expanduser()
-    tree = _tree(root)
-    findings = list(_files(tree, root))
+    closed: dict[str, str] = {}
+    tree = _tree(root, closed)
+    findings = [*_closed(closed), *_files(tree, root)]
     if not tree.below:
         held = _held(tree)
         advice = f"the images may be elsewhere, or still packed: fsjax reads {_LAYOUT}"
@@ -118,24 +120,30 @@ def survey(config: DataConfig) -> tuple[Source | None, list[Finding]]:
         return _source(config, roots), findings
 
 
-def _tree(root: Path) -> _Folder:
+def _tree(root: Path, closed: dict[str, str] | None = None) -> _Folder:
+    """What is in a folder; into `closed` goes what cannot be opened, and why."""
     folders: dict[str, _Folder] = {}
-    for path, inside, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(path)
-        above = (real, *map(str, Path(real).parents))  # links may lead in a circle
-        inside[:] = sorted(
-            name
-            for name in inside
-            if not name.startswith(".") and os.path.realpath(os.path.join(path, name)) not in above
-        )
-        names = sorted(name for name in names if not name.startswith("."))
-        is_image = [os.path.splitext(name)[1].lower() in SUFFIXES for name in names]
-        images = [name for name, image in zip(names, is_image, strict=True) if image]
-        others = [name for name, image in zip(names, is_image, strict=True) if not image]
-        folders[path] = _Folder(images, others, {})
+    closed = {} if closed is None else closed
+    for path, _, names in walk(root, closed):
+        images = [name for name in names if is_image(os.path.join(path, name))]
+        folders[path] = _Folder(images, sorted(set(names) - set(images)), {})
         if path != str(root):
             folders[os.path.dirname(path)].inside[os.path.basename(path)] = folders[path]
+    if str(root) not in folders:
+        raise not_opened(closed)
     return folders[str(root)]
+
+
+def _closed(closed: dict[str, str]) -> Iterator[Finding]:
+    """Folders that cannot be opened."""
+    if closed:
+        yield Finding(
+            "closed folders",
+            f"{plural(len(closed), 'folder', 'folders')} cannot be opened, and what they hold is unknown",
+            "allow them to be read, or remove them",
+            serious=True,
+            items=[one_line(f"{path}: {why}") for path, why in closed.items()],
+        )
 
 
 def _held(tree: _Folder) -> str:
@@ -284,7 +292,7 @@ def _part(root: Path, names: tuple[str, ...], channels: int) -> Part:
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        files = files_below(root / name)[0] if (root / name).is_dir() else []
+        files = below(root / name).images
         paths += map(str, files)
         labels += [label] * len(files)
     return Part(

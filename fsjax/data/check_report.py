@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fsjax.data.check_findings import Finding, plural
-from fsjax.data.check_scan import one_line
 from fsjax.data.check_tasks import Tasks
+from fsjax.errors import one_line
 
 _SHOWN = 20
 # Of what is no more than a guess or a hint.

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from fsjax.data.near_duplicates import perceptual_hash
+from fsjax.data.pictures import opened
 from fsjax.data.sources import Part
+from fsjax.errors import one_line
 
 # What pillow calls the formats that a suffix stands for.
 FORMATS = {
@@ -81,12 +83,6 @@ class Scan:
         """Images of each class in a split that can be read, int64 `[classes]`."""
         chosen = (self.split == self.splits.index(split)) & self.readable
         return np.bincount(self.label[chosen], minlength=len(self.class_names))
-
-
-def one_line(name: str) -> str:
-    """A file's name as text that can be printed: what cannot be is escaped."""
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
-    return escaped.encode("utf-8", "backslashreplace").decode()
 
 
 def scan(parts: Mapping[str, Part], classes: Mapping[str, Sequence[str]]) -> Scan:
@@ -168,9 +164,7 @@ def _looks(part: Part, start: int, alone: threading.Lock) -> list[tuple[int, dic
 def _look(part: Part, item: int, path: str, alone: threading.Lock) -> dict[str, Any]:
     kind, lies, large = "", False, False
     if path:
-        from PIL import Image
-
-        with Image.open(path) as image:
+        with opened(path) as image:
             kind, large = f"{image.format} {image.mode}", image.width * image.height > _LARGE_PIXELS
             lies = image.format not in FORMATS.get(os.path.splitext(path)[1].lower(), (image.format,))
     if large:
@@ -207,6 +201,6 @@ def _reason(error: Exception, path: str) -> str:
         if head.lstrip().lower().startswith(_PAGES):
             return "it is a web page, not a picture: the download of it failed"
         if type(error).__name__ == "UnidentifiedImageError":
-            return f"it is no picture that pillow knows; it begins with {head!r}"
+            return f"it is no picture of a kind that fsjax reads; it begins with {head!r}"
         words = words.replace(f" '{path}'", "").replace(path, "")
     return one_line(words)

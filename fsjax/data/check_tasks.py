@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fsjax.data.check_findings import Finding, plural
-from fsjax.data.check_scan import Scan, one_line
+from fsjax.data.check_scan import Scan
 from fsjax.data.episode_spec import ClassTable, EpisodeSpec, check_feasible, in_words, parse_spec
 from fsjax.data.errors import DataError
+from fsjax.errors import one_line
 
 # What is looked at where no config states a protocol.
 USUAL = tuple(EpisodeSpec(way=5, shot=shot, query=15) for shot in (1, 5))
@@ -25,7 +26,7 @@ _KINDS = {
 _ABSENT = {
     "test": "choose a class split that has novel classes",
     "validation": "choose a class split that has validation classes",
-    "base": "set data.base_holdout above 0",
+    "base": "set data.base_holdout above 0 or, of data with a test part, data.keep_test=True",
 }
 
 

@@ -1,12 +1,15 @@
 """Appearance clusters of the training images: a file of numbers, and how common each image's cluster is."""
 
+import io
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from fsjax.data.errors import DataError
 from fsjax.data.sources import Part
+from fsjax.files import write_file
 
 CLASSES = "class"
 
@@ -21,7 +24,10 @@ def save_clusters(path: str | Path, clusters: np.ndarray, items: np.ndarray, *, 
         source finds its own images.
       source: the name of the data (`DataInfo.name`).
     """
-    np.savez(path, clusters=np.asarray(clusters, np.int32), items=np.asarray(items, np.int64), source=np.str_(source))
+    stored: dict[str, Any] = {"clusters": np.asarray(clusters, np.int32), "items": np.asarray(items, np.int64)}
+    buffer = io.BytesIO()
+    np.savez(buffer, source=np.str_(source), **stored)
+    write_file(Path(path), buffer.getvalue())
 
 
 def cluster_shares(where: str, train: Part, *, source: str) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """What a training step draws before it touches an image: examples, crops, flips, partners for mixing."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from fsjax.data.colors import color_terms
 from fsjax.data.episodes import ClassTable, EpisodeSpec, draw_episodes
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import CROP_WORDS
+
+# NumPy's; jax's where `fsjax.device_data` draws the same inside of a compiled step.
+Array = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +35,19 @@ class Decisions:
       hole_y, hole_x: int32 `[drawn]`, row and column of the centres of cutout's squares; None without them.
     """
 
-    index: np.ndarray
-    top: np.ndarray
-    left: np.ndarray
-    flip: np.ndarray
-    crop: np.ndarray | None
-    first: np.ndarray
-    second: np.ndarray
-    mix: np.float32
-    weight: np.ndarray | None = None
-    turn: np.ndarray | None = None
-    colors: np.ndarray | None = None
-    hole_y: np.ndarray | None = None
-    hole_x: np.ndarray | None = None
+    index: Array
+    top: Array
+    left: Array
+    flip: Array
+    crop: Array | None
+    first: Array
+    second: Array
+    mix: Array
+    weight: Array | None = None
+    turn: Array | None = None
+    colors: Array | None = None
+    hole_y: Array | None = None
+    hole_x: Array | None = None
 
 
 def draw(
@@ -124,9 +128,9 @@ def draw_episodic(
     count = episodes_per_step // process_count
     start = step * episodes_per_step + process_index * count
     episodes = draw_episodes(table, spec, seed=seed, start=start, count=count)
-    index = np.concatenate([episodes.support, episodes.query], axis=-1).reshape(count, -1)
-    weight = (index >= 0).astype(np.float32).reshape(-1)
-    index = _repeated(index).reshape(-1)
+    padded = np.concatenate([episodes.support, episodes.query], axis=-1).reshape(count, -1)
+    weight = (padded >= 0).astype(np.float32).reshape(-1)
+    index = _repeated(padded).reshape(-1)
     rows = np.arange(len(index), dtype=np.int32)
     varied = _variations(start * spec.rows + rows.astype(np.int64), random.key(seed), augment, image_shape)
     return Decisions(index=index, first=rows, second=rows, mix=np.float32(1), weight=weight, **varied)
@@ -143,7 +147,7 @@ def _repeated(index: np.ndarray) -> np.ndarray:
 
 def _variations(
     positions: np.ndarray, base: random.Key, augment: AugmentConfig, image_shape: tuple[int, ...] | None
-) -> dict[str, np.ndarray | None]:
+) -> dict[str, Any]:
     """What `Decisions` holds of each drawn image, for rows with these numbers among all rows of a run."""
     top = left = np.zeros(len(positions), np.int32)
     if augment.crop == "pad" and augment.pad:
@@ -165,6 +169,8 @@ def _variations(
     colors = _colors(positions, base, augment) if augment.colors else None
     hole_y = hole_x = None
     if augment.cutout:
+        if image_shape is None:
+            raise ValueError("augment.cutout needs the shape of the images, in which its squares lie")
         down, right = random.bits(random.fold(base, random.CUTOUT), positions)
         hole_y, hole_x = random.below(down, image_shape[0]), random.below(right, image_shape[1])
     return {

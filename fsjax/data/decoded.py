@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -178,7 +178,8 @@ def _write_part(files: _Files, split: str, part: Part, view: View, reference: Re
     """Writes the files of a part; what the manifest tells of it."""
     if not np.array_equal(part.items, np.arange(len(part))):
         raise ValueError(f"the items of {split} are not 0, 1, ...: rows of the decoded images could not be found")
-    sizes, failed = np.zeros((len(part), 2), np.int64), {}
+    sizes = np.zeros((len(part), 2), np.int64)
+    failed: dict[int, DataError] = {}
     bytes_each = max(1, int(np.prod(reference.shape)))
     chunk = max(_CHUNK, min(_CHUNK * (os.cpu_count() or 1), _CHUNK_BYTES // bytes_each))
     with files.opened(f"{split}.images.npy", (len(part), *reference.shape), np.dtype(np.uint8)) as append:
@@ -229,7 +230,7 @@ def _decode(
 def _read_part(folder: Path, split: str, facts: Mapping[str, Any]) -> Part:
     """The part of these files: its images are read as they were decoded, and fail where they could not be."""
 
-    def load(name: str, mode: str | None = None) -> np.ndarray:
+    def load(name: str, mode: Literal["r"] | None = None) -> np.ndarray:
         # A plain view: slices of `np.memmap` are slow to make.
         return np.load(folder / f"{split}.{name}.npy", mmap_mode=mode, allow_pickle=False).view(np.ndarray)
 

@@ -47,7 +47,7 @@ def _tasks(splits: Splits) -> list[str]:
         names = _classes(splits.info, split)
         counts = np.bincount(examples.labels, minlength=len(names))
         smallest = int(counts.argmin())
-        least, most = counts[smallest], counts.max()
+        least, most = int(counts[smallest]), int(counts.max())
         lines.append(
             f"  {len(names)} {kind} classes ({_some(names)}) of {_range(least, most)} images: tasks of up to "
             f"{len(names)} ways, and shots + queries of up to {least:,}"
@@ -112,7 +112,7 @@ def _digests(examples: Examples) -> set[bytes]:
 
 
 def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(image, digest_size=16).digest()
+    return hashlib.blake2b(image.data, digest_size=16).digest()
 
 
 def _range(least: int, most: int) -> str:

@@ -163,11 +163,13 @@ def check_feasible(
         more = ""
         if len(short) > 1:
             more = f" ({len(short) - 1} more of {classes} classes have fewer than {spec.images})"
-        fewer = f"lower shot and query to {has} in all, or " if has > 1 else ""
+        ways_out = [f"lower shot and query to {has} in all"] if has > 1 else []
+        # Where too few classes would remain, that is no way out.
+        ways_out.append("leave such classes out" if classes - len(short) >= spec.max_way else "add images")
         raise DataError(
             f"class {name!r}{f' of {where}' if where else ''} has {_plural(has, 'image', 'images')}; "
             f"{in_words(spec.shot, '-')}-shot episodes {queries if spec.max_query else 'without queries'} need "
-            f"{spec.images}{more}: {fewer}leave such classes out"
+            f"{spec.images}{more}: {', or '.join(ways_out)}"
         )
 
 

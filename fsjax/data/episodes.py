@@ -16,6 +16,7 @@ ones inside a jit. The layout of the draws is part of the data of a run:
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 from fsjax.data import random
 from fsjax.data.episode_spec import ClassTable, Count, EpisodeSpec, check_feasible, class_table, ends, parse_spec
 from fsjax.data.errors import DataError
+from fsjax.files import write_file
 
 __all__ = [
     "ClassTable",
@@ -75,8 +77,9 @@ class Episodes:
           **facts: of which data they are, as JSON types: `data="cifar_fs", split="novel"`.
         """
         described = json.dumps({**self.facts, **facts, "format": 1, "hash": self.hash})
-        with Path(path).open("wb") as file:  # NumPy would add ".npz" to another name
-            np.savez(file, classes=self.classes, support=self.support, query=self.query, facts=np.array(described))
+        buffer = io.BytesIO()
+        np.savez(buffer, classes=self.classes, support=self.support, query=self.query, facts=np.array(described))
+        write_file(Path(path), buffer.getvalue())
 
 
 class EpisodeDigest:
@@ -130,7 +133,8 @@ def draw_episodes(table: ClassTable, spec: EpisodeSpec, *, seed: int, start: int
         query = np.where(real[..., None] & _first(queries, spec.query), query, -1)
         classes = np.where(real, classes, -1)
     facts = {"spec": spec.to_json(), "seed": int(seed), "start": int(start), "images": len(table.order)}
-    return Episodes(*(np.ascontiguousarray(array, np.int32) for array in (classes, support, query)), facts)
+    classes, support, query = (np.ascontiguousarray(array, np.int32) for array in (classes, support, query))
+    return Episodes(classes, support, query, facts)
 
 
 def partial_shuffle(words: np.ndarray, size: int | np.ndarray) -> np.ndarray:
@@ -191,9 +195,9 @@ def load_episodes(path: str | Path, *, labels: np.ndarray, **facts: Any) -> Epis
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = [np.asarray(file[name], np.int32) for name in ("classes", "support", "query")]
+            classes, support, query = (np.asarray(file[name], np.int32) for name in ("classes", "support", "query"))
             stated = json.loads(str(file["facts"]))
-        episodes = Episodes(*arrays, facts=stated)
+        episodes = Episodes(classes, support, query, facts=stated)
         if stated["format"] != 1:
             raise DataError(f"{path} is of format {stated['format']}; this version of fsjax reads format 1")
         intact = stated["hash"] == episodes.hash

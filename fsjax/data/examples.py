@@ -106,7 +106,10 @@ def images_at(examples: Examples, positions: np.ndarray) -> np.ndarray:
     """The images at positions `[n]` of a split, uint8 `[n, height, width, channels]`, as evaluation sees them."""
     if isinstance(examples, ArrayExamples):
         return examples.gather(positions)
-    return np.stack([examples.image(int(position)) for position in positions])
+    images = np.empty((len(positions), *examples.reference.shape), np.uint8)
+    for row, position in enumerate(positions):
+        images[row] = examples.image(int(position))
+    return images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +209,7 @@ def load_arrays(part: Part, view: View, reference: Reference) -> ArrayExamples:
     return ArrayExamples(images=images, labels=part.labels, boxes=boxes)
 
 
-def failures(work: Callable[[int], None], count: int) -> dict[int, DataError]:
+def failures(work: Callable[[int], object], count: int) -> dict[int, DataError]:
     """Calls `work` with 0..count-1 in threads; the `DataError`s by number, in order."""
 
     def chunk(start: int) -> dict[int, DataError]:

@@ -26,7 +26,7 @@ def parse_fields(kind: type, values: Mapping[str, Any], where: str) -> Any:
             raise unknown(f"key of config.{where}", name, fields)
         default = fields[name].default
         if dataclasses.is_dataclass(default):
-            if dataclasses.is_dataclass(value):
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
                 value = dataclasses.asdict(value)
             if not isinstance(value, Mapping) and not hasattr(value, "items"):
                 raise DataError(f"config.{where}.{name}={value!r} must hold fields, not a value")

@@ -51,7 +51,8 @@ class DataInfo:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "DataInfo":
         """The inverse of `to_json`; fields that an older version did not write have their defaults."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+        return cls(**fields)
 
 
 def scaling(info: DataInfo) -> tuple[np.ndarray, np.ndarray]:

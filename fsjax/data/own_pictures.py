@@ -17,7 +17,8 @@ from fsjax.data.errors import DataError
 from fsjax.data.info import DataInfo
 from fsjax.data.load import view_of
 from fsjax.data.pictures import LARGEST_PIXELS, decode, fitted, head_of
-from fsjax.data.sources.folder import SUFFIXES, class_files, class_names_of, files_below
+from fsjax.data.sources.below import SUFFIXES, below, looking_into, not_opened
+from fsjax.data.sources.folder import class_files, class_names_of
 from fsjax.data.view import View
 
 _NAMED = 10
@@ -30,35 +31,59 @@ def picture_files(paths: Sequence[str | Path]) -> list[Path]:
     """The image files named, and those in the folders named and below, in order; hidden ones are passed over.
 
     Raises:
-      DataError: for a path that is not there, and a folder without an image.
+      DataError: for a path that is not there, a folder without an image, and folders that cannot be opened.
     """
-    return [file for _, file in named_pictures(paths)[0]]
+    found = named_pictures(paths)
+    if found.closed:
+        raise not_opened(found.closed)
+    return [file for _, file in found.files]
 
 
-def named_pictures(paths: Sequence[str | Path]) -> tuple[list[tuple[str, Path]], int]:
-    """`picture_files` with names, and how many files in the folders are no images by their suffix.
+@dataclasses.dataclass(frozen=True, eq=False)
+class NamedPictures:
+    """Image files that were named, or lie in folders that were.
 
-    The name of a file is the path as given; of one in a folder, relative to the folder where that is the only path
-    given, otherwise behind the folder's path as given.
+    Attributes:
+      files: names and files, in order. The name of a file is the path as given; of one in a folder, relative to the
+        folder where that is the only path given, otherwise behind the folder's path as given.
+      passed_over: how many files in the folders are no images by their suffix, or no files at all.
+      closed: folders in the folders that cannot be opened, and why.
+    """
+
+    files: list[tuple[str, Path]]
+    passed_over: int
+    closed: dict[str, str]
+
+
+def named_pictures(paths: Sequence[str | Path]) -> NamedPictures:
+    """`picture_files` with names, and what else there is.
 
     Raises:
-      DataError: as `picture_files`.
+      DataError: for a path that is not there or cannot be opened, and a folder without an image.
     """
-    files, others = [], 0
+    files: list[tuple[str, Path]] = []
+    closed: dict[str, str] = {}
+    others = 0
     for given in map(Path, paths):
         path = given.expanduser()
-        if path.is_file():
+        with looking_into(path):
+            is_file, is_folder = path.is_file(), path.is_dir()
+        if is_file:
             files.append((str(given), path))
-        elif path.is_dir():
-            found, more = files_below(path)
-            if not found:
+        elif is_folder:
+            found = below(path)
+            if found.closed and not found.images:
+                raise not_opened(found.closed)
+            if not found.images:
                 raise DataError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))})")
-            named = [file.relative_to(path) for file in found]
-            files += zip([str(name if len(paths) == 1 else given / name) for name in named], found, strict=True)
-            others += more
+            named = [file.relative_to(path) for file in found.images]
+            names = [str(name if len(paths) == 1 else given / name) for name in named]
+            files += zip(names, found.images, strict=True)
+            others += found.others
+            closed |= found.closed
         else:
             raise DataError(f"{path} is neither a file nor a folder")
-    return files, others
+    return NamedPictures(files, others, closed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,7 +94,7 @@ class LabelledFiles:
       class_names: the names of the folders, in alphabetical order.
       files: in the order of the classes.
       labels: int32 `[n]`, of the files.
-      passed_over: how many files there are no images by their suffix.
+      passed_over: how many files there are no images by their suffix, or no files at all.
     """
 
     class_names: tuple[str, ...]
@@ -82,10 +107,13 @@ def labelled_files(folder: str | Path) -> LabelledFiles:
     """The image files in a folder of class folders, read as the source "folder" reads them.
 
     Raises:
-      DataError: for a folder that is not there, or with fewer than two class folders, or one without an image.
+      DataError: for a folder that is not there, or with fewer than two class folders, or one without an image, and
+        for folders that cannot be opened.
     """
     root = Path(folder).expanduser()
-    if not root.is_dir():
+    with looking_into(root):
+        is_folder = root.is_dir()
+    if not is_folder:
         raise DataError(f"{folder} is no folder")
     names = class_names_of(root)
     found = [class_files(root / name) for name in names]

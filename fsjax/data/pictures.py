@@ -27,15 +27,15 @@ CROP_WORDS = 4 * _ATTEMPTS
 LARGEST_PIXELS = 178_956_970
 # What pictures of unknown origin may be, whatever their suffix says: pillow goes by the content, and would call
 # Ghostscript for a PostScript file of the name a.png. Phones' MPO files are JPEGs with more behind them.
-_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 
 def decode(source: bytes | str | IO[bytes], channels: int, *, max_pixels: int | None = None) -> np.ndarray:
     """An image file as uint8 `[height, width, channels]`.
 
     The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; 16-bit grey
-    values are divided by 257; grey becomes three equal channels, and colour becomes luma (ITU-R 601) where
-    one channel is asked for. Of an animation, the first frame.
+    values are divided by 257, and floats of at most 1 multiplied by 255; grey becomes three equal channels, and
+    colour becomes luma (ITU-R 601) where one channel is asked for. Of an animation, the first frame.
 
     Args:
       source: the file's content, or its path.
@@ -43,6 +43,7 @@ def decode(source: bytes | str | IO[bytes], channels: int, *, max_pixels: int | 
       max_pixels: see `opened`.
 
     Raises:
+      DataError: for values that are no finite numbers.
       Exception: whatever pillow raises for a broken file, or for one so large that it may be an attack.
     """
     from PIL import Image, ImageOps
@@ -65,11 +66,12 @@ def decode(source: bytes | str | IO[bytes], channels: int, *, max_pixels: int | 
 def opened(source: bytes | str | IO[bytes], *, max_pixels: int | None = None) -> Iterator[Any]:
     """An image file of which pillow has read the head, and decoded nothing yet.
 
+    Kinds of files that are no usual pictures are refused.
+
     Args:
       source: the file's content, or its path.
       max_pixels: for files of unknown origin: larger ones are refused by what their head says, before anything of
-        that size is allocated, and so are kinds of files that are no usual pictures. At most `LARGEST_PIXELS`. None:
-        pillow's own limit, and all the kinds of files that it knows.
+        that size is allocated. At most `LARGEST_PIXELS`. None: pillow's own limit.
 
     Raises:
       DataError: for a picture of more than `max_pixels`.
@@ -77,10 +79,8 @@ def opened(source: bytes | str | IO[bytes], *, max_pixels: int | None = None) ->
     """
     from PIL import Image
 
-    formats = None
-    if max_pixels is not None:
-        Image.init()
-        formats = [name for name in _FORMATS if name in Image.OPEN]
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
         width, height = image.size
         if max_pixels is not None and width * height > max_pixels:
@@ -226,7 +226,10 @@ def _to_8_bits(image: Any) -> Any:
 
     values = np.asarray(image)
     if values.dtype.kind == "f":
-        scaled = values
+        if not np.isfinite(values).all():
+            raise DataError("some of its values are no finite numbers")
+        # As scientific programs write them, from 0 to 1.
+        scaled = values * 255 if values.max(initial=0) <= 1 else values
     else:
         scaled = values / 257 if values.max(initial=0) > 255 or image.mode != "I" else values
     return Image.fromarray(np.clip(np.round(scaled), 0, 255).astype(np.uint8))

@@ -15,7 +15,7 @@ import numpy as np
 from fsjax.data import random
 from fsjax.data.class_splits import ClassLists
 from fsjax.data.errors import DataError
-from fsjax.data.examples import ArrayExamples, Examples
+from fsjax.data.examples import ArrayExamples, Examples, StreamExamples
 from fsjax.data.load import Splits
 from fsjax.data.sources.part import merged
 from fsjax.errors import unknown
@@ -75,16 +75,16 @@ class Reconstructed:
     @functools.cached_property
     def examples(self) -> Examples:
         """The images: a copy of those in memory, or a stream that reads from both splits."""
-        first = self.pieces[0][0]
-        if isinstance(first, ArrayExamples):
-            images = np.concatenate([examples.images[positions] for examples, positions in self.pieces])
-            boxes = [examples.boxes for examples, _ in self.pieces]
-            if any(given is None for given in boxes):
+        arrays = [(of, positions) for of, positions in self.pieces if isinstance(of, ArrayExamples)]
+        if arrays:
+            images = np.concatenate([of.images[positions] for of, positions in arrays])
+            boxes = [of.boxes[positions] for of, positions in arrays if of.boxes is not None]
+            if len(boxes) < len(arrays):
                 return ArrayExamples(images=images, labels=self.labels)
-            taken = [given[positions] for given, (_, positions) in zip(boxes, self.pieces, strict=True)]
-            return ArrayExamples(images=images, labels=self.labels, boxes=np.concatenate(taken))
-        part = merged([examples.part.take(positions) for examples, positions in self.pieces])
-        return dataclasses.replace(first, part=dataclasses.replace(part, labels=self.labels))
+            return ArrayExamples(images=images, labels=self.labels, boxes=np.concatenate(boxes))
+        streams = [(of, positions) for of, positions in self.pieces if isinstance(of, StreamExamples)]
+        part = merged([of.part.take(positions) for of, positions in streams])
+        return dataclasses.replace(streams[0][0], part=dataclasses.replace(part, labels=self.labels))
 
 
 def reconstruct(splits: Splits, part: str, config: ReconstructedConfig) -> Reconstructed:

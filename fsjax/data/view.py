@@ -48,6 +48,8 @@ class View:
         """
         if not self.cuts:
             return boxes.astype(np.float32)
+        if sizes is None:
+            raise ValueError("a view that cuts parts off needs the pictures' sizes to say what is left of boxes")
         sides, start = self._squares(sizes)
         corners = (boxes.reshape(-1, 2, 2).astype(np.float64) * sizes[:, None] - start[:, None]) / sides[:, None]
         corners = corners.clip(0, 1)

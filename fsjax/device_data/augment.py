@@ -4,6 +4,7 @@ Bit for bit, as `fsjax.data.augment` has it in TensorFlow.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ def vary(
         images = _crop_and_flip(images, drawn, pad=augment.pad)
     images = (images.astype(jnp.float32) - shift) * factor
     if augment.cutout:
-        images = _cut_out(images, drawn.hole_y, drawn.hole_x, side=augment.cutout)
+        images = _cut_out(images, drawn, side=augment.cutout)
     return _mix(images, drawn) if augment.mixup else images
 
 
@@ -66,12 +67,12 @@ def _within(places: jax.Array, size: int) -> jax.Array:
     return (places >= 0) & (places < size)
 
 
-def _cut_out(images: jax.Array, y: jax.Array, x: jax.Array, *, side: int) -> jax.Array:
-    def inside(centre: jax.Array, size: int) -> jax.Array:
+def _cut_out(images: jax.Array, drawn: Decisions, *, side: int) -> jax.Array:
+    def inside(centre: Any, size: int) -> jax.Array:
         place, begin = jnp.arange(size), (centre - side // 2)[:, None]
         return (place >= begin) & (place < (centre + side // 2)[:, None])
 
-    rows, columns = inside(y, images.shape[1]), inside(x, images.shape[2])
+    rows, columns = inside(drawn.hole_y, images.shape[1]), inside(drawn.hole_x, images.shape[2])
     return jnp.where((rows[:, :, None] & columns[:, None, :])[..., None], 0.0, images)
 
 

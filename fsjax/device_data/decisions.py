@@ -41,7 +41,7 @@ def plans(numbers: np.ndarray, *, seed: int, rows: int, size: int, mixup: float)
     base = host_random.key(seed)
     mix = np.ones(numbers.shape, np.float32)
     if mixup:
-        mix.flat = [mixing_weight(host_random.fold(base, host_random.MIX, int(n)), mixup) for n in numbers.flat]
+        mix.flat[:] = [mixing_weight(host_random.fold(base, host_random.MIX, int(n)), mixup) for n in numbers.flat]
     plan = {
         "number": numbers.astype(np.uint32),
         "row": np.stack([begin >> 32, begin & 0xFFFFFFFF], axis=-1).astype(np.uint32),

@@ -4,6 +4,8 @@ The layout of the draws is described there. Arrays here have the episodes last, 
 with vector instructions.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -75,7 +77,7 @@ def partial_shuffle(words: jax.Array, size: jax.Array) -> jax.Array:
 
 def _words(seed: int | jax.Array, start: int | jax.Array, count: int, words: int) -> jax.Array:
     """uint32 `[words, count]`, the words of episodes in the order of `fsjax.data.episodes`."""
-    base = seed if jnp.ndim(seed) else host_random.key(int(seed))
+    base: Any = seed if jnp.ndim(seed) else host_random.key(int(seed))
     key = random.fold(base, host_random.EPISODE)
     blocks = -(-words // 2)
     episode = jnp.asarray(start, jnp.uint32) + jnp.arange(count, dtype=jnp.uint32)

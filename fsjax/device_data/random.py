@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from fsjax.data.random import Key
+from fsjax.data import random as host_random
+
+# Two uint32 words: the host's key, an array of them, or an array for each.
+Key = host_random.Key | jax.Array | tuple[jax.Array, jax.Array]
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def threefry2x32(key: jax.Array | Key, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
+def threefry2x32(key: Key, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011), as `fsjax.data.random.threefry2x32`.
 
     jax's own primitive gives the same bits, but on CPU by a loop over rounds that XLA does not fuse.
@@ -32,19 +35,19 @@ def threefry2x32(key: jax.Array | Key, x0: jax.Array, x1: jax.Array) -> tuple[ja
     return x0, x1
 
 
-def fold(base: jax.Array | Key, *numbers: int | jax.Array) -> tuple[jax.Array, jax.Array]:
+def fold(base: Key, *numbers: int | jax.Array) -> Key:
     """A new key from a key and numbers below 2**32, folded in one after the other, as `fsjax.data.random.fold`."""
     for number in numbers:
         base = threefry2x32(base, jnp.uint32(0), jnp.asarray(number, jnp.uint32))
     return base
 
 
-def bits(base: jax.Array | Key, low: jax.Array, high: int | jax.Array = 0) -> tuple[jax.Array, jax.Array]:
+def bits(base: Key, low: jax.Array, high: int | jax.Array = 0) -> tuple[jax.Array, jax.Array]:
     """Two independent uint32 draws for each counter `high · 2**32 + low`, as `fsjax.data.random.bits`."""
     return threefry2x32(base, jnp.asarray(high, jnp.uint32), jnp.asarray(low, jnp.uint32))
 
 
-def permutation(base: jax.Array | Key, size: int) -> jax.Array:
+def permutation(base: Key, size: int) -> jax.Array:
     """A permutation of `range(size)`, int32, as `fsjax.data.random.permutation`."""
     return jnp.argsort(bits(base, jnp.arange(size, dtype=jnp.uint32))[0], stable=True).astype(jnp.int32)
 

@@ -12,7 +12,7 @@ from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.figures import new_figure, write_png
-from fsjax.evaluation.parts import readable
+from fsjax.evaluation.parts import readable_names
 from fsjax.losses.similarity import unit
 from fsjax.methods.rules import check_features, prototypes
 
@@ -89,8 +89,9 @@ def activation_rows(evaluator: Evaluator, classes: str, *, count: int, seed: int
     side = evaluator.map_shape
     heats = class_activation_maps(jnp.asarray(found["dense"].reshape(count, *side, -1)), own)
     pictures = data.images_at(examples, queries)
+    class_names = readable_names(bank.class_names)
     return [
-        Row(picture, np.asarray(heat), f"{classes}: {readable(bank.class_names[label])}", bool(good))
+        Row(picture, np.asarray(heat), f"{classes}: {class_names[label]}", bool(good))
         for picture, heat, label, good in zip(pictures, heats, labels, right, strict=True)
     ]
 

@@ -13,6 +13,7 @@ import numpy as np
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.metrics import classification_sums, summarize
+from fsjax.evaluation.paired import same_content
 from fsjax.evaluation.statistics import Interval, paired_difference, wilson_interval
 
 # Of `config.data`: what decides which images a split holds, besides their labels.
@@ -78,6 +79,7 @@ def classify(
         broken = jnp.isnan(logits).any(axis=-1)
         return classification_sums(logits, labels, weights), jnp.where(broken, -1, logits.argmax(axis=-1))
 
+    examples = data.watched(examples)
     labels = np.asarray(examples.labels if labels is None else labels, np.int32)
     predicted = np.full(len(examples), -1, np.int32)
     total: dict[str, Any] = {}
@@ -96,6 +98,7 @@ def classify(
     found_facts = {
         **(facts or {}),
         "images": int(metrics.pop("num_examples")),
+        "content": data.content_digest(examples),
         **metrics,
         "interval": [low, high],
         "count": {name: n for name, n in count.items() if n},
@@ -105,19 +108,25 @@ def classify(
 
 
 def identity(examples: data.Examples, config: Mapping[str, Any], split: str, *, seed: int) -> str:
-    """16 hexadecimal digits that tell the images of a split from others: files with the same can be paired by image.
+    """16 hexadecimal digits of what a split is by its config, its labels and their order; pixels are not looked at.
 
     Args:
       examples: the split.
       config: `config.data` of the run; where the data lie, and how pictures are brought to size, does not count.
       split: its name.
-      seed: the run's; test images do not depend on it.
+      seed: that they were chosen by, the run's of its own data; test images do not depend on it.
     """
     chosen = {name: config[name] for name in ("name", *_CHOOSING) if name in config}
     chosen |= {"split": split} | ({} if split in ("test", "base") else {"seed": seed})
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True, default=_plain).encode())
     digest.update(np.ascontiguousarray(examples.labels, "<i4").tobytes())
     return digest.hexdigest()[:16]
+
+
+def view_of(config: Mapping[str, Any], info: data.DataInfo) -> list[Any]:
+    """What brings pictures to the network's size, as JSON types; `config` is the `data` that they are read by."""
+    crop = dict(config.get("augment", {})).get("crop") == "random_resized"
+    return [*info.image_shape, config.get("fit", "crop"), config.get("resize", "bilinear"), crop]
 
 
 def _plain(value: Any) -> Any:
@@ -162,8 +171,9 @@ def paired(first: Classified, second: Classified) -> Interval:
     Raises:
       UserError: for others, or with labels that differ.
     """
-    same = first.facts["identity"] == second.facts["identity"] and len(first.labels) == len(second.labels)
-    if not same or (first.labels != second.labels).any():
+    same = first.facts["identity"] == second.facts["identity"] and np.array_equal(first.labels, second.labels)
+    same &= list(first.facts["per_class"]) == list(second.facts["per_class"])
+    if not same or same_content(first.facts, second.facts) is False:
         raise UserError(
             f"the images are not the same: {first.facts['split']} of {first.facts['data']} and "
             f"{second.facts['split']} of {second.facts['data']}: evaluate both runs on the same split of the same data"

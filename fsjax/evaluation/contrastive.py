@@ -176,5 +176,5 @@ def _block_distances(x: np.ndarray, start: int) -> np.ndarray:
     return squares[rows, None] + squares - 2 * (x[rows] @ x.T)
 
 
-def _affinities(squared: np.ndarray) -> np.ndarray:
+def _affinities(squared: np.ndarray | np.float64) -> np.ndarray:
     return np.exp(-_T * np.maximum(squared, 0), dtype=np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.figures import new_figure, write_png
-from fsjax.evaluation.parts import readable
+from fsjax.evaluation.parts import readable_names
 from fsjax.evaluation.scatter import Scatter, scatter, unit_length, with_interval
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, grey for their yellow, which is faint on white; and a
@@ -193,10 +193,8 @@ def _style(kind: int) -> dict[str, Any]:
 
 def _draw_legend(axis: Any, panel: Panel) -> None:
     axis.set_axis_off()
-    handles = [
-        axis.scatter([], [], label=readable(panel.class_names[label]), **_style(kind))
-        for kind, label in enumerate(panel.shown)
-    ]
+    names = readable_names([panel.class_names[label] for label in panel.shown])
+    handles = [axis.scatter([], [], label=name, **_style(kind)) for kind, name in enumerate(names)]
     axis.legend(handles=handles, loc="center", ncols=2, frameon=False, fontsize=7, handletextpad=0.1, markerscale=1.4)
 
 

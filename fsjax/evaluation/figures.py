@@ -1,10 +1,13 @@
 """Figures of a run, drawn without a display and without pyplot's global state."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fsjax.files import write_file
 
 MAX_CLASSES = 10
 
@@ -18,10 +21,16 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def write_png(figure: Any, path: str | Path) -> None:
-    """Write a figure as a PNG file."""
+    """Write a figure as a PNG file, whole or not at all.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    FigureCanvasAgg(figure).print_png(str(path))
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_file(Path(path), buffer.getvalue())
 
 
 def feature_scatter(
@@ -67,7 +76,8 @@ def feature_scatter(
     span = np.array([-0.53, 0.53]) * max(np.ptp(drawn, axis=0).max(), 1e-6)
     from matplotlib import colormaps
 
-    colors = np.asarray(colormaps["tab10"].colors)
+    tab10: Any = colormaps["tab10"]  # a list of colours, which other maps have not
+    colors = np.asarray(tab10.colors)
     figure = new_figure(3.2 * len(panels) + 1.2, 3.4)
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axis, (title, (features, labels)) in zip(axes, panels.items(), strict=True):

@@ -75,14 +75,14 @@ def study_gates(
     """
     gates_of(evaluator.method, evaluator.params, evaluator.collections, evaluator.splits.info.image_shape)
     part = evaluator.part("reconstructed", reconstructed)
+    is_base: Any = part.is_base  # of such a part always there
     table = data.class_table(part.labels, len(part.class_names))
     data.check_feasible(table, spec, part.class_names, part.where)
     episodes = data.draw_episodes(table, spec, seed=seed, start=0, count=tasks)
     found = image_gates(evaluator, part.examples)
-    classes = TaskClasses(episodes.classes, part.is_base)
+    classes = TaskClasses(episodes.classes, is_base)
     reports = [
-        _report(name, gates, part.is_base[part.labels], episodes.support, classes, seed)
-        for name, gates in found.items()
+        _report(name, gates, is_base[part.labels], episodes.support, classes, seed) for name, gates in found.items()
     ]
     facts = {
         "data": evaluator.splits.info.name,
@@ -91,7 +91,7 @@ def study_gates(
         "seed": seed,
         "episodes": episodes.hash,
         "images": len(part.labels),
-        "num_classes": {"novel": int(np.sum(~part.is_base)), "base": int(np.sum(part.is_base))},
+        "num_classes": {"novel": int(np.sum(~is_base)), "base": int(np.sum(is_base))},
         **part.facts,
     }
     return GateStudy(reports, facts)

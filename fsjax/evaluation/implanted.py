@@ -14,8 +14,7 @@ from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks, static_rule
 from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
-from fsjax.methods.rules import Rule, features_of, prototypes
-from fsjax.models import Encoded
+from fsjax.methods.rules import Rule, feature_of_maps, prototypes
 
 logger = logging.getLogger("fsjax")
 
@@ -67,7 +66,7 @@ def score_implanted(
         found = _adapt_and_classify(*activations, real, keys, taus, options=options, rules=static)
         return [np.asarray(hits).reshape(query.shape) for hits in found]
 
-    common = {"spec": spec, "seed": seed, "tasks": tasks, "episodes": episodes}
+    common: dict[str, Any] = {"spec": spec, "seed": seed, "tasks": tasks, "episodes": episodes}
     return scored_chunks(bank, classify, len(rules), chunk=chunk, **common)
 
 
@@ -112,7 +111,7 @@ def _adapt_and_classify(
 def _reduced(maps: jax.Array, pool: str) -> jax.Array:
     """Features of widened maps `[tasks, n, h, w, dim]`: `[tasks, n, ...]`."""
     flat = maps.reshape(-1, *maps.shape[2:])
-    features = features_of(Encoded(embedding=None, maps={"widened": flat}), (pool,))[pool]
+    features = feature_of_maps(flat, pool)
     return features.reshape(*maps.shape[:2], *features.shape[1:])
 
 

@@ -37,7 +37,8 @@ def naive_bayes_of_run(
     logits = jax.jit(lambda batch: method.logits(params, collections, batch["image"]))
     update = jax.jit(lambda head, batch: head.update(embed(batch), batch["label"], weights=batch["weight"]))
     size = {"batch_size": batch_size, "info": splits.info}
-    head, train = None, 0
+    head: Any = None
+    train = 0
     for batch in _batches(splits.train, **size):
         if head is None:
             dim = jax.eval_shape(embed, batch).shape[1]
@@ -59,7 +60,7 @@ def _batches(examples: data.Examples, **size: Any) -> Any:
 
 
 def _empty(num_classes: int, dim: int) -> GaussianNaiveBayes:
-    zeros = np.zeros((num_classes, dim), np.float32)
+    zeros: Any = np.zeros((num_classes, dim), np.float32)  # of the first update, which gives arrays of jax
     return GaussianNaiveBayes(zeros[:, 0], zeros, zeros)
 
 

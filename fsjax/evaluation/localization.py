@@ -48,7 +48,7 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def boxes_of(located: Located) -> dict[str, np.ndarray]:
     """The boxes that are compared with the true ones, `[n, 4]`, by name (see `BOXES`)."""
     whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(located.box), 1))
-    boxes = (located.box, located.attention_box, located.classifier_box, whole)
+    boxes: tuple[Any, ...] = (located.box, located.attention_box, located.classifier_box, whole)
     return dict(zip(BOXES, boxes, strict=True))
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from fsjax.errors import UserError
 
+# Training images of a class: "medium" are from FEW to MANY.
+MANY, FEW = 100, 20
+
 
 def classification_sums(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> dict[str, jax.Array]:
     """What one batch adds to the metrics; jit-able.
@@ -88,12 +91,21 @@ def summarize(sums: Mapping[str, Any], *, class_counts: Sequence[int] | None = N
         training = np.asarray(class_counts)
         if training.shape != count.shape:
             raise ValueError(f"class_counts has shape {training.shape}, but there are {len(count)} classes")
-        groups = {
-            "many": training > 100,
-            "medium": (training >= 20) & (training <= 100),
-            "few": training < 20,
-        }
-        for name, group in groups.items():
-            if (group & present).any():
-                metrics[f"{name}_shot_accuracy"] = float(per_class[group[present]].mean())
+        groups = shot_groups(np.divide(correct, count, out=np.full(len(count), np.nan), where=present), training)
+        metrics |= {f"{name}_shot_accuracy": accuracy for name, accuracy in groups.items()}
     return metrics
+
+
+def shot_groups(accuracy: np.ndarray, training: np.ndarray) -> dict[str, float]:
+    """Mean accuracy of the classes with many, some and few training images (Liu et al. 2019).
+
+    Args:
+      accuracy: `[classes]`, NaN for a class without examples.
+      training: `[classes]` training images.
+
+    Returns:
+      By "many" (more than `MANY`), "medium" and "few" (fewer than `FEW`), those that have a class with examples.
+    """
+    masks = {"many": training > MANY, "medium": (training >= FEW) & (training <= MANY), "few": training < FEW}
+    there = ~np.isnan(accuracy)
+    return {name: float(accuracy[mask & there].mean()) for name, mask in masks.items() if (mask & there).any()}

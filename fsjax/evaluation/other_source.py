@@ -91,6 +91,7 @@ def load_other(config: Mapping[str, Any], info: data.DataInfo, *, split: str = "
     if examples is None:
         raise UserError(f"{splits.info.name} has no {split} split; it has: {', '.join(splits.info.counts)}")
     novel = {"validation": splits.info.validation_classes, "test": splits.info.test_classes}.get(split, ())
+    examples = data.watched(examples)
     part = _present(examples, novel or splits.info.class_names, f"the classes of {splits.info.name}")
     changed = dataclasses.replace(
         splits.info, mean=info.mean, std=info.std, test_classes=part.class_names, validation_classes=()

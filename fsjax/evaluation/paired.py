@@ -1,6 +1,6 @@
 """Two figures on the same few-shot tasks, paired task by task: their difficulty, which they share, cancels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,21 @@ def same_tasks(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Whether two figures are of the same tasks, given their facts."""
     # The hash is of positions: other classes of the same sizes would have the same.
     names = [figure["per_class"].keys() for figure in (first, second)]
-    return names[0] == names[1] and all(first.get(name) == second.get(name) for name in _SAME)
+    same = names[0] == names[1] and all(first.get(name) == second.get(name) for name in _SAME)
+    return same and same_content(first, second) is not False
+
+
+def same_content(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool | None:
+    """Whether all pixels of the images of two files are the same, by their digests; None where that cannot be told.
+
+    It cannot where pictures came to another size, and where one file is of before there were digests. Without one in
+    both the images are taken for the same: those of a run's own data, which the name of the data tells.
+    """
+    if "content" not in first and "content" not in second:
+        return True
+    if first.get("view") != second.get("view"):
+        return None
+    return bool(first.get("content") == second.get("content"))
 
 
 def differences_by_kind(first: Figure, second: Figure) -> dict[str, Interval]:

@@ -61,9 +61,17 @@ class Part:
         return self.images.is_base if isinstance(self.images, data.Reconstructed) else None
 
 
-def readable(class_name: str) -> str:
-    """A class's name for a picture: "n01443537_king_penguin" is "king penguin"."""
-    return re.sub(r"^n\d{8}_", "", class_name).replace("_", " ")
+def readable_names(class_names: Sequence[str]) -> list[str]:
+    """Classes' names for people: "n01443537_king_penguin" is "king penguin"; where two would be equal, they stay.
+
+    Args:
+      class_names: of all the classes that are shown together.
+    """
+    short = [re.sub(r"^n\d{8}_", "", name).replace("_", " ") for name in class_names]
+    meant: dict[str, set[str]] = {}
+    for name, shortened in zip(class_names, short, strict=True):
+        meant.setdefault(shortened, set()).add(name)
+    return [of if len(meant[of]) == 1 else name for name, of in zip(class_names, short, strict=True)]
 
 
 def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> Part:
@@ -86,7 +94,7 @@ def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig
             "reconstructed": {
                 "images": reconstructed.images,
                 "seed": reconstructed.seed,
-                "held_out": len(splits.base),
+                "held_out": 0 if splits.base is None else len(splits.base),
             },
             "base_classes": base,
         }
@@ -96,7 +104,10 @@ def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig
     split, names, where = _SPLITS[part]
     images = getattr(splits, split)
     if images is None:
-        ways_out = {"base": "set config.data.base_holdout above 0", "support": "set config.data.keep_test=True"}
+        ways_out = {
+            "base": "set config.data.base_holdout above 0 or, of data with a test part, config.data.keep_test=True",
+            "support": "set config.data.keep_test=True",
+        }
         way_out = ways_out.get(part, "choose a class split that has them")
         raise UserError(f"there are no images of {where}: {way_out} and train anew, or do not evaluate {part!r}")
     return Part(images, getattr(splits.info, names), where, {})

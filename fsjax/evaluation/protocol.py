@@ -82,7 +82,7 @@ class Protocol:
         """
         own = dataclasses.replace(own, tau=self.inference_tau or own.tau)
         if self.head != "prototypes" or self.shrinkage:
-            pools = {"query_pool": own.support_pool, "unit_support": False, "widths": ()}
+            pools: dict[str, Any] = {"query_pool": own.support_pool, "unit_support": False, "widths": ()}
             own = dataclasses.replace(own, head=self.head, shrinkage=self.shrinkage, **pools)
         pairs = [[embedding if x == "embedding" else x for x in pooling.split("/")] for pooling in self.poolings]
         for pooling, pair in zip(self.poolings, pairs, strict=True):

@@ -84,7 +84,11 @@ def unit_length(x: np.ndarray) -> np.ndarray:
 
 
 def _unbiased(
-    squares: np.ndarray, apart: np.ndarray, images: np.ndarray, inverses: np.ndarray, classes: int
+    squares: np.ndarray | float,
+    apart: np.ndarray | float,
+    images: np.ndarray | int,
+    inverses: np.ndarray | float,
+    classes: int,
 ) -> np.ndarray:
     """The ratio without bias, see `Scatter`, of sums over classes; arrays of one shape, or numbers.
 

@@ -44,7 +44,7 @@ class Sessions:
     def to_json(self) -> dict[str, Any]:
         """All values as JSON types; None for what session 0 does not have."""
         plain = {
-            method: {name: np.where(np.isnan(x), None, x).tolist() for name, x in found.items()}
+            method: {name: np.where(np.isnan(x), np.array(None), x).tolist() for name, x in found.items()}
             for method, found in self.values.items()
         }
         return {**self.facts, "values": plain}

@@ -135,7 +135,7 @@ def score_tasks(
 
 def scored_chunks(
     bank: Bank,
-    classify: Callable[..., Sequence[jax.Array]],
+    classify: Callable[..., Sequence[jax.Array | np.ndarray]],
     num_rules: int,
     *,
     spec: EpisodeSpec,
@@ -158,9 +158,9 @@ def scored_chunks(
     tallies = [Tally(len(bank.class_names)) for _ in range(num_rules)]
     for start, size, *indices in _chunks(bank.table, spec, seed, tasks, episodes, chunk):
         found = classify(start, *indices)
-        indices = [np.asarray(index)[:size] for index in indices]
+        classes, support, query = (np.asarray(index)[:size] for index in indices)
         for tally, hits in zip(tallies, found, strict=True):
-            tally.add(*indices, np.asarray(hits)[:size])
+            tally.add(classes, support, query, np.asarray(hits)[:size])
     return [tally.scores() for tally in tallies]
 
 
@@ -175,7 +175,7 @@ def _chunks(
     chunk = min(chunk, total)
     for start in range(0, total, chunk):
         if episodes is None:
-            arrays = draw_tasks(table, spec, seed=seed, start=start, count=chunk)
+            arrays: tuple[Any, ...] = draw_tasks(table, spec, seed=seed, start=start, count=chunk)
         else:
             index = np.minimum(np.arange(start, start + chunk), total - 1)
             arrays = episodes.classes[index], episodes.support[index], episodes.query[index]
@@ -190,7 +190,9 @@ def draw_tasks(
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "count"))
-def _draw(table: ClassTable, key: np.ndarray, start: int, *, spec: EpisodeSpec, count: int) -> tuple[jax.Array, ...]:
+def _draw(
+    table: ClassTable, key: jax.Array, start: int, *, spec: EpisodeSpec, count: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     return draw_episodes(table, spec, seed=key, start=start, count=count)
 
 

@@ -54,8 +54,8 @@ def accuracy_by_width(
         return jax.lax.map(of_width, 1 + jnp.arange(features.shape[-1]))
 
     batches = data.eval_batches(examples, batch_size=batch_size, info=info)
-    total = sum(np.asarray(hits({k: b[k] for k in ("image", "label", "weight")}), np.float64) for b in batches)
-    return total / len(examples)
+    found = [np.asarray(hits({k: b[k] for k in ("image", "label", "weight")}), np.float64) for b in batches]
+    return np.sum(found, axis=0) / len(examples)
 
 
 def best_width(accuracies: np.ndarray) -> int:

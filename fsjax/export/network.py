@@ -14,11 +14,13 @@ from fsjax.data import DataInfo
 from fsjax.data.info import scaling
 from fsjax.errors import UserError
 from fsjax.exported import MAX_PIXELS, KnownClass, support_sum
-from fsjax.labelling.classifier import implants_of
+from fsjax.labelling.calibration import Threshold
+from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
 from fsjax.labelling.network import Network, Widened
+from fsjax.labelling.rejection import check_rejection, threshold_of
 from fsjax.labelling.support import Support, read_support
 from fsjax.methods.implants import ImplantOptions, base_activations, implant_maps
-from fsjax.methods.rules import Rule, check_features, feature_of_maps, own_pool
+from fsjax.methods.rules import Rule, feature_of_maps, own_pool
 from fsjax.runs import Run
 
 Weights = Mapping[str, jax.Array]
@@ -37,6 +39,8 @@ class Source:
       embed: what "embedding" should be, of uint8 images.
       classes: of the support pictures; empty without such.
       unreadable: support pictures that were left out, and why.
+      temperature: of the softmax of the rule's scores, fitted on the support pictures; 1 without such.
+      threshold: of "none of these"; None where every picture has a class.
     """
 
     run: Run
@@ -46,15 +50,26 @@ class Source:
     embed: Callable[[np.ndarray], np.ndarray]
     classes: tuple[KnownClass, ...] = ()
     unreadable: tuple[str, ...] = ()
+    temperature: float = 1.0
+    threshold: Threshold | None = None
 
 
-def source_of(run: Run, support: str | Path | None, *, implants: bool, seed: int, batch_size: int) -> Source:
+def source_of(
+    run: Run,
+    support: str | Path | None,
+    *,
+    implants: bool = False,
+    reject: bool | float = False,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> Source:
     """The run's network as it is, or widened by implants for the pictures of a folder.
 
     Args:
       run: to be exported.
       support: a folder of class folders, or None.
       implants: whether there are such, trained on the support pictures.
+      reject: whether there is a threshold of "none of these", see `fsjax.labelling.label`.
       seed: of the implants.
       batch_size: how many images go through the network at once, here.
 
@@ -64,47 +79,50 @@ def source_of(run: Run, support: str | Path | None, *, implants: bool, seed: int
     rule = run.method.rule(run.params)
     if rule.head != "prototypes":
         raise UserError(f"an export has no place for the head {rule.head!r} of method {run.config.method.name!r}")
-    network = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
-    weights = _weights(run)
+    weights, features = _weights(run), _features(run, rule)
     if support is None:
-        return Source(run, rule, weights, _features(run, rule), run.embed)
+        threshold = None if reject is False else Threshold(float(reject))
+        return Source(run, rule, weights, features, run.embed, threshold=threshold)
     pictures = read_support(support, run.config.data, run.info, max_pixels=MAX_PIXELS)
-    if implants:
-        return _widened(run, rule, network, pictures, seed)
-    known = _classes(network, pictures, rule)
-    return Source(run, rule, weights, _features(run, rule), run.embed, known, _unreadable(pictures))
+    check_rejection(pictures, reject, implants=implants)
+    options = implants_of(run.method) if implants else None
+    frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
+    classifier = fit_classifier(
+        frozen, pictures.images, pictures.labels, pictures.class_names, implants=options, seed=seed
+    )
+    embed: Callable[[np.ndarray], np.ndarray] = run.embed
+    rule = classifier.rule
+    if options is not None and isinstance(classifier.network, Widened):
+        weights |= _implant_weights(classifier.network)
+        features, embed = _widened_features(run, rule, options), _widened_embedding(classifier.network, run)
+    return Source(
+        run,
+        rule,
+        weights,
+        features,
+        embed,
+        _classes(classifier),
+        _unreadable(pictures),
+        classifier.temperature,
+        threshold_of(classifier, reject),
+    )
 
 
-def _widened(run: Run, rule: Rule, network: Network, pictures: Support, seed: int) -> Source:
-    """The network with implants that are trained on the pictures, as `fsjax.labelling` does."""
-    options, encoder = implants_of(run.method), run.method.encoder
-    check_features(encoder, rule.features)
-    rule = dataclasses.replace(rule, tau=options.tau)  # the implants' own, as in evaluation
-    for name, count in zip(pictures.class_names, pictures.counts, strict=True):
-        if count < 2:
-            raise UserError(
-                f"class {name!r} has 1 support picture: implants learn by leaving one out, so every class needs 2; or "
-                "go without implants"
-            )
-    count = len(pictures.class_names)
-    widened = Widened(network, pictures.images, pictures.labels, options, num_classes=count, seed=seed)
-    params, stats = widened.trained(np.ones(len(pictures.labels), bool))
-    weights = {**_weights(run), **flatten_dict({"implants": {"params": params, "stats": stats}}, sep="/")}
-    pool = own_pool(encoder)
-
-    def embed(images: np.ndarray) -> np.ndarray:
-        return widened.features(images, (pool,))[pool]
-
-    features, known = _widened_features(run, rule, options), _classes(widened, pictures, rule)
-    return Source(run, rule, weights, features, embed, known, _unreadable(pictures))
+def _implant_weights(widened: Widened) -> dict[str, jax.Array]:
+    params, stats = widened.implants
+    return flatten_dict({"implants": {"params": params, "stats": stats}}, sep="/")
 
 
-def _classes(network: Network | Widened, pictures: Support, rule: Rule) -> tuple[KnownClass, ...]:
-    found = network.features(pictures.images, (rule.support_pool,))[rule.support_pool]
+def _widened_embedding(widened: Widened, run: Run) -> Callable[[np.ndarray], np.ndarray]:
+    pool = own_pool(run.method.encoder)
+    return lambda images: widened.features(images, (pool,))[pool]
+
+
+def _classes(classifier: Classifier) -> tuple[KnownClass, ...]:
     known = []
-    for label, name in enumerate(pictures.class_names):
-        own = found[pictures.labels == label]
-        known.append(KnownClass(name, support_sum(own, unit_support=rule.unit_support), len(own)))
+    for label, name in enumerate(classifier.class_names):
+        own = classifier.support[classifier.labels == label]
+        known.append(KnownClass(name, support_sum(own, unit_support=classifier.rule.unit_support), len(own)))
     return tuple(known)
 
 

@@ -22,9 +22,11 @@ from fsjax.errors import UserError, unknown
 from fsjax.export.network import Function, Source, logits_of, own_classes, source_of
 from fsjax.exported import (
     CLASSES,
+    FACTS,
     FEATURES,
     FORMAT,
     LOGITS,
+    NONE_OF_THESE,
     WEIGHTS,
     ExportError,
     KnownClass,
@@ -33,6 +35,9 @@ from fsjax.exported import (
     opened,
     write_folder,
 )
+from fsjax.files import check_writable
+from fsjax.labelling.calibration import Threshold
+from fsjax.labelling.rejection import check_reject
 from fsjax.runs import Run
 from fsjax.version import __version__
 
@@ -57,6 +62,7 @@ class Report:
       difference: the largest between outputs of the run and of the export, as a share of the largest output; None
         where this machine is none of the platforms.
       unreadable: support pictures that were left out, and why.
+      threshold: of "none of these"; None where every picture has a class.
     """
 
     folder: Path
@@ -65,6 +71,7 @@ class Report:
     sizes: dict[str, int]
     difference: float | None
     unreadable: tuple[str, ...]
+    threshold: Threshold | None
 
 
 def export(
@@ -73,6 +80,7 @@ def export(
     *,
     support: str | Path | None = None,
     implants: bool = False,
+    reject: bool | float = False,
     seed: int = 0,
     with_classes: bool = True,
     platforms: Sequence[str] = DEFAULT_PLATFORMS,
@@ -84,8 +92,11 @@ def export(
     Args:
       run: a run, as `fsjax.restore` opens it.
       folder: a new or empty one, or an export, which is replaced.
-      support: a folder of class folders: the classes are the means of these pictures.
+      support: a folder of class folders: the classes are the means of these pictures, and the temperature of the
+        probabilities is fitted on them, as in `fsjax.labelling.label`.
       implants: whether the network is first widened by implants trained on `support`, for these classes.
+      reject: whether pictures may be "none of these"; a number is the least similarity that a picture of a class has,
+        True for one chosen on `support`.
       seed: of the implants.
       with_classes: without `support`, whether the run's own classes go along, if it classifies such.
       platforms: of `PLATFORMS`.
@@ -93,16 +104,15 @@ def export(
       batch_size: how many images go through the network at once, here.
 
     Raises:
-      UserError: for a folder that holds something else, unknown platforms, pictures that cannot be read, and implants
-        in another network than a resnet12.
+      UserError: for a folder that holds something else or cannot be written, unknown platforms, pictures that cannot be
+        read, implants in another network than a resnet12, and a threshold where the loss's own rule scores.
     """
     target = Path(folder).expanduser().absolute()
     _check_options(platforms, support, implants, with_classes)
-    try:
-        check_target(target)
-    except ExportError as error:
-        raise UserError(str(error)) from error
-    source = source_of(_computing_in(run, dtype), support, implants=implants, seed=seed, batch_size=batch_size)
+    _check_reject(reject, support)
+    _check_folder(target)
+    run = _computing_in(run, dtype)
+    source = source_of(run, support, implants=implants, reject=reject, seed=seed, batch_size=batch_size)
     functions, known, of_run = {FEATURES: source.features}, source.classes, False
     if support is None and with_classes and run.method.reads_loss:
         known, of_run = own_classes(source), True
@@ -110,6 +120,7 @@ def export(
             known = tuple(KnownClass(name, np.zeros(0), 0, column) for column, name in enumerate(run.class_names))
             functions[LOGITS] = logits_of(source.run)
     _check_names(known)
+    _check_rule(source, known, functions)
     files, used = _lowered(source, functions, tuple(platforms))
     facts = {**_facts(source, platforms), "weights": used, "classes": [c.name for c in known]}
     difference = _compared(source, facts, {**files, CLASSES: classes_file(known)}, of_run=of_run)
@@ -119,7 +130,7 @@ def export(
         raise UserError(str(error)) from error
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir()) if path.is_file()}
     by = "loss" if LOGITS in files else "rule"
-    return Report(target, tuple(facts["classes"]), by, sizes, difference, source.unreadable)
+    return Report(target, tuple(facts["classes"]), by, sizes, difference, source.unreadable, source.threshold)
 
 
 def _check_options(platforms: Sequence[str], support: str | Path | None, implants: bool, with_classes: bool) -> None:
@@ -133,6 +144,40 @@ def _check_options(platforms: Sequence[str], support: str | Path | None, implant
         raise UserError("the classes of --support and --no-classes: ask for one of them")
     if support is None and implants:
         raise UserError("--implants are trained on the pictures of --support: give a folder of class folders there")
+
+
+def _check_folder(target: Path) -> None:
+    """Raise a `UserError` unless an export can be written here: known before anything is computed."""
+    try:
+        check_target(target)
+        # What is written first: a file in the folder, or the folder, or the first of its parents that is not there.
+        first = next(path for path in (target / FACTS, target, *target.parents) if path.parent.exists())
+    except (ExportError, OSError) as error:
+        raise UserError(str(error)) from error
+    check_writable(first)
+
+
+def _check_reject(reject: bool | float, support: str | Path | None) -> None:
+    """Raise a `UserError` for a threshold that is no number, or that nothing can be chosen on."""
+    check_reject(reject)
+    if reject is True and support is None:
+        raise UserError(
+            "a threshold of 'none of these' is chosen on the pictures of --support: give a folder of class folders "
+            "there, or the threshold"
+        )
+
+
+def _check_rule(source: Source, known: Sequence[KnownClass], functions: Mapping[str, Function]) -> None:
+    """Raise a `UserError` for a threshold where there is no similarity, or a class called as rejected pictures are."""
+    if source.threshold is None:
+        return
+    if LOGITS in functions:
+        raise UserError(
+            "--reject compares a picture's similarity to its class with a threshold, and this run's own classes are "
+            "scored by the rule of its loss, which has none: export with --support, or without --reject"
+        )
+    if NONE_OF_THESE in (c.name for c in known):
+        raise UserError(f"a class of the run is called {NONE_OF_THESE!r}, as rejected pictures are: leave out --reject")
 
 
 def _check_names(known: Sequence[KnownClass]) -> None:
@@ -186,6 +231,7 @@ def _facts(source: Source, platforms: Sequence[str]) -> dict[str, Any]:
     shapes = jax.eval_shape(source.features, source.weights, image)
     dim = shapes[rule.support_pool].shape[-1]
     names = ("similarity", "support_pool", "query_pool", "tau", "unit_support")
+    threshold = None if source.threshold is None else source.threshold.value
     return {
         "format": FORMAT,
         "fsjax": __version__,
@@ -198,7 +244,9 @@ def _facts(source: Source, platforms: Sequence[str]) -> dict[str, Any]:
         "images": {"shape": list(run.info.image_shape), "mean": list(run.info.mean), "std": list(run.info.std)},
         "pictures": dataclasses.asdict(data.open_pictures([], run.config.data, run.info).view),
         "embedding": shapes["embedding"].shape[-1],
-        "rule": {name: getattr(rule, name) for name in names} | {"widths": list(rule.widths or (dim,)), "dim": dim},
+        "rule": {name: getattr(rule, name) for name in names}
+        | {"widths": list(rule.widths or (dim,)), "dim": dim}
+        | {"temperature": source.temperature, "threshold": threshold},
     }
 
 

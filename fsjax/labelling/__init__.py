@@ -2,10 +2,11 @@
 
 from fsjax.labelling.calibration import Threshold
 from fsjax.labelling.classifier import Classified, Classifier, fit_classifier, implants_of
-from fsjax.labelling.labels import MEGAPIXELS, NONE_OF_THESE, Labelled, Prediction, label
+from fsjax.labelling.labels import MEGAPIXELS, Labelled, Prediction, label
 from fsjax.labelling.network import Network
 from fsjax.labelling.output import writable_folder, write_together
 from fsjax.labelling.page import predictions_page
+from fsjax.labelling.rejection import NONE_OF_THESE
 from fsjax.labelling.table import as_csv
 
 __all__ = [

@@ -48,6 +48,7 @@ class Threshold:
       known: of so many.
       refused: support pictures whose whole class is left out that are below it.
       unknown: of so many.
+      implants: whether there are such: then of that class the prototype alone was left out.
     """
 
     value: float
@@ -55,18 +56,20 @@ class Threshold:
     known: int = 0
     refused: int = 0
     unknown: int = 0
+    implants: bool = False
 
     def __str__(self) -> str:
         if self.kept is None:
             return f"similarity {self.value:.4g}, as given"
+        of = "prototype is left out (the implants have seen the class)" if self.implants else "whole class is left out"
         return (
             f"similarity {self.value:.4g}: of {self.known} support pictures, each left out of its class, {self.kept} "
-            f"are kept ({100 * self.kept / self.known:.1f} %); of {self.unknown} whose whole class is left out, "
+            f"are kept ({100 * self.kept / self.known:.1f} %); of {self.unknown} whose {of}, "
             f"{self.refused} are refused ({100 * self.refused / self.unknown:.1f} %)"
         )
 
 
-def choose_threshold(known: np.ndarray, unknown: np.ndarray) -> Threshold:
+def choose_threshold(known: np.ndarray, unknown: np.ndarray, *, implants: bool = False) -> Threshold:
     """The threshold with the best balanced accuracy: the mean of the shares of known kept and of unknown refused.
 
     It lies in the middle between two similarities; of several as good, in the widest gap.
@@ -74,6 +77,7 @@ def choose_threshold(known: np.ndarray, unknown: np.ndarray) -> Threshold:
     Args:
       known: `[n]` largest similarities of pictures whose class is there.
       unknown: `[m]`, of pictures whose class is not.
+      implants: see `Threshold`.
     """
     values = np.unique(np.concatenate([known, unknown]))
     gap = max(float(np.ptp(values)), abs(float(values[0])) * 1e-6, 1e-9)
@@ -82,6 +86,6 @@ def choose_threshold(known: np.ndarray, unknown: np.ndarray) -> Threshold:
     widths[[0, -1]] = 0  # all or none are kept: only where nothing else is as good
     kept = np.sum(known[:, None] >= middles, axis=0)
     refused = np.sum(unknown[:, None] < middles, axis=0)
-    balanced = kept / len(known) + refused / len(unknown)
-    best = max(range(len(middles)), key=lambda i: (round(balanced[i], 12), widths[i]))
-    return Threshold(float(middles[best]), int(kept[best]), len(known), int(refused[best]), len(unknown))
+    balanced = np.round(kept / len(known) + refused / len(unknown), 12)
+    best = max(range(len(middles)), key=lambda i: (balanced[i], widths[i]))
+    return Threshold(float(middles[best]), int(kept[best]), len(known), int(refused[best]), len(unknown), implants)

@@ -10,7 +10,15 @@ import numpy as np
 from fsjax.errors import UserError
 from fsjax.evaluation.activation_maps import class_activation_maps
 from fsjax.labelling.calibration import fit_temperature
-from fsjax.labelling.held_out import HeldOut, by_folds, class_prototypes, class_scores, leave_one_out, similarities
+from fsjax.labelling.held_out import (
+    HeldOut,
+    by_folds,
+    class_prototypes,
+    class_scores,
+    first_copies,
+    leave_one_out,
+    similarities,
+)
 from fsjax.labelling.network import Features, Network, Widened
 from fsjax.methods.dense_implants import implant_options
 from fsjax.methods.implants import ImplantOptions
@@ -107,7 +115,7 @@ def fit_classifier(
     """A classifier by the method's own rule: prototypes, its pooling and its similarity, dense queries.
 
     Its probabilities are a softmax of the rule's scores over a temperature, fitted on the support pictures, each left
-    out in turn. They are of these classes alone: of a picture of none they say nothing.
+    out in turn, with its copies. They are of these classes alone: of a picture of none they say nothing.
 
     Args:
       frozen: a run's network.
@@ -123,17 +131,17 @@ def fit_classifier(
     """
     names, labels = tuple(class_names), np.asarray(labels)
     _check(names, labels, 1 if implants is None else 2)
-    rule, held_out = frozen.method.rule(frozen.params), None
+    rule, held_out, copies = frozen.method.rule(frozen.params), None, first_copies(images, labels)
     network: Features = frozen
     if implants is not None:
         check_features(frozen.method.encoder, rule.features)
         # The widened network's scale is the implants' own, as in evaluation.
         rule = dataclasses.replace(rule, tau=implants.tau)
         network = widened = Widened(frozen, images, labels, implants, num_classes=len(names), seed=seed)
-        held_out = by_folds(widened, labels, len(names), rule)
+        held_out = by_folds(widened, labels, len(names), rule, copies=copies)
     features = network.features(images, rule.features)
-    if implants is None and np.bincount(labels).max() > 1:
-        held_out = leave_one_out(features, labels, len(names), rule)
+    if implants is None and np.bincount(labels[np.unique(copies)]).max() > 1:
+        held_out = leave_one_out(features, labels, len(names), rule, copies=copies)
     temperature = 1.0
     if held_out is not None:
         temperature = fit_temperature(held_out.scores[held_out.tested], labels[held_out.tested])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +24,10 @@ class HeldOut:
 
     Attributes:
       labels: int `[n]`, of the pictures.
-      scores: float64 `[n, classes]`, by the rule; rows of NaN for the only picture of a class.
-      known: float64 `[n]`, the largest similarity to a prototype; NaN for the only picture of a class.
-      unknown: float64 `[n]`, the largest similarity to a prototype of another class than the picture's.
+      scores: float64 `[n, classes]`, by the rule; rows of NaN for the only picture of a class, and for a picture that
+        is there before in its class: copies count once.
+      known: float64 `[n]`, the largest similarity to a prototype; NaN as for scores.
+      unknown: float64 `[n]`, the largest similarity to a prototype of another class than the picture's; NaN for copies.
     """
 
     labels: np.ndarray
@@ -35,7 +37,7 @@ class HeldOut:
 
     @property
     def tested(self) -> np.ndarray:
-        """bool `[n]`: not the only picture of its class."""
+        """bool `[n]`: not the only picture of its class, and no copy of one before."""
         return np.isfinite(self.known)
 
     @property
@@ -44,26 +46,47 @@ class HeldOut:
         return int(np.sum(self.scores[self.tested].argmax(axis=-1) == self.labels[self.tested]))
 
 
+def first_copies(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """For each picture, the number of the first of its class that is the same to the network: mostly its own.
+
+    Args:
+      images: uint8 `[n, ...]`, as the network takes them, so that a picture saved anew is the same too.
+      labels: ints `[n]`.
+
+    Returns:
+      int64 `[n]`.
+    """
+    first: dict[tuple[int, bytes], int] = {}
+    digests = [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images]
+    keys = zip(labels.tolist(), digests, strict=True)
+    return np.array([first.setdefault(key, number) for number, key in enumerate(keys)], np.int64)
+
+
 def class_prototypes(features: np.ndarray, labels: np.ndarray, num_classes: int, rule: Rule) -> np.ndarray:
     """Means of each class's support features `[n, dim]`, float32 `[classes, dim]`; 0 for a class of none."""
     sums, counts, _ = _sums(features, labels, num_classes, rule)
     return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
-def leave_one_out(features: dict[str, np.ndarray], labels: np.ndarray, num_classes: int, rule: Rule) -> HeldOut:
-    """Each support picture in turn as a query, against prototypes of all the others.
+def leave_one_out(
+    features: dict[str, np.ndarray], labels: np.ndarray, num_classes: int, rule: Rule, *, copies: np.ndarray
+) -> HeldOut:
+    """Each support picture in turn as a query, against prototypes of all the others, without its copies.
 
-    Only the prototype of its own class changes, and that one is the class's sum less the picture.
+    Only the prototype of its own class changes, and that one is the class's sum less the picture and its copies.
 
     Args:
       features: of the support pictures by name, `[n, ...]`, those that the rule reads.
       labels: ints `[n]`, 0 .. num_classes - 1.
       num_classes: at least two.
       rule: how.
+      copies: see `first_copies`.
     """
-    sums, counts, pooled = _sums(features[rule.support_pool], labels, num_classes, rule)
+    sums, counts, _ = _sums(features[rule.support_pool], labels, num_classes, rule)
     means = sums / np.maximum(counts, 1)[:, None]
-    own = (sums[labels] - pooled) / np.maximum(counts[labels] - 1, 1)[:, None]
+    same, so_many, _ = _sums(features[rule.support_pool], copies, len(labels), rule)
+    left = counts[labels] - so_many[copies]
+    own = (sums[labels] - same[copies]) / np.maximum(left, 1)[:, None]
 
     def classes(index: np.ndarray) -> np.ndarray:
         found = np.repeat(means[None], len(index), axis=0)
@@ -75,23 +98,26 @@ def leave_one_out(features: dict[str, np.ndarray], labels: np.ndarray, num_class
     parts = [np.arange(start, min(start + size, len(labels))) for start in range(0, len(labels), size)]
     found = [_against(features, index, classes(index), labels, rule) for index in parts]
     scores, known, unknown = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    alone = counts[labels] < 2
-    return HeldOut(labels, np.where(alone[:, None], np.nan, scores), np.where(alone, np.nan, known), unknown)
+    return _held_out(labels, scores, known, unknown, copies, alone=left < 1)
 
 
-def by_folds(network: Widened, labels: np.ndarray, num_classes: int, rule: Rule) -> HeldOut | None:
+def by_folds(
+    network: Widened, labels: np.ndarray, num_classes: int, rule: Rule, *, copies: np.ndarray
+) -> HeldOut | None:
     """As `leave_one_out`, of a network whose implants were trained on the support pictures.
 
-    They are trained again without a part of each class, up to five times, for each picture to be left out once.
+    They are trained again without a part of each class, up to five times, for each picture to be left out once, with
+    its copies.
 
     Returns:
-      None where a class has two pictures: implants need two that are not left out.
+      None where a class has two different pictures: implants need two that are not left out.
     """
-    counts = np.bincount(labels, minlength=num_classes)
+    first = copies == np.arange(len(labels))
+    counts = np.bincount(labels[first], minlength=num_classes)
     if counts.min() < 3:
         return None
     folds = min(_FOLDS, int(counts.min()))
-    rank = np.array([np.sum(labels[:i] == label) for i, label in enumerate(labels)])
+    rank = np.array([np.sum(first[:i] & (labels[:i] == labels[i])) for i in range(len(labels))])[copies]
     scores = np.zeros((len(labels), num_classes))
     known, unknown = np.zeros(len(labels)), np.zeros(len(labels))
     for fold in range(folds):
@@ -101,7 +127,26 @@ def by_folds(network: Widened, labels: np.ndarray, num_classes: int, rule: Rule)
         (index,) = np.nonzero(~kept)
         classes = np.repeat(means[None], len(index), axis=0)
         scores[index], known[index], unknown[index] = _against(features, index, classes, labels, rule)
-    return HeldOut(labels, scores, known, unknown)
+    return _held_out(labels, scores, known, unknown, copies, alone=np.zeros(len(labels), bool))
+
+
+def _held_out(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    known: np.ndarray,
+    unknown: np.ndarray,
+    copies: np.ndarray,
+    *,
+    alone: np.ndarray,
+) -> HeldOut:
+    again = copies != np.arange(len(labels))
+    none = alone | again
+    return HeldOut(
+        labels,
+        np.where(none[:, None], np.nan, scores),
+        np.where(none, np.nan, known),
+        np.where(again, np.nan, unknown),
+    )
 
 
 def class_scores(queries: np.ndarray, classes: np.ndarray, rule: Rule) -> np.ndarray:

@@ -6,6 +6,7 @@ print(labelled.summary())
 labelled.rows[0].label, labelled.rows[0].probability
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -19,13 +20,13 @@ import numpy as np
 from fsjax import data
 from fsjax.data.pictures import LARGEST_PIXELS
 from fsjax.errors import UserError
-from fsjax.labelling.calibration import Threshold, choose_threshold
+from fsjax.labelling.calibration import Threshold
 from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
 from fsjax.labelling.network import Network
+from fsjax.labelling.rejection import NONE_OF_THESE, check_reject, check_rejection, threshold_of
 from fsjax.labelling.summary import summary
 from fsjax.labelling.support import Support, Unreadable, read_support
 
-NONE_OF_THESE = "none of these"
 MEGAPIXELS = 100
 _NEAREST = 3
 
@@ -79,7 +80,8 @@ class Labelled:
       classifier: what was fitted on them; `classifier.classify(images)` labels more.
       threshold: of "none of these"; None where every picture has a class.
       implants: whether the network was widened by implants.
-      passed_over: how many files in the folders of queries are no images by their suffix.
+      passed_over: how many files in the folders of queries are no images by their suffix, or no files at all.
+      closed: folders in the folders of queries that cannot be opened.
       max_pixels: the most that a picture may have.
     """
 
@@ -90,6 +92,7 @@ class Labelled:
     threshold: Threshold | None
     implants: bool
     passed_over: int
+    closed: list[Unreadable]
     max_pixels: int
 
     @property
@@ -134,8 +137,8 @@ def label(
       query: files, and folders of them.
       implants: whether to widen the network by implants, trained on the support pictures (Lifchitz et al. 2019).
       reject: whether pictures may be "none of these"; a number is the least similarity that a picture of a class has,
-        True for one chosen on the support pictures.
-      shots: so many support pictures of each class, chosen at random; 0 for all.
+        True for one chosen on the support pictures, see `fsjax.labelling.calibration.Threshold`.
+      shots: so many support pictures of each class, chosen at random among those that can be read; 0 for all.
       seed: of that choice, and of the implants.
       max_megapixels: larger pictures are not read.
       batch_size: images through the network at once.
@@ -145,30 +148,27 @@ def label(
       UserError: for arguments that cannot be, folders without pictures, and where no query, or none of a class's
         support pictures, can be read.
     """
-    _check(reject, shots, seed, max_megapixels, batch_size)
+    check_reject(reject)
+    _check(shots, seed, max_megapixels, batch_size)
     max_pixels = int(max_megapixels * 1e6)
     paths = [query] if isinstance(query, str | Path) else list(query)
-    queries, passed_over = data.named_pictures(paths)
+    queries = data.named_pictures(paths)
     common = {"config": run.config.data, "info": run.info, "max_pixels": max_pixels}
     options = implants_of(run.method) if implants else None
     known = read_support(support, **common, shots=shots, seed=seed)
-    if reject is not False and NONE_OF_THESE in known.class_names:
-        raise UserError(f"a class folder is called {NONE_OF_THESE!r}, as rejected pictures are: rename it")
-    if reject is True:
-        _check_threshold(known.counts, implants)
+    check_rejection(known, reject, implants=implants)
     frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
     classifier = fit_classifier(frozen, known.images, known.labels, known.class_names, implants=options, seed=seed)
-    threshold = None if reject is False else _threshold(classifier, reject)
-    rows = tuple(_rows(queries, known, classifier, threshold, common, progress))
+    threshold = threshold_of(classifier, reject)
+    rows = tuple(_rows(queries.files, known, classifier, threshold, common, progress))
     if not any(row.readable for row in rows):
         reasons = "\n  ".join(f"{row.name}: {row.note}" for row in rows[:_NEAREST])
         raise UserError(f"none of {len(rows)} pictures to label can be read:\n  {reasons}")
-    return Labelled(run, rows, known, classifier, threshold, implants, passed_over, max_pixels)
+    closed = [Unreadable(path, Path(path), f"cannot be opened: {why}") for path, why in queries.closed.items()]
+    return Labelled(run, rows, known, classifier, threshold, implants, queries.passed_over, closed, max_pixels)
 
 
-def _check(reject: bool | float, shots: int, seed: int, max_megapixels: float, batch_size: int) -> None:
-    if not isinstance(reject, bool) and not math.isfinite(reject):
-        raise UserError(f"reject={reject} must be a number, the least similarity of a picture of a class")
+def _check(shots: int, seed: int, max_megapixels: float, batch_size: int) -> None:
     if shots < 0:
         raise UserError(f"shots={shots} must be at least 1, or 0 for all support pictures")
     if seed < 0:
@@ -180,23 +180,6 @@ def _check(reject: bool | float, shots: int, seed: int, max_megapixels: float, b
         )
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} must be at least 1")
-
-
-def _check_threshold(counts: Sequence[int], implants: bool) -> None:
-    """Raise a `UserError` for too few support pictures of the classes to choose a threshold on."""
-    if (min(counts) < 3) if implants else (max(counts) < 2):
-        least = "every class needs at least 3 with implants" if implants else "at least one class needs 2 or more"
-        raise UserError(
-            "a threshold of 'none of these' is chosen by leaving support pictures out of their class, and there are "
-            f"too few: {least}; add some, or give the threshold"
-        )
-
-
-def _threshold(classifier: Classifier, reject: bool | float) -> Threshold:
-    held_out = classifier.held_out
-    if reject is not True or held_out is None:
-        return Threshold(float(reject))
-    return choose_threshold(held_out.known[held_out.tested], held_out.unknown)
 
 
 def _rows(
@@ -214,12 +197,17 @@ def _rows(
             at = {number: i for i, number in enumerate(part.read.tolist())}
             for number in range(part.start, part.start + part.count):
                 name, file = queries[number]
-                if found is not None and number in at:
-                    i = at[number]
-                    said = found.probability[i], float(found.similarity[i]), tuple(found.nearest[i].tolist())
-                    yield _prediction(name, file, *said, known.class_names, threshold, same.note(file))
-                else:
+                if found is None or number not in at:
                     yield Prediction(name, file, note=part.failed[number])
+                    continue
+                try:
+                    note = same.note(file)
+                except OSError as error:
+                    yield Prediction(name, file, note=f"gone while it was read: {error.strerror}")
+                    continue
+                i = at[number]
+                said = found.probability[i], float(found.similarity[i]), tuple(found.nearest[i].tolist())
+                yield _prediction(name, file, *said, known.class_names, threshold, note)
             bar.update(part.count)
 
 
@@ -256,16 +244,19 @@ class _Same:
     """Tells of a file that a support picture has the same bytes."""
 
     def __init__(self, known: Support) -> None:
-        self._classes: dict[bytes, str] = {}
-        self._sizes = {file.stat().st_size for file in known.files}
+        self._classes: dict[bytes, list[str]] = {}
+        self._sizes = set()
         for file, label in zip(known.files, known.labels, strict=True):
-            self._classes[_digest(file)] = known.class_names[label]
+            with contextlib.suppress(OSError):  # gone since it was read
+                self._sizes.add(file.stat().st_size)
+                self._classes.setdefault(_digest(file), []).append(known.class_names[label])
 
     def note(self, file: Path) -> str:
         # A file of another size than all of them need not be read again.
         if file.stat().st_size not in self._sizes or (digest := _digest(file)) not in self._classes:
             return ""
-        return f"also a support picture of class {self._classes[digest]}"
+        names = list(dict.fromkeys(self._classes[digest]))
+        return f"also a support picture of class{'es' * (len(names) > 1)} {' and '.join(names)}"
 
 
 def _digest(file: Path) -> bytes:

@@ -47,12 +47,11 @@ class Network:
 
     def in_batches(self, function: Callable[[jax.Array], Any], images: np.ndarray) -> Any:
         """What a function gives of normalised images, `[n, ...]` or a tree of such, for uint8 images `[n, ...]`."""
-        images = normalize(images, self.info)
         # Few images are padded to a power of two, many to whole batches: few sizes to compile, little waste.
         size = min(self.batch_size, 1 << max(len(images) - 1, 0).bit_length())
         parts = []
         for start in range(0, len(images), size):
-            part = images[start : start + size]
+            part = normalize(images[start : start + size], self.info)
             padded = np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1))
             found, real = function(jnp.asarray(padded)), slice(len(part))
             parts.append(jax.tree.map(lambda x, real=real: np.asarray(x)[real], found))
@@ -71,6 +70,9 @@ class Widened:
       options: of the implants.
       num_classes: of the task.
       seed: of the numbers that the implants start from.
+
+    Attributes:
+      implants: parameters and statistics of those trained on all these pictures.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Widened:
             return features_of(Encoded(embedding=maps.mean((1, 2)), maps={"widened": maps}), names)
 
         self._features = jax.jit(widened, static_argnames="names")
-        self._implants = self.trained(np.ones(len(labels), bool))
+        self.implants = self.trained(np.ones(len(labels), bool))
 
     def trained(self, kept: np.ndarray) -> Any:
         """Parameters and statistics of implants trained on the support pictures that are `kept`, bool `[n]`."""
@@ -118,4 +120,4 @@ class Widened:
 
     def features(self, images: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Features by name, see `fsjax.methods.rules.features_of`."""
-        return self._network.in_batches(lambda x: self._features(self._implants, self._variables, x, names), images)
+        return self._network.in_batches(lambda x: self._features(self.implants, self._variables, x, names), images)

@@ -3,21 +3,29 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fsjax.errors import UserError
+from fsjax.files import write_files
 
 
 @contextlib.contextmanager
-def writable_folder(folder: Path) -> Iterator[None]:
+def writable_folder(folder: Path, names: Iterable[str] = ()) -> Iterator[None]:
     """Make a folder, and see that files can be written to it, before anything is computed.
 
     What is not there yet is made; where the work inside fails, that goes again.
 
+    Args:
+      folder: where.
+      names: of files that will be written there.
+
     Raises:
-      UserError: where it cannot be made, or written to.
+      UserError: where it cannot be made, or written to, or one of the files is a folder.
     """
+    for name in names:
+        if os.path.isdir(folder / name):
+            raise UserError(f"{folder / name} is a folder, and a file is to be written there; choose another folder")
     made = []
     try:
         for path in (*reversed(folder.parents), folder):
@@ -40,29 +48,10 @@ def write_together(folder: Path, documents: Mapping[str, str]) -> None:
     """Write texts to files of a folder, in UTF-8; first all of them under other names, then each takes its own.
 
     Raises:
-      UserError: if one of them cannot be written; then none has changed.
+      UserError: if one of them cannot be written. Each file is then whole, the old one or the new one; all are the old
+        ones, except where taking a name fails after another was taken.
     """
-    written: dict[str, Path] = {}
-    try:
-        for name, text in documents.items():
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".{name}")
-            written[name] = Path(temporary)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            # A temporary file is for its owner alone, and these are for whom the folder is for.
-            written[name].chmod(0o666 & ~_umask())
-        for name, path in written.items():
-            path.replace(folder / name)
-    except OSError as error:
-        for path in written.values():
-            path.unlink(missing_ok=True)
-        raise UserError(f"{folder / name} cannot be written: {error.strerror}; choose another folder") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_files({folder / name: text for name, text in documents.items()})
 
 
 def _remove(made: list[Path]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from fsjax import data
-from fsjax.labelling.labels import NONE_OF_THESE, Labelled, Prediction
+from fsjax.errors import one_line as printable
+from fsjax.labelling.labels import Labelled, Prediction
 from fsjax.labelling.overlay import overlaid
-from fsjax.labelling.summary import files, held_out_in_words, printable
+from fsjax.labelling.rejection import NONE_OF_THESE
+from fsjax.labelling.summary import copies_in_words, files, held_out_in_words
 from fsjax.labelling.support import Unreadable
 from fsjax.pages import Html, card, card_filter, cards, page, picture, section, table, tag
 
@@ -34,6 +36,7 @@ def predictions_page(labelled: Labelled, *, most: int = 500) -> str:
     rows = [row for row in labelled.rows if row.readable]
     shown = rows if len(rows) <= most else sorted(rows, key=lambda row: row.confidence)[:most]
     unreadable = [("to label", one) for one in labelled.unreadable]
+    unreadable += [("folder to label", one) for one in labelled.closed]
     unreadable += [("support", one) for one in labelled.support.unreadable]
     return page(
         "Labels",
@@ -64,11 +67,13 @@ def _facts(labelled: Labelled) -> dict[str, Any]:
         "Support": f"{len(support.labels)} pictures of {len(support.class_names)} classes",
         "Left out": "; ".join(held_out_in_words(labelled)),
     }
+    if copies := copies_in_words(support):
+        facts["Copies"] = "; ".join(copies)
     if labelled.threshold is not None:
         facts["None of these"] = f"below {labelled.threshold}"
     passed_over = labelled.passed_over + support.passed_over
     if passed_over:
-        facts["Passed over"] = f"{files(passed_over)}: no image by the suffix"
+        facts["Passed over"] = f"{files(passed_over)}: no image by the suffix, or no file"
     return facts
 
 
@@ -155,7 +160,7 @@ def _near(labelled: Labelled, number: int, small: dict[int, Html]) -> Html:
 
 def _not_read(unreadable: Iterable[tuple[str, Unreadable]]) -> Html:
     rows = [(printable(one.name), kind, printable(one.reason)) for kind, one in unreadable]
-    return table(("File", "Picture", "Why"), rows, caption="Pictures that could not be read")
+    return table(("File", "Picture", "Why"), rows, caption="What could not be read")
 
 
 def _support_pictures(labelled: Labelled, numbers: set[int]) -> dict[int, Html]:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from fsjax.errors import one_line as printable
+
 _NAMED = 10
 
 
 def summary(labelled: Any) -> str:
     """A few lines about a `fsjax.labelling.Labelled`."""
-    lines = [support_in_words(labelled), *held_out_in_words(labelled)]
+    lines = [support_in_words(labelled), *copies_in_words(labelled.support), *held_out_in_words(labelled)]
     if labelled.threshold is not None:
         lines.append(f"none of these: below {labelled.threshold}")
     counts = ", ".join(f"{printable(name)} {count}" for name, count in labelled.counts.items())
@@ -17,10 +19,14 @@ def summary(labelled: Any) -> str:
     if same:
         lines.append(f"{same} of them {'are' if same > 1 else 'is'} among the support pictures too")
     if labelled.passed_over:
-        lines.append(f"{files(labelled.passed_over)} passed over: no image by the suffix")
-    for what, unreadable in (("to label", labelled.unreadable), ("of the support", labelled.support.unreadable)):
+        lines.append(f"{files(labelled.passed_over)} passed over: no image by the suffix, or no file")
+    for kind, what, unreadable in (
+        ("picture", "to label cannot be read", labelled.unreadable),
+        ("folder", "to label cannot be opened", labelled.closed),
+        ("picture", "of the support cannot be read", labelled.support.unreadable),
+    ):
         if unreadable:
-            lines.append(f"{len(unreadable)} picture{'s' * (len(unreadable) > 1)} {what} cannot be read:")
+            lines.append(f"{len(unreadable)} {kind}{'s' * (len(unreadable) > 1)} {what}:")
             lines += [f"  {printable(one.name)}: {printable(one.reason)}" for one in unreadable[:_NAMED]]
             if len(unreadable) > _NAMED:
                 lines.append(f"  and {len(unreadable) - _NAMED} more")
@@ -33,9 +39,29 @@ def support_in_words(labelled: Any) -> str:
     counts = ", ".join(
         f"{printable(name)} {count}" for name, count in zip(support.class_names, support.counts, strict=True)
     )
-    others = f"; {files(support.passed_over)} passed over: no image by the suffix" if support.passed_over else ""
+    others = (
+        f"; {files(support.passed_over)} passed over: no image by the suffix, or no file" if support.passed_over else ""
+    )
     total = len(support.labels)
     return f"{total} support pictures of {len(support.class_names)} classes: {counts}{others}"
+
+
+def copies_in_words(support: Any) -> list[str]:
+    """What support pictures are there twice, in a class or in several."""
+    lines, copies = [], len(support.labels) - sum(support.different)
+    if copies:
+        copy = "is a copy" if copies == 1 else "are copies"
+        lines.append(
+            f"{copies} of them {copy} of another of the class, the same to the network: copies are left out together, "
+            "and count once"
+        )
+    groups = support.contradictions
+    if groups:
+        is_in = "picture is" if len(groups) == 1 else "pictures are"
+        named = "; ".join(" = ".join(printable(support.names[i]) for i in group) for group in groups[:_NAMED])
+        more = f"; and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
+        lines.append(f"warning: {len(groups)} {is_in} in several classes, remove what is wrong: {named}{more}")
+    return lines
 
 
 def held_out_in_words(labelled: Any) -> list[str]:
@@ -43,6 +69,7 @@ def held_out_in_words(labelled: Any) -> list[str]:
     held_out = labelled.classifier.held_out
     if held_out is None:
         few = "too few support pictures to train implants without one" if labelled.implants else "one picture a class"
+        few += ", copies not counted" if labelled.support.different != labelled.support.counts else ""
         return [f"{few}: nothing can be left out, and the probabilities are by the method's own scale"]
     tested, right = int(held_out.tested.sum()), held_out.right
     how = "left out in turn, with implants trained anew," if labelled.implants else "left out one by one"
@@ -55,8 +82,3 @@ def held_out_in_words(labelled: Any) -> list[str]:
 def files(count: int) -> str:
     """A number of files."""
     return f"{count} file{'s' * (count != 1)}"
-
-
-def printable(text: str) -> str:
-    """A text of unknown origin for a terminal or a page: what does not print is escaped, also bytes of no encoding."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

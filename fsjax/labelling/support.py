@@ -1,6 +1,7 @@
 """The support pictures of a task: class folders, read."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import numpy as np
 from fsjax import data
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
+from fsjax.labelling.held_out import first_copies
 
 _NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """A picture that could not be read: its name, its file, and why."""
+    """A picture, or a folder, that could not be read: its name, its file, and why."""
 
     name: str
     file: Path
@@ -34,7 +36,7 @@ class Support:
       labels: int32 `[n]`.
       images: uint8 `[n, *image_shape]`, as the network takes them.
       unreadable: those that were left out.
-      passed_over: how many files in the folder are no images by their suffix.
+      passed_over: how many files in the folder are no images by their suffix, or no files at all.
     """
 
     class_names: tuple[str, ...]
@@ -49,6 +51,19 @@ class Support:
     def counts(self) -> list[int]:
         """Pictures of each class."""
         return np.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
+    @property
+    def different(self) -> list[int]:
+        """Pictures of each class, copies not counted."""
+        labels = self.labels[np.unique(first_copies(self.images, self.labels))]
+        return np.bincount(labels, minlength=len(self.class_names)).tolist()
+
+    @functools.cached_property
+    def contradictions(self) -> list[list[int]]:
+        """Numbers of pictures that are the same to the network, and are in several classes."""
+        first = first_copies(self.images, np.zeros_like(self.labels))
+        groups = [np.flatnonzero(first == number) for number in np.flatnonzero(np.bincount(first) > 1)]
+        return [group.tolist() for group in groups if len(set(self.labels[group].tolist())) > 1]
 
 
 def read_support(
@@ -65,16 +80,15 @@ def read_support(
     Args:
       folder: that holds a folder for each class.
       config, info, max_pixels: see `fsjax.data.read_pictures`.
-      shots: so many of each class, chosen at random; 0 for all.
+      shots: so many of each class, chosen at random among those that can be read; 0 for all.
       seed: of the choice.
 
     Raises:
-      UserError: for fewer than two class folders, one without pictures or with fewer than `shots`, and where all
-        pictures of a class cannot be read.
+      UserError: for fewer than two class folders, one without pictures or with fewer than `shots` that can be
+        read, folders that cannot be opened, and where all pictures of a class cannot be read.
     """
     found, root = data.labelled_files(folder), Path(folder).expanduser()
-    chosen = np.arange(len(found.files)) if not shots else _chosen(found.labels, found.class_names, shots, seed)
-    files, labels = [found.files[i] for i in chosen], found.labels[chosen]
+    files, labels = found.files, found.labels
     names = [str(file.relative_to(root)) for file in files]
     parts = list(data.read_pictures(files, config, info, max_pixels=max_pixels))
     failed = {number: reason for part in parts for number, reason in part.failed.items()}
@@ -85,26 +99,33 @@ def read_support(
             reasons = "; ".join(f"{names[i]}: {failed[i]}" for i in own[:_NAMED])
             raise UserError(f"class {name!r}: none of its {len(own)} support pictures can be read: {reasons}")
     read = np.concatenate([part.read for part in parts])
+    images = np.concatenate([part.images for part in parts])
+    if shots:
+        chosen = _chosen(labels, read, found.class_names, shots, seed)
+        images, read = images[np.isin(read, chosen)], chosen
     return Support(
         found.class_names,
         [names[i] for i in read],
         [files[i] for i in read],
         labels[read],
-        np.concatenate([part.images for part in parts]),
+        images,
         unreadable,
         found.passed_over,
     )
 
 
-def _chosen(labels: np.ndarray, names: tuple[str, ...], shots: int, seed: int) -> np.ndarray:
-    """Positions of so many pictures of each class, in order."""
+def _chosen(labels: np.ndarray, read: np.ndarray, names: tuple[str, ...], shots: int, seed: int) -> np.ndarray:
+    """Positions of so many pictures of each class, of those that can be read, in order."""
     chosen = []
     for label, name in enumerate(names):
-        own = np.flatnonzero(labels == label)
-        if len(own) < shots:
+        # The order is of all of them: one that breaks changes no other's place.
+        own = np.random.default_rng([seed, label]).permutation(np.flatnonzero(labels == label))
+        good = own[np.isin(own, read)]
+        if len(good) < shots:
+            some = f" that can be read, of {len(own)}" if len(good) < len(own) else ""
             raise UserError(
-                f"class {name!r} has {len(own)} support picture{'s' * (len(own) > 1)}; {shots} of each class need "
-                f"{shots}: add some, or ask for fewer shots"
+                f"class {name!r} has {len(good)} support picture{'s' * (len(good) > 1)}{some}; {shots} of each class "
+                f"need {shots}: add some, or ask for fewer shots"
             )
-        chosen.append(np.sort(np.random.default_rng([seed, label]).permutation(own)[:shots]))
+        chosen.append(np.sort(good[:shots]))
     return np.concatenate(chosen)

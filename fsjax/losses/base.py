@@ -40,13 +40,14 @@ class LossModule(nn.Module):
 
     A loss that needs more of the batch than features and labels names it in `READS`, and gets it by keyword:
     `__call__(features, labels, *, step, index)`. What there is to read:
-      "index": `[batch]` int32, the example's position in the training split.
-      "cluster_share": `[batch]` float32, the share of the training split that is in the example's appearance cluster
-        (`config.data.clusters`).
-      "maps": `[batch, h, w, channels]`, the encoder's last feature maps, with gradient.
-      "teacher_logits", "teacher_features": `[batch, num_classes]` and `[batch, teacher_dim]` of another run's network
-        (`config.teacher.run`) on the same images, without gradient.
-      "teacher_means": `[num_classes, teacher_dim]`, the means of the teacher's features over the training split.
+
+    - "index": `[batch]` int32, the example's position in the training split.
+    - "cluster_share": `[batch]` float32, the share of the training split that is in the example's appearance cluster
+      (`config.data.clusters`).
+    - "maps": `[batch, h, w, channels]`, the encoder's last feature maps, with gradient.
+    - "teacher_logits", "teacher_features": `[batch, num_classes]` and `[batch, teacher_dim]` of another run's network
+      (`config.teacher.run`) on the same images, without gradient.
+    - "teacher_means": `[num_classes, teacher_dim]`, the means of the teacher's features over the training split.
 
     Attributes:
       num_classes: number of classes K; labels are `0 .. K-1` (a label outside is not detected here).
@@ -66,7 +67,7 @@ class LossModule(nn.Module):
     NEEDS: ClassVar[tuple[str, ...]] = ()
     READS: ClassVar[tuple[str, ...]] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least("num_classes", self.num_classes, 1)
         check_at_least("dim", self.dim, 1)
         self.check_fields()

@@ -76,7 +76,7 @@ class BiasLoss(LinearLoss):
         check_at_least("beta", self.beta, 0, below=1)
         check_choice("extent", self.extent, EXTENTS)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier and, for `"global"`, the running minimum."""
         super().setup()
         if self.extent == "global":

@@ -61,7 +61,7 @@ class CenterLoss(LinearLoss):
         check_at_least("lam", self.lam, 0)
         check_at_least("rate", self.rate, 0)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier and the centres."""
         super().setup()
         self.centers = self.variable("loss_state", "centers", jnp.zeros, (self.num_classes, self.dim))

@@ -33,7 +33,7 @@ class CosineLoss(LossModule):
         """Raises UserError for a scale that is below the least one."""
         check_at_least("tau_init", self.tau_init, MIN_TAU)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the class vectors, of length about 1, and the scale."""
         init = nn.initializers.normal(self.dim**-0.5)
         self.weights = self.param("weights", init, (self.num_classes, self.dim))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ def by_example(distance: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """
 
     @wraps(distance)
-    def lifted(features: jax.Array, classes: jax.Array, **options) -> jax.Array:
+    def lifted(features: jax.Array, classes: jax.Array, **options: Any) -> jax.Array:
         one = jax.checkpoint(lambda feature: distance(feature, classes, **options), prevent_cse=False)
         return lax.map(one, features)
 

@@ -147,7 +147,7 @@ class NdLoss(LinearLoss):
     def _projects(self) -> bool:
         return self.teacher_dim not in (0, self.dim)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier, and the way to the teacher's width."""
         super().setup()
         if self._projects:
@@ -203,7 +203,7 @@ class DualHeadLoss(KdLoss):
 
     temperature: float = 2.0
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the two heads."""
         super().setup()
         init = nn.initializers.lecun_normal()

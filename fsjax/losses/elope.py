@@ -139,7 +139,7 @@ class ElopeLoss(LinearLoss):
         if not isinstance(self.max_pairs, int):
             raise UserError(f"max_pairs={self.max_pairs!r}: must be an integer, a number of pairs")
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier and the centres."""
         super().setup()
         self.centers = self.variable("loss_state", "centers", self._random_centers)

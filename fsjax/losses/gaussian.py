@@ -97,11 +97,11 @@ def clip_inward(value: jax.Array, low: float, high: float) -> jax.Array:
     return jnp.clip(value, low, high)
 
 
-def _clip_inward_forward(value, low, high):
+def _clip_inward_forward(value: jax.Array, low: float, high: float) -> tuple[jax.Array, jax.Array]:
     return jnp.clip(value, low, high), value
 
 
-def _clip_inward_backward(low, high, value, cotangent):
+def _clip_inward_backward(low: float, high: float, value: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
     outward = ((value >= high) & (cotangent < 0)) | ((value <= low) & (cotangent > 0))
     return (jnp.where(outward, 0, cotangent),)
 

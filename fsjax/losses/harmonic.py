@@ -72,7 +72,7 @@ class HarmonicLoss(LossModule):
             if self.n == 0:
                 raise UserError("n=0: all classes would be equally probable; None takes sqrt(dim)")
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the class vectors, and the precision where the distance has one."""
         init = nn.initializers.normal(self.dim**-0.5)
         self.weights = self.param("weights", init, (self.num_classes, self.dim))
@@ -97,7 +97,11 @@ class HarmonicLoss(LossModule):
             return {"factor": jnp.exp(clip_inward(self.log_precision, -LOG_VAR_LIMIT, LOG_VAR_LIMIT) / 2)}
         if self.distance == "mahalanobis":
             return {"factor": jnp.tril(self.factor)}
-        return {"minkowski": {"p": self.p}, "bray_curtis": {"denominator": self.bray_curtis}}.get(self.distance, {})
+        own: dict[str, dict[str, float | str | jax.Array]] = {
+            "minkowski": {"p": self.p},
+            "bray_curtis": {"denominator": self.bray_curtis},
+        }
+        return own.get(self.distance, {})
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""

@@ -95,7 +95,8 @@ def icnn_score(
     """
     chex.assert_rank([points, labels], [2, 1])
     among_themselves = targets is None
-    targets, target_labels = (points, labels) if among_themselves else (targets, target_labels)
+    if targets is None:
+        targets, target_labels = points, labels
     target_labels = jnp.asarray(target_labels)
     counts = neighbourhoods(targets.shape[0], k=k, ipc=ipc)
     found = distances(points, targets)

@@ -8,7 +8,7 @@ covariances or `[classes]` for isotropic ones.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -284,7 +284,7 @@ class IcuLoss(LossModule):
         if self.mode == "official_code" and self.covariance != "diag":
             raise UserError("mode='official_code' has diagonal covariances: use covariance='diag'")
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the means and the variances."""
         shape = (self.num_classes, self.dim)
         self.means = self.param("means", gaussian.mean_initializer(self.mean_init_std, self.dim), shape)
@@ -304,8 +304,8 @@ class IcuLoss(LossModule):
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]`, the whole global batch, and `labels` `[batch]`."""
         batch = self.prepare(features), labels, self.means, self.log_variances()
-        margins = {"alpha": self.alpha, "gamma": self.gamma}
-        weights = {"lambda_mu": self.lambda_mu, "lambda_sigma": self.lambda_sigma}
+        margins: dict[str, Any] = {"alpha": self.alpha, "gamma": self.gamma}
+        weights: dict[str, Any] = {"lambda_mu": self.lambda_mu, "lambda_sigma": self.lambda_sigma}
         if self.mode == "official_code":
             logits = official_training_logits(*batch, **margins)
             reg_mean, reg_variance = official_regularizer(*batch, **weights)

@@ -195,7 +195,7 @@ class AldrLoss(LinearLoss):
         if self.num_classes < 2:
             raise UserError("num_classes=1: ALDR-KL compares classes and needs 2 of them or more")
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier and the temperatures."""
         super().setup()
         start = lambda: jnp.full((self.num_examples,), self.lam, jnp.float32)  # noqa: E731

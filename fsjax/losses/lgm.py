@@ -85,7 +85,7 @@ class LgmLoss(LossModule):
         if self.mean_init_std is not None:
             check_at_least("mean_init_std", self.mean_init_std, 0)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the means and, where they are trained, the variances."""
         shape = (self.num_classes, self.dim)
         self.means = self.param("means", gaussian.mean_initializer(self.mean_init_std, self.dim), shape)

@@ -96,7 +96,7 @@ class LSoftmaxLoss(LossModule):
         for field in ("beta", "beta_gamma", "beta_power", "beta_min"):
             check_at_least(field, getattr(self, field), 0)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier's weights."""
         self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.dim, self.num_classes))
 

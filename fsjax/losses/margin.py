@@ -82,7 +82,7 @@ class MarginLoss(LossModule):
         check_at_least("scale", self.scale, 1e-3)
         check_choice("beyond_pi", self.beyond_pi, BEYOND_PI)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the class vectors, of length about 1."""
         init = nn.initializers.normal(self.dim**-0.5)
         self.weights = self.param("weights", init, (self.num_classes, self.dim))

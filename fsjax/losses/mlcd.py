@@ -78,7 +78,7 @@ class MlcdLoss(LossModule):
         check_at_least("scale", self.scale, 1e-3)
         check_at_least("negatives", self.negatives, 0, below=1 + 1e-9)
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the class vectors, of length about 1."""
         init = nn.initializers.normal(self.dim**-0.5)
         self.weights = self.param("weights", init, (self.num_classes, self.dim))

@@ -31,7 +31,7 @@ def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 class LinearLoss(LossModule):
     """Base of the losses over a linear classifier `features @ kernel + bias`, computed at full precision."""
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the classifier."""
         self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.dim, self.num_classes))
         self.bias = self.param("bias", self.bias_initializer(), (self.num_classes,))

@@ -1,6 +1,7 @@
 """Methods: a paper = model + objective + prediction rule; one file each, one line here to add it."""
 
 import dataclasses
+from typing import Any
 
 from fsjax.errors import UserError, unknown
 from fsjax.methods import (
@@ -17,7 +18,7 @@ from fsjax.methods import (
 )
 from fsjax.methods.base import check_sections
 from fsjax.methods.classification import Classification
-from fsjax.methods.feature_dropout import build_feature_dropout
+from fsjax.methods.feature_dropout import NestedDropout, build_feature_dropout
 
 METHODS = {
     "classification": classification.build,
@@ -33,7 +34,7 @@ METHODS = {
 }
 
 
-def build_method(config, info, *, axis_name=None):
+def build_method(config: Any, info: Any, *, axis_name: str | None = None) -> Any:
     """The method that `config.method.name` names, for data described by `info` (see `METHODS[...]`)."""
     name = config.method.name
     if name not in METHODS:
@@ -44,14 +45,14 @@ def build_method(config, info, *, axis_name=None):
         _refuse_feature_dropout(config)
         return method
     dropout = build_feature_dropout(config)
-    if getattr(dropout, "keep", 0) > method.dim:
+    if isinstance(dropout, NestedDropout) and dropout.keep > method.dim:
         raise UserError(
             f"config.feature_dropout.keep={dropout.keep} is more than the {method.dim} features that there are"
         )
     return dataclasses.replace(method, seed=config.seed, feature_dropout=dropout)
 
 
-def _refuse_feature_dropout(config):
+def _refuse_feature_dropout(config: Any) -> None:
     if build_feature_dropout(config) is not None:
         raise UserError(
             f"config.feature_dropout.name={config.feature_dropout.name!r} is of features that a classifier sees, and "

@@ -191,11 +191,12 @@ class Classification(Method):
             "teacher_means": lambda: jnp.zeros((classes, dim)),
         }
         if "teacher" in collections:
+            teacher: Any = self.teacher
             of_teacher = lax.stop_gradient(collections["teacher"])
             known = (of_teacher["params"], of_teacher["collections"], batch["image"])
             found |= {
-                "teacher_logits": lambda: self.teacher.logits(*known),
-                "teacher_features": lambda: self.teacher.embed(*known),
+                "teacher_logits": lambda: teacher.logits(*known),
+                "teacher_features": lambda: teacher.embed(*known),
                 "teacher_means": lambda: of_teacher["means"],
             }
         return {name: found[name]() for name in self.reads}

@@ -58,7 +58,8 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> DenseClassificati
       UserError: also for a network with layers after its maps.
     """
     chosen = options(config, "dense", ("reduction",))
-    return DenseClassification(*dense_parts(config, info, axis_name), **chosen_reduction(chosen), axis_name=axis_name)
+    encoder, loss = dense_parts(config, info, axis_name)
+    return DenseClassification(encoder, loss, reduction=chosen_reduction(chosen), axis_name=axis_name)
 
 
 def dense_parts(config: Any, info: Any, axis_name: str | None) -> tuple[Any, Any]:
@@ -69,8 +70,8 @@ def dense_parts(config: Any, info: Any, axis_name: str | None) -> tuple[Any, Any
     return encoder, build_config_loss(config, info, channels, offers=DenseClassification.OFFERS)
 
 
-def chosen_reduction(chosen: dict[str, Any]) -> dict[str, str]:
+def chosen_reduction(chosen: dict[str, Any]) -> str:
     """The option `reduction`, checked."""
     if chosen["reduction"] not in REDUCTIONS:
         raise unknown("reduction", chosen["reduction"], REDUCTIONS)
-    return {"reduction": chosen["reduction"]}
+    return chosen["reduction"]

@@ -44,4 +44,4 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> DenseImplants:
     chosen = options(config, "implants", ("reduction", *OPTIONS))
     encoder, loss = dense_parts(config, info, axis_name)
     implants = implant_options(encoder, **{name: chosen[name] for name in OPTIONS})
-    return DenseImplants(encoder, loss, **chosen_reduction(chosen), implants=implants, axis_name=axis_name)
+    return DenseImplants(encoder, loss, reduction=chosen_reduction(chosen), implants=implants, axis_name=axis_name)

@@ -1,7 +1,7 @@
 """The losses of a step's episodes, one or several: cross-entropy, Proto-Triplet and ICNN (SuSana Distancia)."""
 
 import dataclasses
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -73,7 +73,7 @@ class Terms:
                 found[name] = self._proto_triplet(parts)
             else:
                 found |= {f"icnn_{on}": jnp.mean(jax.vmap(partial(self._icnn, on))(parts)) for on in self.icnn_on}
-        return sum(found.values()) / len(found), found
+        return reduce(jnp.add, found.values()) / len(found), found
 
     def _proto_triplet(self, parts: Divided) -> jax.Array:
         classes, present = prototypes(parts.support, parts.of_support), jnp.any(parts.of_support, axis=-1)

@@ -5,13 +5,13 @@ import functools
 from typing import Any
 
 import flax
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
 from fsjax.losses.base import as_loss_dtype, check_at_least, check_choice
 from fsjax.methods.rules import check_features
-from fsjax.models import Encoder
 from fsjax.models import implant_layers as layers
 from fsjax.models.layers import HE_NORMAL
 from fsjax.models.pooling import POOL_PADDINGS, max_pool_2x2
@@ -99,7 +99,7 @@ class Activations:
     output: jax.Array
 
 
-def check_network(encoder: Encoder) -> None:
+def check_network(encoder: nn.Module) -> None:
     """Raise a `UserError` unless implants can stand beside this network's last block."""
     backbone = getattr(encoder, "backbone", None)  # a method's own network has none
     if not isinstance(backbone, ResNet12) or len(backbone.widths) < 2:
@@ -109,7 +109,7 @@ def check_network(encoder: Encoder) -> None:
     check_features(encoder, ("dense",))
 
 
-def base_activations(encoder: Encoder, variables: dict[str, Any], images: jax.Array) -> Activations:
+def base_activations(encoder: nn.Module, variables: dict[str, Any], images: jax.Array) -> Activations:
     """What a ResNet-12 in inference mode computes of images `[n, h, w, 3]`; its variables stay as they are.
 
     Raises:
@@ -123,7 +123,7 @@ def base_activations(encoder: Encoder, variables: dict[str, Any], images: jax.Ar
 
 
 def init_implants(
-    rng: jax.Array, options: ImplantOptions, *, in_channels: int, width: int, dtype=jnp.float32
+    rng: jax.Array, options: ImplantOptions, *, in_channels: int, width: int, dtype: Any = jnp.float32
 ) -> Params:
     """Fresh implants of one task: He normal kernels over fan-in, scales 1, biases 0.
 
@@ -199,18 +199,22 @@ class Frozen:
     def of(cls, activations: Activations) -> "Frozen":
         """Arranges one task's activations `[n, h, w, c]`."""
         read = (activations.inputs, activations.conv1, activations.conv2)
-        return cls(*(layers.columns(as_loss_dtype(x)) for x in read), shape=activations.inputs.shape[:3])
+        inputs, conv1, conv2 = (layers.columns(as_loss_dtype(x)) for x in read)
+        count, height, width, _ = activations.inputs.shape
+        return cls(inputs, conv1, conv2, shape=(count, height, width))
 
 
-def widened_stream(weights, frozen, options, *, mask, stats=None):
+def widened_stream(
+    weights: Params, frozen: Frozen, options: ImplantOptions, *, mask: jax.Array, stats: Stats | None = None
+) -> tuple[jax.Array, Stats]:
     """The implants' own stream, pooled `[n, h', w', channels]`, and the moments by which it was normalised.
 
     `stats` None stands for those of these images.
     """
     act, _ = ACTIVATIONS[options.activation]
-    moments = {}
+    moments: Stats = {}
 
-    def layer(name, inputs, stream=None):
+    def layer(name: str, inputs: jax.Array, stream: jax.Array | None = None) -> jax.Array:
         weight = weights[name]
         y = layers.frozen_product(inputs, weight["frozen"])
         if stream is not None:

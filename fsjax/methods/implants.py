@@ -11,6 +11,7 @@ All arrays have a leading axis of tasks, which train side by side.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,14 +115,22 @@ def train_implants(
     return jax.vmap(one_task)(activations, labels, mask, keys)
 
 
-def _train_one(activations, labels, mask, key, *, options, num_ways):
+def _train_one(
+    activations: Activations,
+    labels: jax.Array,
+    mask: jax.Array,
+    key: jax.Array,
+    *,
+    options: ImplantOptions,
+    num_ways: int,
+) -> tuple[Params, Stats]:
     """`train_implants` of a single task."""
     frozen = Frozen.of(activations)
     width, dtype = activations.conv1.shape[-1], frozen.inputs.dtype
     params = init_implants(key, options, in_channels=activations.inputs.shape[-1], width=width, dtype=dtype)
     base_support, base_queries = (_reduced(activations.output, p) for p in (options.support_pool, options.query_pool))
 
-    def loss(weights):
+    def loss(weights: Params) -> tuple[jax.Array, Stats]:
         maps, moments = widened_stream(weights, frozen, options, mask=mask)
         support = jnp.concatenate([base_support, _reduced(maps, options.support_pool)], axis=-1)[:, 0]
         queries = jnp.concatenate([base_queries, _reduced(maps, options.query_pool)], axis=-1)
@@ -132,7 +141,7 @@ def _train_one(activations, labels, mask, key, *, options, num_ways):
         options.learning_rate, b1=options.b1, b2=options.b2, eps=options.eps, weight_decay=options.weight_decay
     )
 
-    def step(carry, _):
+    def step(carry: tuple[Params, Any, Stats], _: None) -> tuple[tuple[Params, Any, Stats], None]:
         weights, state, running = carry
         gradients, moments = jax.grad(loss, has_aux=True)(weights)
         updates, state = optimizer.update(gradients, state, weights)

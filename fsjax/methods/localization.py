@@ -3,7 +3,7 @@ Localization"): a crop is learned with the classifier that sees it."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import flax
 import jax
@@ -13,7 +13,7 @@ from jax import lax
 from fsjax.errors import UserError, unknown
 from fsjax.methods.base import Variables, build_encoder, only, options
 from fsjax.methods.classification import Classification, build_config_loss
-from fsjax.models import Encoder
+from fsjax.models import Encoded, Encoder
 from fsjax.models.affnet import BINARIZE, AffNet, Preprocess
 from fsjax.models.attnet import AttNet
 from fsjax.models.boxes import by_edges, corners_of_theta, target_theta, theta_iou
@@ -71,14 +71,19 @@ class Localization(Classification):
         "attnet": ("attnet", "trunk"),
     }
 
+    def encode(self, params: Variables, collections: Variables, images: jax.Array) -> Localized:
+        """Where the crops of normalised images `[batch, h, w, c]` are, and what `Method.encode` says of them."""
+        return cast(Localized, super().encode(params, collections, images))
+
     def auxiliary(
-        self, params: Variables, collections: Variables, images: jax.Array, encoded: Localized
+        self, params: Variables, collections: Variables, images: jax.Array, encoded: Encoded
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """L_att + L_aff (Eq. 2 and 7) of the global batch, and what the log says of the localizer.
 
         Metrics: "att" and "aff", the smooth L1 losses without their weights (0 where both weights are 0); "iou_target",
         mean IoU of the predicted boxes with those of M; "scale", the mean of the crops' scales.
         """
+        encoded = cast(Localized, encoded)
         theta = self.gather(encoded.theta)
         metrics = {"scale": jnp.mean(theta[:, :2])}
         if not (self.lambda_att or self.lambda_aff):
@@ -112,7 +117,8 @@ class Localization(Classification):
     def whole_image_attention(self, params: Variables, collections: Variables, images: jax.Array) -> jax.Array:
         """M `[batch, h, w]` of normalised whole images, batch norm in inference mode, without gradient."""
         variables = lax.stop_gradient({"params": params["encoder"], **only(collections, "batch_stats")})
-        return lax.stop_gradient(self.encoder.apply(variables, images, method="whole_image_attention"))
+        attention = cast(jax.Array, self.encoder.apply(variables, images, method="whole_image_attention"))
+        return lax.stop_gradient(attention)
 
     def box(self, attention: jax.Array) -> jax.Array:
         """theta `[batch, 4]` of the values above tau of maps `[batch, h, w]`, without gradient."""
@@ -141,7 +147,8 @@ class Localization(Classification):
 
     def _by_edges(self, theta: jax.Array, images: jax.Array) -> jax.Array:
         """theta of the encoder's convention in that of `align_corners=False`."""
-        return by_edges(theta, images.shape[1:3], self.encoder.crop_size) if self.encoder.align_corners else theta
+        _, height, width, _ = images.shape
+        return by_edges(theta, (height, width), self.encoder.crop_size) if self.encoder.align_corners else theta
 
     def _remapped(self, attention: jax.Array, box: jax.Array, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A map of crops theta, and a box in it, in the coordinates of the images; the map is 0 beside the crop."""
@@ -152,8 +159,9 @@ class Localization(Classification):
         # A crop of (nearly) no size has no inverse: its map then fills all.
         safe = jnp.where(jnp.abs(scale) < 1e-3, 1, scale)
         inverse = jnp.concatenate([1 / safe, -shift / safe], axis=1)
+        _, height, width = attention.shape
         placed = affine_crop(
-            attention[..., None], inverse, size=attention.shape[1:], align_corners=self.encoder.align_corners
+            attention[..., None], inverse, size=(height, width), align_corners=self.encoder.align_corners
         )
         return placed[..., 0], boxes
 
@@ -195,10 +203,11 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Localization:
         dim = chosen["emb_dim"]
         classifier = _with_embedding(classifier, dim, config.model.name)
     sync = axis_name if config.model.sync_batch_norm else None
+    _, rows, columns, _ = list(encoded.maps.values())[-1].shape
     encoder = LocalizedEncoder(
         classifier,
         AttNet(
-            list(encoded.maps.values())[-1].shape[1:3],
+            (rows, columns),
             chosen["att_width"],
             chosen["att_blocks"],
             classifier.dtype,

@@ -7,7 +7,7 @@ anew, at random, in every pass; here they are trained, one at each depth.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,6 @@ def _widths(encoder: MultiStage, info: Any) -> tuple[int, ...]:
 
     def maps(x: jax.Array) -> list[jax.Array]:
         variables = encoder.init(jax.random.key(0), x, train=False)
-        return encoder.apply(variables, x, train=False, method="taken")
+        return cast(list[jax.Array], encoder.apply(variables, x, train=False, method="taken"))
 
     return tuple(found.shape[-1] for found in jax.eval_shape(maps, image))

@@ -74,7 +74,7 @@ class Prototypical(Method):
             features, real, tau, shape=self.shape, similarity=self.similarity, widths=self.widths
         )
         count = jnp.sum(weights)
-        total, parts = jnp.sum(per_query * weights) / count, {}
+        total, parts = jnp.sum(per_query * weights) / count, dict[str, jax.Array]()
         if self.terms.names != (CROSS_ENTROPY,):
             total, parts = self.terms.combined(total, features, real, self.shape)
         metrics = {

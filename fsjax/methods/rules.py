@@ -1,7 +1,9 @@
 """How queries of a new task are classified: prototypes of the support images, and a similarity to them."""
 
 import dataclasses
+import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from fsjax.errors import UserError, unknown
 from fsjax.losses.similarity import SIMILARITIES, unit
 from fsjax.methods.naive_bayes import task_scores
-from fsjax.models import Encoded, Encoder
+from fsjax.models import Encoded
 from fsjax.models.pooling import POOLS
 
 # What a support or a query image can be reduced to. "dense" keeps the map: each position is classified for itself.
@@ -116,7 +118,7 @@ class Rule:
         return self.scores(queries, means, tau=tau, present=present)
 
 
-def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
+def check_features(encoder: nn.Module, names: tuple[str, ...]) -> None:
     """Raise a `UserError` unless this encoder's images can be reduced so."""
     for name in names:
         if name not in FEATURES:
@@ -129,7 +131,7 @@ def check_features(encoder: Encoder, names: tuple[str, ...]) -> None:
             )
 
 
-def own_pool(encoder: Encoder) -> str:
+def own_pool(encoder: nn.Module) -> str:
     """The name of the features that the encoder's embedding is."""
     return "embedding" if encoder.goes_on else encoder.pool
 
@@ -137,15 +139,12 @@ def own_pool(encoder: Encoder) -> str:
 def features_of(encoded: Encoded, names: tuple[str, ...]) -> dict[str, jax.Array]:
     """Features of images by name, float32: `[batch, dim]`, and of "dense" `[batch, positions, dim]`."""
     maps = list(encoded.maps.values())[-1]
-    found = {}
-    for name in names:
-        if name == "embedding":
-            found[name] = encoded.embedding
-        elif name == "dense":
-            found[name] = positions(maps)
-        else:
-            found[name] = POOLS[name](maps)
-    return found
+    return {name: encoded.embedding if name == "embedding" else feature_of_maps(maps, name) for name in names}
+
+
+def feature_of_maps(maps: jax.Array, name: str) -> jax.Array:
+    """One of `FEATURES` but "embedding", made of maps `[batch, h, w, channels]`; shapes as for `features_of`."""
+    return positions(maps) if name == "dense" else POOLS[name](maps)
 
 
 def positions(maps: jax.Array) -> jax.Array:
@@ -213,7 +212,7 @@ def _similarities(
         return SIMILARITIES[name](vectors, classes, tau)
     at = np.cumsum(widths[:-1]).tolist()
     parts = zip(jnp.split(vectors, at, axis=-1), jnp.split(classes, at, axis=-1), strict=True)
-    return sum(SIMILARITIES[name](*pair, tau) for pair in parts)
+    return functools.reduce(jnp.add, (SIMILARITIES[name](*pair, tau) for pair in parts))
 
 
 def mean_probability(logits: jax.Array) -> jax.Array:

@@ -44,7 +44,7 @@ class CrossAttention(nn.Module):
         """The gated flow `[batch, h, w, c]`: `source` is the flow to gate, `target` the other, of the same shape."""
         channels = source.shape[-1]
         # In float32 throughout: there are few products, and a sigmoid's output has few bits to lose.
-        common = {"use_bias": False, "dtype": jnp.float32, "param_dtype": jnp.float32}
+        common: dict[str, Any] = {"use_bias": False, "dtype": jnp.float32, "param_dtype": jnp.float32}
         x = global_average_pool(target if self.gate_on == "source" else source)
         x = nn.Dense(max(channels // self.reduction, 1), kernel_init=HE_NORMAL["fan_in"], name="reduce", **common)(x)
         x = nn.leaky_relu(x, negative_slope=self.slope)

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -10,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fsjax.errors import UserError
+from fsjax.files import cannot_write, write_file
 from fsjax.pages.elements import sections_of
 from fsjax.pages.markup import Html, join, tag
 from fsjax.version import __version__
@@ -82,16 +81,9 @@ def write_page(path: Path, document: str) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".page-{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(document)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
     except OSError as error:
-        raise UserError(f"cannot write the page {path}: {error.strerror or error}; choose another file") from error
+        raise cannot_write(path, error) from error
+    write_file(path, document)
 
 
 def _contents(content: Html) -> Html | None:

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.evaluation.parts import readable
+from fsjax.evaluation import metrics
+from fsjax.evaluation.metrics import FEW, MANY
+from fsjax.evaluation.parts import readable_names
 from fsjax.evaluation.statistics import wilson_interval
-from fsjax.pages import Html, card, cards, heat_map, section, table, tag
+from fsjax.pages import Html, card, cards, heat_map, section, side_by_side, table, tag
 from fsjax.pages.heat import MAX_NUMBERS
 from fsjax.report.classified import Classified, Mistake
 from fsjax.report.thumbnails import thumbnail
-from fsjax.report.words import NONE, counted, heading, note, percent, side_by_side
+from fsjax.report.words import NONE, counted, heading, note, percent
 
 # Of confused pairs.
 _LISTED = 10
-# Of training examples (Liu et al. 2019), as `fsjax.evaluation.metrics.summarize` has them.
-_MANY, _FEW = 100, 20
 
 
 def classes(found: Sequence[Classified], split: str) -> Html:
@@ -51,10 +51,11 @@ def _by_class(found: Sequence[Classified]) -> list[Html]:
     for group in _groups(found):
         accuracies = [class_accuracy(run) for run in group]
         counts, training = np.bincount(group[0].labels, minlength=len(group[0].class_names)), group[0].training
+        names = readable_names(group[0].class_names)
         # NaN, of classes without images, are sorted last.
         rows: list[list[Any]] = [
             [
-                readable(group[0].class_names[label]),
+                names[label],
                 int(training[label]),
                 int(counts[label]),
                 *(NONE if np.isnan(of[label]) else percent(of[label], 1) for of in accuracies),
@@ -85,14 +86,9 @@ def _groups(found: Sequence[Classified]) -> list[list[Classified]]:
 
 def shot_groups(found: Classified) -> dict[str, float]:
     """Mean accuracy of the classes with many, some and few training images; only of groups that have a class."""
-    accuracy, training = class_accuracy(found), found.training
-    masks = {
-        f"many (more than {_MANY})": training > _MANY,
-        f"medium ({_FEW} to {_MANY})": (training >= _FEW) & (training <= _MANY),
-        f"few (fewer than {_FEW})": training < _FEW,
-    }
-    there = ~np.isnan(accuracy)
-    return {name: float(accuracy[mask & there].mean()) for name, mask in masks.items() if (mask & there).any()}
+    words = {"many": f"more than {MANY}", "medium": f"{FEW} to {MANY}", "few": f"fewer than {FEW}"}
+    groups = metrics.shot_groups(class_accuracy(found), found.training)
+    return {f"{name} ({words[name]})": accuracy for name, accuracy in groups.items()}
 
 
 def _by_number(found: Sequence[Classified]) -> Html | None:
@@ -108,7 +104,7 @@ def _by_number(found: Sequence[Classified]) -> Html | None:
 
 
 def _of_run(found: Classified, *, alone: bool) -> Html:
-    names = [readable(name) for name in found.class_names]
+    names = readable_names(found.class_names)
     title = "Confusions" if alone else f"Confusions of {found.name}"
     parts = [
         None if alone else heading(found.name),
@@ -118,7 +114,7 @@ def _of_run(found: Classified, *, alone: bool) -> Html:
             # A larger heat map lists them itself.
             _pairs(found, names) if len(names) <= MAX_NUMBERS else None,
         ),
-        _mistakes(found, names),
+        _mistakes(found, names, alone=alone),
     ]
     return tag("div", parts)
 
@@ -143,7 +139,7 @@ def _pairs(found: Classified, names: Sequence[str]) -> Html | None:
     return table(header, rows, caption="Most confused pairs", numeric=(2, 3))
 
 
-def _mistakes(found: Classified, names: Sequence[str]) -> Html:
+def _mistakes(found: Classified, names: Sequence[str], *, alone: bool) -> Html:
     wrong = int((~found.right).sum())
     if not wrong:
         return note("No image is classified wrongly.")
@@ -156,7 +152,7 @@ def _mistakes(found: Classified, names: Sequence[str]) -> Html:
     )
     return tag(
         "div",
-        tag("h4", "Most confident mistakes"),
+        tag("h3" if alone else "h4", "Most confident mistakes"),
         note(words),
         cards(*[_mistake(mistake, names, found.seen) for mistake in found.mistakes]),
     )

@@ -1,7 +1,6 @@
 """A split through a run's classifier, once: what is taken for what, how surely, and its worst mistakes."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,10 +53,10 @@ class Classified:
       labels, predicted: int `[n]`.
       confidence: float64 `[n]`, the probability of the predicted class: the softmax of the scores of the run's rule.
       own: float64 `[n]`, that of the image's own class.
-      embeddings: float32 `[n, dim]`.
+      embeddings: float32 `[n, dim]`; `[0, dim]` once a page has what it shows of them.
       mistakes: the most confident wrong ones, the most confident first.
       seen: what the second picture of a mistake is, in words; empty where there is none.
-      images: a hash of some of the images, by which splits are told apart.
+      images: a digest of all images, by which splits are told apart.
     """
 
     name: str
@@ -102,7 +101,7 @@ def classify(opened: Opened, split: str, *, mistakes: int) -> Classified:
     Raises:
       UserError: if there is no such split, or an image of it cannot be read.
     """
-    run, examples = opened.run, opened.examples(split)
+    run, examples = opened.run, data.watched(opened.examples(split))
 
     def of_images(images: jax.Array) -> tuple[jax.Array, ...]:
         known = (run.params, run.collections, images)
@@ -130,7 +129,7 @@ def classify(opened: Opened, split: str, *, mistakes: int) -> Classified:
         embeddings,
         kept,
         words,
-        some_images(examples),
+        data.content_digest(examples),
     )
 
 
@@ -155,15 +154,6 @@ def most_confident(predicted: np.ndarray, labels: np.ndarray, confidence: np.nda
     """Positions of the wrong predictions of the highest confidence, the highest first; of equals the first one."""
     wrong = np.flatnonzero(predicted != labels)
     return wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-
-
-def some_images(examples: data.Examples, count: int = 16) -> str:
-    """A hash of a few images of a split, evenly spread over it."""
-    positions = np.unique(np.linspace(0, len(examples) - 1, count).astype(int)) if len(examples) else np.zeros(0, int)
-    digest = hashlib.blake2b(str(len(examples)).encode(), digest_size=16)
-    for position in positions:
-        digest.update(np.ascontiguousarray(data.images_at(examples, np.array([position]))).data)
-    return digest.hexdigest()
 
 
 def _seen(opened: Opened, pictures: np.ndarray, classes: np.ndarray) -> tuple[Sequence[np.ndarray | None], str]:
@@ -203,4 +193,7 @@ def activation_maps(opened: Opened, pictures: np.ndarray, classes: np.ndarray) -
     if weights is None or len(weights) != run.info.num_classes:
         return None
     compiled: Any = jax.jit(lambda images, of: class_activation_maps(maps(images), of))
-    return np.asarray(compiled(data.normalize(pictures, run.info), weights[classes]))
+    parts = [slice(start, start + opened.batch_size) for start in range(0, max(len(pictures), 1), opened.batch_size)]
+    return np.concatenate(
+        [np.asarray(compiled(data.normalize(pictures[part], run.info), weights[classes[part]])) for part in parts]
+    )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
+from fsjax.report.expected import checked, is_number
+from fsjax.run_folder import STARTER, run_folder
 
 # Sections of a config that hold options of several things, of which a run reads those of one: `loss.name`.
 _CHOSEN_BY_NAME = ("method", "loss", "model")
@@ -60,12 +62,12 @@ def entry(tree: Any, *path: str) -> Any:
 
 
 def collect(folders: Sequence[str | Path]) -> list[Collected]:
-    """The files of runs.
+    """The files of runs; "starter" is the network that comes with fsjax, see `fsjax.run_folder`.
 
     Raises:
       UserError: for a folder that is no run's, and for one that is given twice.
     """
-    paths = [Path(folder).expanduser().absolute() for folder in folders]
+    paths = [run_folder(folder) for folder in folders]
     for number, path in enumerate(paths):
         if path.resolve() in {other.resolve() for other in paths[:number]}:
             raise UserError(f"{path} is given twice: a page shows each run once")
@@ -89,13 +91,14 @@ def _collected(path: Path, name: str) -> Collected:
     problems: list[str] = []
     config, data = (_mapping(path / file, problems, needed=True) for file in ("config.json", "data.json"))
     result = _mapping(path / "result.json", problems, needed=False)
-    metrics = read_metrics(path / "metrics.jsonl", problems)
+    # That of the network that comes with fsjax stayed where it was trained.
+    metrics = read_metrics(path / "metrics.jsonl", problems) if path != STARTER else []
     return Collected(path, name, config, data, result, metrics, tuple(problems))
 
 
 def _mapping(path: Path, problems: list[str], *, needed: bool) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if needed:
             problems.append(f"{path.name} is missing")
@@ -106,7 +109,15 @@ def _mapping(path: Path, problems: list[str], *, needed: bool) -> dict[str, Any]
     if not isinstance(found, dict):
         problems.append(f"{path.name} is damaged (it holds a {type(found).__name__}, not an object)")
         return {}
-    return found
+    return checked(path.name, found, problems)
+
+
+def _parsed(text: str) -> Any:
+    """JSON, whose whole numbers can all be counted with; raises a ValueError."""
+    try:
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 300 else float(digits))
+    except RecursionError as error:
+        raise ValueError("brackets within brackets, too many") from error
 
 
 def read_metrics(path: Path, problems: list[str]) -> list[dict[str, Any]]:
@@ -128,7 +139,7 @@ def read_metrics(path: Path, problems: list[str]) -> list[dict[str, Any]]:
 
 def _line(text: str) -> dict[str, Any] | None:
     try:
-        line = json.loads(text)
+        line = _parsed(text)
     except ValueError:
         return None
     known = isinstance(line, dict) and isinstance(line.get("step"), int) and isinstance(line.get("kind"), str)
@@ -148,13 +159,9 @@ def curve(run: Collected, kind: str, figure: str, *, most: int = 400) -> tuple[l
       Steps and values; empty for a figure that there is not. A value that is no number is NaN.
     """
     there = [(line["step"], line[figure]) for line in run.metrics if line["kind"] == kind and figure in line]
-    numbers = [value if _is_number(value) else math.nan for _, value in there]
+    numbers = [value if is_number(value) else math.nan for _, value in there]
     kept = thinned(numbers, most)
     return [there[index][0] for index in kept], [numbers[index] for index in kept]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def thinned(values: Sequence[float], most: int) -> list[int]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fsjax.pages import Html, line_chart, section
+from fsjax.pages import Html, line_chart, section, side_by_side
 from fsjax.report.collect import Collected, curve
-from fsjax.report.words import note, side_by_side
+from fsjax.report.words import note
 
 # Points of a curve; of many runs fewer each, so that the page stays small.
 _POINTS, _ALL_POINTS, _FEWEST = 400, 4000, 60

@@ -1,5 +1,6 @@
 """The section of embeddings: some classes by t-SNE, and the scatter within and between all classes."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -7,10 +8,10 @@ import numpy as np
 
 from fsjax.errors import UserError
 from fsjax.evaluation.embedding_maps import Drawing, project
-from fsjax.evaluation.parts import readable
+from fsjax.evaluation.parts import readable_names
 from fsjax.evaluation.scatter import FEWEST_CLASSES, Scatter, scatter, with_interval
-from fsjax.pages import Html, scatter_chart, section, table, tag
-from fsjax.report.words import counted, note, side_by_side
+from fsjax.pages import Html, scatter_chart, section, side_by_side, table, tag
+from fsjax.report.words import counted, note
 
 # What is drawn, at most.
 CLASSES, IMAGES = 10, 1000
@@ -28,15 +29,48 @@ class Embedded(Protocol):
     embeddings: np.ndarray
 
 
-def embeddings(found: Sequence[Embedded], split: str) -> Html:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """What is shown of a run's embeddings: the others need not be kept.
+
+    Attributes:
+      name: of the run.
+      class_names: by label.
+      scatter: of all its embeddings, or why there is none.
+      classes: of all its images, how many.
+      labels: int `[m]`, of the chosen images.
+      embeddings: `[m, dim]`, theirs.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    scatter: Scatter | str
+    classes: int
+    labels: np.ndarray
+    embeddings: np.ndarray
+
+
+def shown(run: Embedded) -> Shown:
+    """The scatter of a run's embeddings, and those that are drawn."""
+    try:
+        found: Scatter | str = scatter(run.embeddings, run.labels)
+    except UserError as error:
+        found = str(error)
+    positions = chosen(run.labels)
+    classes = len(np.unique(run.labels))
+    # Indices give copies: of a slice all embeddings would stay in memory.
+    return Shown(run.name, run.class_names, found, classes, run.labels[positions], run.embeddings[positions])
+
+
+def embeddings(found: Sequence[Shown], split: str) -> Html:
     """The section."""
     rows, charts = [], []
     for run in found:
-        try:
-            rows.append([run.name, *_numbers(scatter(run.embeddings, run.labels))])
-            charts.append(_chart(run, alone=len(found) == 1))
-        except UserError as error:
-            charts.append(note(f"{run.name}: {error}."))
+        if isinstance(run.scatter, str):
+            charts.append(note(f"{run.name}: {run.scatter}."))
+            continue
+        rows.append([run.name, *_numbers(run.scatter)])
+        charts.append(_chart(run, alone=len(found) == 1))
     header = ["Run", "Images", "Classes", "W", "B", "W/B", "W/B without bias"]
     return section(
         "Embeddings",
@@ -78,18 +112,17 @@ def chosen(labels: np.ndarray, *, classes: int = CLASSES, images: int = IMAGES, 
     return np.concatenate([np.sort(rng.permutation(np.flatnonzero(labels == label))[:each]) for label in shown])
 
 
-def _chart(run: Embedded, *, alone: bool) -> Html:
-    positions = chosen(run.labels)
-    labels, count = run.labels[positions], len(positions)
+def _chart(run: Shown, *, alone: bool) -> Html:
+    count = len(run.labels)
     if count < _FEWEST:
         return note(f"{run.name}: no t-SNE of {counted(count, 'image')}.")
     perplexity = min(_PERPLEXITY, (count - 1) / 3)
-    points = project(run.embeddings[positions], Drawing(perplexity=perplexity))
-    shown, kinds = np.unique(labels, return_inverse=True)
-    total = len(np.unique(run.labels))
-    of = f"{len(shown)} classes" if len(shown) == total else f"{len(shown)} of {total} classes, chosen by chance"
+    points = project(run.embeddings, Drawing(perplexity=perplexity))
+    drawn, kinds = np.unique(run.labels, return_inverse=True)
+    few = len(drawn) < run.classes
+    of = f"{len(drawn)} of {run.classes} classes, chosen by chance" if few else f"{len(drawn)} classes"
     title = "t-SNE" if alone else f"t-SNE of {run.name}"
-    names = [readable(run.class_names[label]) for label in shown]
+    names = readable_names([run.class_names[label] for label in drawn])
     return tag(
         "div",
         scatter_chart(points, kinds, names, title=title),

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fsjax.evaluation.parts import readable
-from fsjax.pages import Html, section, table, tag
+from fsjax.evaluation.parts import readable_names
+from fsjax.pages import Html, section, side_by_side, table, tag
 from fsjax.report.collect import Collected
 from fsjax.report.thumbnails import thumbnail
-from fsjax.report.words import NONE, counted, heading, note, percent, side_by_side, task_of, unbroken, with_interval
+from fsjax.report.words import NONE, counted, heading, note, percent, task_of, unbroken, with_interval
 
 if TYPE_CHECKING:  # jax comes with them, and a page without data needs none
     from fsjax.report.tasks import Task, Tasked
@@ -109,8 +109,11 @@ def _by_class(by_run: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Html]:
 def _class_table(kind: str, columns: Sequence[tuple[str, Mapping[str, float]]]) -> Html:
     names = list(dict.fromkeys(name for _, of in columns for name in of))
     first = columns[0][1]
-    names.sort(key=lambda name: first.get(name, np.inf))
-    rows = [[readable(name), *(percent(of.get(name), 1) for _, of in columns)] for name in names]
+    names.sort(key=lambda name: np.inf if first.get(name) is None else first[name])
+    rows = [
+        [shown, *(percent(of.get(name), 1) for _, of in columns)]
+        for name, shown in zip(names, readable_names(names), strict=True)
+    ]
     shown = table(
         ["Class", *(f"{title}, %" for title, _ in columns)],
         rows,
@@ -137,7 +140,7 @@ def _task(task: "Task") -> Html:
 
 
 def _way(task: "Task", way: int) -> Html:
-    name, taken_for = readable(task.classes[way]), task.taken_for[way]
+    name, taken_for = readable_names(task.classes)[way], task.taken_for[way]
     wrong = np.flatnonzero(taken_for != way)
     # The wrong ones first: of the others there is less to be learned.
     order = [*wrong, *np.flatnonzero(taken_for == way)]
@@ -163,8 +166,8 @@ def _more(count: int) -> Html | None:
 
 
 def _query(task: "Task", way: int, number: int) -> Html:
-    name, other = readable(task.classes[way]), int(task.taken_for[way][number])
-    words = "right" if other == way else f"taken for {readable(task.classes[other])}"
+    names, other = readable_names(task.classes), int(task.taken_for[way][number])
+    name, words = names[way], "right" if other == way else f"taken for {names[other]}"
     shown = thumbnail(task.query[way][number], alt=f"query: {name}, {words}", width=_WIDTH)
-    verdict = "✓" if other == way else f"✗ {readable(task.classes[other])}"
+    verdict = "✓" if other == way else f"✗ {names[other]}"
     return tag("figure", shown, tag("figcaption", verdict, style=_VERDICT), style=_QUERY)

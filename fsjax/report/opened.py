@@ -11,7 +11,7 @@ from fsjax.evaluation.geometry import classifies, examples_of
 from fsjax.report.collect import Collected
 from fsjax.runs import Run, restore
 
-# Of `config.data`: what decides on neither the images of a split nor their order.
+# Of `config.data`: what decides on neither the images of a split nor their order, but for the view: see `_key`.
 _OF_TRAINING = ("augment", "memory", "backend", "cache", "clusters")
 # What the evaluator calls the classes of a split.
 _KINDS = {"test": "novel", "validation": "validation"}
@@ -91,5 +91,8 @@ def opened(
 
 def _key(run: Run) -> Any:
     """What two runs have in common whose images, labels and order of them are the same."""
-    section = {name: value for name, value in run.config.data.to_dict().items() if name not in _OF_TRAINING}
-    return section, run.config.seed, run.info.to_json()
+    config = run.config.data.to_dict()
+    section = {name: value for name, value in config.items() if name not in _OF_TRAINING}
+    # Less of a picture is seen after random resized crops: `augment.crop` decides on that.
+    view = data.view_of(data.parse_config(config))
+    return section, dataclasses.asdict(view), run.config.seed, run.info.to_json()

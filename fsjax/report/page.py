@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fsjax.errors import UserError
 from fsjax.pages import Html, page, section, tag, write_page
 from fsjax.report.collect import Collected, collect
@@ -55,10 +57,14 @@ class Choices:
 
 @dataclasses.dataclass
 class _Seen:
-    """What networks and data gave: runs that classified the split, those that met tasks of it, and the others."""
+    """What networks and data gave: runs that classified the split, those that met tasks of it, and the others.
+
+    Of the embeddings of the first two, which may be many, only what is shown stays: `embedded`.
+    """
 
     classified: list[Any] = dataclasses.field(default_factory=list)
     tasked: list[Any] = dataclasses.field(default_factory=list)
+    embedded: list[Any] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -98,16 +104,24 @@ def _look(runs: Sequence[Collected], choices: Choices) -> _Seen:
                 raise there
             logger.info("%s: step %d on the %s split", run.name, there.run.step, choices.split)
             if there.classifies(choices.split):
-                seen.classified.append(classify(there, choices.split, mistakes=choices.pictures))
+                seen.classified.append(_kept(classify(there, choices.split, mistakes=choices.pictures), seen))
             elif there.run.info.few_shot:
                 found, like = evaluate(there, choices.split, like=like, tasks=choices.tasks, worst=worst)
-                seen.tasked.append(found)
+                seen.tasked.append(_kept(found, seen))
             else:
                 raise UserError("it has no classifier of its own, and no classes to draw tasks from")
         except UserError as error:
             seen.problems.append(f"{run.name}: {error}")
             logger.warning("%s: not looked at on its data: %s", run.name, error)
     return seen
+
+
+def _kept(found: Any, seen: _Seen) -> Any:
+    """What a run gave without its embeddings, of which `seen` gets what is shown."""
+    from fsjax.report.embeddings import shown
+
+    seen.embedded.append(shown(found))
+    return dataclasses.replace(found, embeddings=np.zeros((0, found.embeddings.shape[1]), np.float32))
 
 
 def report(runs: Sequence[Collected], seen: _Seen, choices: Choices) -> str:
@@ -160,12 +174,11 @@ def _comparison(runs: Sequence[Collected], seen: _Seen, why: str) -> Html | str:
 
 
 def _embeddings(seen: _Seen, choices: Choices, why: str) -> Html | str:
-    found = [*seen.classified, *seen.tasked]
-    if not found:
+    if not seen.embedded:
         return why or "no run was looked at on its data."
     from fsjax.report.embeddings import embeddings
 
-    return embeddings(found, choices.split)
+    return embeddings(seen.embedded, choices.split)
 
 
 def _left_out(left_out: Sequence[tuple[str, str]], problems: Sequence[str]) -> list[Html]:

@@ -13,7 +13,10 @@ def published(runs: Sequence[Collected]) -> Html | str:
 
     rows, without = [], []
     for run in runs:
-        found = beside(run.config, run.result) if run.config else []
+        try:
+            found = beside(run.config, run.result) if run.config else []
+        except (AttributeError, KeyError, TypeError, ValueError):  # of files that no version of fsjax wrote
+            found = []
         rows += [[run.name, *cells] for cells in found]
         if not found:
             without.append(run.name)

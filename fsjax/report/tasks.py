@@ -56,7 +56,7 @@ class Tasked:
       worst: of the one with the most shots: what goes wrong there is least for want of examples.
       class_names: of the classes that the tasks are drawn from.
       labels: int `[n]` of all their images.
-      embeddings: float32 `[n, dim]`, which the rule compares.
+      embeddings: float32 `[n, dim]`, which the rule compares; `[0, dim]` once a page has what it shows of them.
     """
 
     name: str

@@ -3,21 +3,22 @@
 import datetime
 import math
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from fsjax.pages import Html, tag
+from fsjax.report.expected import is_number
 
 NONE = "–"
 
 
 def percent(share: float | None, digits: int = 2) -> str:
     """A share of 1 in percent, without the sign: "71.30"; "–" for none."""
-    return NONE if not _is_number(share) else f"{100 * share:.{digits}f}"
+    return NONE if not is_number(share) else f"{100 * share:.{digits}f}"
 
 
 def with_interval(share: float | None, half_width: float | None) -> str:
     """An accuracy with its 95 % interval: "71.30 ± 0.42"."""
-    return percent(share) + (f" ± {percent(half_width)}" if _is_number(half_width) else "")
+    return percent(share) + (f" ± {percent(half_width)}" if is_number(half_width) else "")
 
 
 def difference(mean: float, half_width: float) -> str:
@@ -27,12 +28,12 @@ def difference(mean: float, half_width: float) -> str:
 
 def number(value: Any) -> str:
     """A whole number with its thousands apart; "–" for none."""
-    return f"{value:,.0f}" if _is_number(value) else NONE
+    return f"{value:,.0f}" if is_number(value) else NONE
 
 
 def duration(seconds: Any) -> str:
     """Seconds as h:mm:ss; those below a minute with their tenths: "12.3 s"."""
-    if not _is_number(seconds):
+    if not is_number(seconds):
         return NONE
     return f"{seconds:.1f} s" if seconds < 60 else str(datetime.timedelta(seconds=round(seconds)))
 
@@ -74,13 +75,3 @@ def heading(text: Any) -> Html:
 def unbroken(text: Any) -> Html:
     """A line of a table's cell that is not broken."""
     return tag("div", text, style="white-space:nowrap")
-
-
-def side_by_side(*children: Any, least: int = 24) -> Html:
-    """Charts beside each other where the page is wide enough, `least` rem each."""
-    columns = f"display:grid;grid-template-columns:repeat(auto-fill,minmax(min({least}rem,100%),1fr));gap:0 2rem"
-    return tag("div", *children, style=columns)
-
-
-def _is_number(found: Any) -> TypeGuard[float]:
-    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)

@@ -154,8 +154,8 @@ def load(directory: Path, step: int, like: Any) -> Any:
     with _quiet():
         found = _stored_arrays(path)
         _check_same_arrays(path, found, wanted)
-        tree = {"state": {n: ocp.PLACEHOLDER for n in found}, "digest": np.zeros(len(found), np.uint32)}
-        tree["state"] |= wanted
+        placeholders = {n: ocp.PLACEHOLDER for n in found}
+        tree: dict[str, Any] = {"state": placeholders | wanted, "digest": np.zeros(len(found), np.uint32)}
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         tree = jax.tree.map(
             lambda x: x if x is ocp.PLACEHOLDER else jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),

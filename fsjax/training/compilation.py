@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 import jax
 
@@ -23,7 +24,8 @@ def keep_compiled() -> None:
     there: on other hosts, without that folder on a shared file system, everything is compiled at each start.
     """
     place = cache_folder()
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache or place is None:
+    config: Any = jax.config  # its options are attributes that its type does not name
+    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache or place is None:
         return
     folder = place / "xla"
     try:

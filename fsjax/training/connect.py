@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 import jax
 
@@ -45,7 +46,7 @@ def connect(*, coordinator: str | None = None, num_processes: int | None = None,
       UserError: for numbers that cannot be, some but not all where no launcher says the others, or processes that
         cannot be met.
     """
-    given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    given: dict[str, Any] = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     launcher, tasks = _launcher()
     if launcher is None and not any(value is not None for value in given.values()):
         return
@@ -98,7 +99,7 @@ def _cannot_meet(coordinator: str | None, launcher: str | None, error: Exception
     return UserError(f"cannot meet {where}: {reason}; {', or '.join(ways)}; {ALONE}")
 
 
-def _check(given: dict[str, object], launcher: str | None) -> None:
+def _check(given: dict[str, Any], launcher: str | None) -> None:
     missing = [f"--{name}" for name, value in given.items() if value is None]
     if missing and launcher is None and given["num_processes"] != 1:
         raise UserError(

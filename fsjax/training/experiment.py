@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import jax
@@ -71,7 +71,7 @@ class Experiment:
         options = {"xla_backend_optimization_level": 1} if self.parallel.platform == "cpu" else None
         return jax.jit(create, compiler_options=options)(jax.random.key(self.config.seed), of_teacher)
 
-    def train_batches(self, start_step: int, lengths: Iterator[int]) -> Iterator[Any]:
+    def train_batches(self, start_step: int, lengths: Iterator[int]) -> Generator[Any, None, None]:
         """Batches for `train_step`, from `start_step` on.
 
         Args:

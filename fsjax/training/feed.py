@@ -5,8 +5,8 @@ to go through (`split`) and what a micro-batch is (`read`). Both feeds give the 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from fsjax.training.parallel import AXIS, DataParallel
 # Share of a device's memory that images may take, with the rest left to the network.
 _SHARE_OF_MEMORY = 0.7
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Any]  # arrays, and trees of them
 
 
 class HostFeed:
@@ -41,7 +41,7 @@ class HostFeed:
     def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
         self._config, self._splits, self._method, self._parallel = config, splits, method, parallel
 
-    def batches(self, start_step: int, steps: int, lengths: Iterator[int]) -> Iterator[Batch]:
+    def batches(self, start_step: int, steps: int, lengths: Iterator[int]) -> Generator[Batch, None, None]:
         """Arguments of the train step, their arrays `[steps, micro-batches, rows, ...]`.
 
         Args:
@@ -55,7 +55,8 @@ class HostFeed:
             parts = [next(micro_batches) for _ in range(length * accumulate)]
             batch = {k: np.stack([p[k] for p in parts]) for k in parts[0]}
             if "cluster_share" in self._method.reads:
-                batch["cluster_share"] = self._splits.cluster_shares[batch["index"]]
+                shares: Any = self._splits.cluster_shares  # there where the loss reads them
+                batch["cluster_share"] = shares[batch["index"]]
             if "index" not in self._method.reads:
                 del batch["index"]
             batch = {k: v.reshape(length, accumulate, *v.shape[1:]) for k, v in batch.items()}
@@ -111,18 +112,19 @@ class DeviceFeed:
         # As many epochs as a dispatch may touch, so that all dispatches are of one compiled program.
         self._epochs = -(-(per_dispatch - 1) // len(self._labels)) + 1
         self._known_orders: tuple[int, jax.Array] | None = None
-        _check_memory(splits.train, parallel)
+        train = cast(data.ArrayExamples, splits.train)  # what `data.backend="device"` loads
+        _check_memory(train, parallel)
         common: dict[str, Any] = {"labels": self._labels.astype(np.int32)}
         if "cluster_share" in method.reads:
             common["shares"] = splits.cluster_shares
         if episodic:
             common["table"] = data.class_table(self._labels, self._info.num_classes)
-        self._kept = parallel.keep({"images": _even(splits.train.images, parallel)}) | parallel.common(common)
+        self._kept = parallel.keep({"images": _even(train.images, parallel)}) | parallel.common(common)
         names = (*self._kept, *(() if episodic else ("orders",)))
         self.shared_axis = {name: 0 if name == "images" else None for name in names}
         self.batch_axis = {**self.shared_axis, "plan": None}
 
-    def batches(self, start_step: int, steps: int, lengths: Iterator[int]) -> Iterator[Batch]:
+    def batches(self, start_step: int, steps: int, lengths: Iterator[int]) -> Generator[Batch, None, None]:
         """Arguments of the train step: the images, and where each micro-batch begins; as of `HostFeed.batches`."""
         number, accumulate = start_step * self._config.train.accumulate, self._config.train.accumulate
         for length in lengths:

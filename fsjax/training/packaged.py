@@ -52,25 +52,27 @@ def read(folder: Path) -> Restored:
         config, info, facts = (
             json.loads((folder / name).read_text("utf-8")) for name in ("config.json", "data.json", FACTS)
         )
+        config, info, step, expected = ConfigDict(config), DataInfo.from_json(info), int(facts["step"]), facts["sha256"]
         found = files.sha256(folder / WEIGHTS)
-    except (OSError, ValueError) as error:  # json's errors, and those of UTF-8, are ValueErrors
+    except KeyError as error:
+        raise UserError(f"{folder} is not whole ({FACTS} lacks {error}): install fsjax anew") from error
+    # json's errors, and those of UTF-8, are ValueErrors; a TypeError is another JSON type than an object, or its field.
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{folder} is not whole ({error}): install fsjax anew") from error
-    if found != facts["sha256"]:
+    if found != expected:
         raise UserError(
-            f"{folder / WEIGHTS} is damaged: its SHA-256 is {found}, and {FACTS} says {facts['sha256']}: install fsjax "
-            "anew"
+            f"{folder / WEIGHTS} is damaged: its SHA-256 is {found}, and {FACTS} says {expected}: install fsjax anew"
         )
-    config, info = ConfigDict(config), DataInfo.from_json(info)
     image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
-    expected = dict(jax.eval_shape(build_method(config, info).init, jax.random.key(0), image))
-    shapes = traverse_util.flatten_dict(expected, sep="/")
+    described = dict(jax.eval_shape(build_method(config, info).init, jax.random.key(0), image))
+    shapes = traverse_util.flatten_dict(described, sep="/")
     stored = files.shapes(folder / WEIGHTS)
     if {name: x.shape for name, x in shapes.items()} != {name: x.shape for name, x in stored.items()}:
         raise UserError(f"{folder / WEIGHTS} is of another network than {folder / 'config.json'}: install fsjax anew")
     arrays = files.read(folder / WEIGHTS, shapes)
     placed = {name: jnp.asarray(arrays[name], x.dtype) for name, x in shapes.items()}
     variables = traverse_util.unflatten_dict(placed, sep="/")
-    return Restored(config, info, facts["step"], variables.pop("params"), variables)
+    return Restored(config, info, step, variables.pop("params"), variables)
 
 
 def _flat(found: Restored) -> dict[str, Any]:

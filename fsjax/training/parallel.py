@@ -193,7 +193,7 @@ class DataParallel:
         stats = self._devices[self.own_devices[0]].memory_stats() or {}
         return stats.get("bytes_limit")
 
-    def put(self, batch: Mapping[str, np.ndarray], *, batch_axis: int) -> dict[str, jax.Array]:
+    def put(self, batch: Mapping[str, np.ndarray], *, batch_axis: int) -> dict[str, Any]:
         """This process's rows of a batch -> arrays divided among the devices along `batch_axis`."""
         if self.backend == "pmap":
             # pmap takes a leading axis of devices and moves the parts itself.

@@ -45,14 +45,14 @@ def restored(folder: Path, which: str = "best") -> Restored:
         steps = checkpoints.steps_in(directory)
     if not steps:
         raise UserError(f"no checkpoint in {directory}: is {folder} the workdir of a run, and has it saved one yet?")
-    error = None
+    errors = []
     for step in reversed(steps):
         try:
             return _at_step(folder, directory, step)
         except checkpoints.DamagedError as damaged:
             checkpoints.logger.warning("%s", damaged)
-            error = error or damaged
-    raise error
+            errors.append(damaged)
+    raise errors[0]
 
 
 def _at_step(folder: Path, directory: Path, step: int) -> Restored:

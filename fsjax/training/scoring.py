@@ -43,8 +43,8 @@ class ClassificationScoring:
         own = {"process_index": jax.process_index(), "process_count": jax.process_count()}
         size, info = self._config.eval.batch_size, self._splits.info
         for batch in data.eval_batches(examples, batch_size=size, info=info, **own):
-            batch = self._parallel.put({k: batch[k] for k in ("image", "label", "weight")}, batch_axis=0)
-            sums = self._parallel.single(self._step(state.params, state.collections, batch))
+            placed = self._parallel.put({k: batch[k] for k in ("image", "label", "weight")}, batch_axis=0)
+            sums = self._parallel.single(self._step(state.params, state.collections, placed))
             for name, value in sums.items():
                 # float64 and int64 here: float32 sums would lose counts past 2**24.
                 value = np.asarray(value)
@@ -125,7 +125,7 @@ class FewShotScoring:
             implants=self._method.implants if implants else None,
         )  # fmt: skip
 
-    def _extract(self, state: TrainState, images: np.ndarray, names: tuple[str, ...]) -> Mapping[str, jax.Array]:
+    def _extract(self, state: TrainState, images: np.ndarray, names: tuple[str, ...]) -> dict[str, jax.Array]:
         """Features of images, divided among the devices; each process has all of both."""
         if names not in self._steps:
 

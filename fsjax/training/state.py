@@ -37,8 +37,7 @@ class Best:
     step: jax.Array
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """State of a run.
 
     Attributes:

@@ -1,5 +1,6 @@
 """The training step and the evaluation step of one device's shard; only `lax.pmean` and `lax.psum` know of others."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from jax import lax
 from fsjax.evaluation.metrics import classification_sums
 from fsjax.training.state import CAUSES, CONSTANT, Health, TrainState
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Any]  # arrays, and trees of them
 
 
 def make_train_step(
@@ -47,7 +48,7 @@ def make_train_step(
     read = (lambda _, item: item) if feed is None else feed.read
 
     def gradients(params: Any, collections: Any, number: jax.Array, shared: Batch, items: Batch) -> tuple[Any, ...]:
-        def one(collections, turn_and_item):
+        def one(collections: Any, turn_and_item: tuple[jax.Array, Batch]) -> tuple[Any, tuple[Any, Any]]:
             turn, item = turn_and_item
             batch = {**read(shared, item), "turn": turn}
             value_and_grad = jax.value_and_grad(method.objective, has_aux=True)
@@ -114,7 +115,7 @@ def _watch(state: TrainState, metrics: Mapping[str, jax.Array], grad_norm: jax.A
         "loss": ~jnp.isfinite(metrics["loss"]),
         "gradients": ~jnp.isfinite(grad_norm),
     }
-    causes = sum(bit * bad[name].astype(jnp.int32) for name, bit in CAUSES.items())
+    causes = functools.reduce(jnp.add, (bit * bad[name].astype(jnp.int32) for name, bit in CAUSES.items()))
     now = Health(state.step, causes, metrics["feature_max"], grad_norm)
     first = (state.health.bad_step < 0) & (causes > 0)
     return jax.tree.map(lambda new, old: jnp.where(first, new, old), now, state.health)

@@ -26,10 +26,10 @@ def stop_signals(watch: Watch | None) -> Iterator[Callable[[], int]]:
         if watch is not None:
             watch.ask_to_stop(number)
 
-    previous = {}
+    previous: dict[int, Any] = {}
     with contextlib.suppress(ValueError):  # not the main thread: the caller handles signals
-        for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, handle)
+        for caught in (signal.SIGTERM, signal.SIGINT):
+            previous[caught] = signal.signal(caught, handle)
     try:
         yield watch.stop_reached if watch is not None else lambda: received[0] if received else 0
     finally:

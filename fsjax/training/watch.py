@@ -42,7 +42,7 @@ class Watch:
         self._text: str | None = None
         self._leaving = False
         self._stop_lock = threading.Lock()
-        self._stop: dict[str, int | None] = {"asked": None, "count": 0, "at": None, "signal": None}
+        self._stop: dict[str, Any] = {"asked": None, "count": 0, "at": None, "signal": None}
         self._thread = threading.Thread(target=self._run, name="fsjax-watch", daemon=True)
 
     def __enter__(self) -> "Watch":

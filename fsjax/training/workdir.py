@@ -21,7 +21,7 @@ from fsjax.version import __version__
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # mypy knows no optional modules
 
 # Seconds that a shared file system may take to show what another host wrote.
 _SHARED_WITHIN = 30.0

@@ -175,6 +175,10 @@ def test_refusals(bench, args, config, words):
     assert words in bench(*args, config=config, expect=2)
 
 
+def test_evaluation_without_test_images_is_refused(bench):
+    assert "digits has no test images" in bench("evaluate", *SMALL[2:], "--set", "data.test_fraction=0.0", expect=2)
+
+
 def test_table_of_given_lines(bench, tmp_path, capsys):
     common = {
         "config": "a.py", "model": "vgg13", "image": [32, 32, 3], "dtype": "bfloat16", "device": "H100", "devices": 1,

@@ -1,6 +1,7 @@
 """`fsjax data`: of a folder, of a config, of a run; its exit status, and that it starts without jax."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,17 +26,69 @@ def data(*arguments):
     return main(["data", *map(str, arguments)])
 
 
+def test_a_folder_that_cannot_be_looked_into(pictures, capsys, monkeypatch):
+    """By the system's own words, wherever it says them."""
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert data("--path", pictures) == 2
+    said = capsys.readouterr().err
+    assert "meine Bilder cannot be looked into: Permission denied" in said and "TFDS" not in said
+
+
 def test_a_folder_and_its_status(pictures, tmp_path, capsys):
     out = tmp_path / "check.json"
     assert data("--path", pictures, "--splits", "--json", out) == 0
     said = capsys.readouterr().out
-    assert "meine Bilder: 12 images of 2 classes" in said and "5  <b>cat" in said and "no problem found" in said
+    assert (
+        "meine Bilder: 12 images of 2 classes" in said
+        and "6  <b>cat" in said
+        and "test:" not in said
+        and "no problem found" in said
+    )
     (pictures / "Bär/kaputt.png").write_bytes(b"")
     assert data("--path", pictures, "--json", out) == 3
     stored = json.loads(out.read_text())
     assert stored["serious"] and stored["findings"][0]["kind"] == "unreadable"
     assert stored["findings"][0]["items"] == [f"{pictures / 'Bär/kaputt.png'}: the file is empty (0 bytes)"]
     assert "1 problem:" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(pictures, tmp_path, capsys):
+    (tmp_path / "d.json").mkdir()
+    assert data("--path", pictures, "--json", tmp_path / "d.json") == 2
+    said = capsys.readouterr()
+    assert "d.json is a folder: give the name of a file" in said.err and not said.out
+
+
+def test_home_is_known_without_a_shell(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data(f"--path=~/{pictures.name}", "--json=~/check.json") == 0
+    assert json.loads((tmp_path / "check.json").read_text())["name"] == pictures.name
+
+
+def test_names_that_the_terminal_has_not(pictures, python):
+    script = "import sys; from fsjax.cli import main; sys.exit(main(sys.argv[1:]))"
+    said = python("-c", script, "data", "--path", str(pictures), "--splits", PYTHONIOENCODING="ascii").stdout
+    assert "6  B\\xe4r" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config():\n    return 1 +\n", "line 2: invalid syntax"),
+        ("import nothing_of_this_name\n", "line 1: ModuleNotFoundError: No module named"),
+        ("def get_config():\n    return {}['steps']\n", "line 2: KeyError: 'steps'"),
+        ("def get_config():\n    return int('x')\n", "line 2: ValueError: invalid literal"),
+    ],
+)
+def test_a_slip_in_a_config_is_named_with_its_line(text, message, tmp_path, capsys):
+    (tmp_path / "own.py").write_text(text)
+    assert data("--config", tmp_path / "own.py") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'own.py'}, {message}" in said and "Traceback" not in said
 
 
 def test_it_starts_and_runs_without_jax(pictures, python):

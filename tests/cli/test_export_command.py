@@ -35,11 +35,13 @@ def test_the_runs_own_classes(digits_run, tmp_path, capsys):
 
 
 def test_classes_of_pictures(digits_run, birds, tmp_path, capsys):
-    arguments = ["--support", str(birds), "--platforms", "cpu", "--batch-size", "2"]
+    arguments = ["--support", str(birds), "--platforms", "cpu", "--batch-size", "2", "--reject"]
     assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out"), *arguments]) == 3
     printed = capsys.readouterr().out
     assert "2 classes, others can be added" in printed and "left out, as it cannot be read: crane/broken.jpg" in printed
+    assert "none of these: below similarity" in printed and "of 4 support pictures, each left out" in printed
     model = load(tmp_path / "out")
+    model.facts["rule"]["threshold"] = None
     assert model.counts == {"crane": 2, "heron ü": 2} and model.facts["platforms"] == ["cpu"]
     files = [birds / name / f"{number}.png" for name in ("crane", "heron ü") for number in (0, 1)]
     images = model.open_pictures(files)
@@ -54,6 +56,9 @@ def test_classes_of_pictures(digits_run, birds, tmp_path, capsys):
         (["--implants"], "--support"),
         (["--platforms", "gpu"], "unknown platform 'gpu'; known: cpu, cuda, rocm, tpu"),
         (["--batch-size", "0"], "--batch-size=0"),
+        (["--reject"], "chosen on the pictures of --support"),
+        (["--reject", "nan"], "reject=nan must be a number"),
+        (["--reject", "0.5"], "scored by the rule of its loss"),
     ],
 )
 def test_what_the_user_can_set_right(digits_run, tmp_path, capsys, arguments, words):

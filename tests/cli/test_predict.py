@@ -85,6 +85,15 @@ def test_with_implants(few_shot_runs, pictures, tmp_path, capsys):
     assert "implants learn by leaving one out, so every class needs 2" in capsys.readouterr().err
 
 
+def test_with_implants_the_words_are_of_implants(few_shot_runs, pictures, tmp_path, capsys):
+    Image.new("RGB", (9, 9), (230, 230, 200)).save(tmp_path / "few" / "hell ä" / "9.png")
+    arguments = [*pictures, "--run", str(few_shot_runs["implants"]), "--implants", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--reject"]) == 3
+    printed = capsys.readouterr().out
+    assert "of 6 whose prototype is left out (the implants have seen the class)" in printed
+    assert "whole class" not in printed + (tmp_path / "out" / "index.html").read_text()
+
+
 def test_without_a_run_the_starter_is_used(few_shot_runs, pictures, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(runs, "starter", lambda: runs.restore(few_shot_runs["gap"]))
     assert main([*pictures, "--out", str(tmp_path / "a" / "b")]) == 3
@@ -116,6 +125,42 @@ def test_what_is_refused_leaves_nothing(few_shot_runs, pictures, tmp_path, capsy
         assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_read(few_shot_runs, pictures, tmp_path, capsys):
+    (tmp_path / "out" / "index.html").mkdir(parents=True)
+    assert main([*pictures, "--run", str(few_shot_runs["gap"]), "--out", str(tmp_path / "out")]) == 2
+    assert "index.html is a folder, and a file is to be written there" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
+
+
+def test_the_home_folder_and_a_folder_that_cannot_be_opened(
+    few_shot_runs, pictures, tmp_path, capsys, monkeypatch, close
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "many" / "broken.png").unlink()
+    close(tmp_path / "many" / "unter ordner")
+    assert main([*pictures, "--run", str(few_shot_runs["gap"]), "--out", "~/out"]) == 3
+    assert "1 folder to label cannot be opened:" in capsys.readouterr().out
+    assert (tmp_path / "out" / "predictions.csv").is_file()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_nothing_lies_about_where_a_name_cannot_be_taken(tmp_path, monkeypatch, error):
+    """The second of two: the first is the new one then, and both are whole."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    replace = output.Path.replace
+
+    def refusing(path, target):
+        if target.name == "b":
+            raise error
+        return replace(path, target)
+
+    monkeypatch.setattr(output.Path, "replace", refusing)
+    with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
+        output.write_together(tmp_path, {"a": "new", "b": "new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "old"}
+
+
 def test_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("old")
 
@@ -123,7 +168,7 @@ def test_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(output.os, "fdopen", full)
+        patched.setattr(output.Path, "open", full)
         with pytest.raises(UserError, match="a cannot be written: No space left on device"):
             output.write_together(tmp_path, {"a": "new", "b": "new"})
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]

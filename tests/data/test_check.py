@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from fsjax.data import DataError, check_data, default_config
-from fsjax.data.check_scan import one_line, scan
+from fsjax.data.check_scan import scan
 from fsjax.data.near_duplicates import NEAR_BITS, nearest, perceptual_hash
 from fsjax.data.sources.part import array_part
+from fsjax.errors import one_line
 
 
 def check(root, **config):
@@ -79,7 +80,7 @@ def test_all_that_is_broken_is_listed_with_its_reason(folder):
     assert unreadable.serious and "4 of 16 images" in unreadable.what
     reasons = dict(item.split(": ", 1) for item in unreadable.items)
     assert set(reasons) == {str(root / name) for name in broken}
-    said = ("empty (0 bytes)", "a web page, not a picture", "", "no picture that pillow knows")
+    said = ("empty (0 bytes)", "a web page, not a picture", "", "no picture of a kind that fsjax reads")
     for (name, _), words in zip(broken.items(), said, strict=True):
         assert words in reasons[str(root / name)]
     assert result.counts["train"] == {"a": 4, "b": 4} and result.counts["test"] == {"a": 2, "b": 2}
@@ -247,6 +248,30 @@ def test_links_are_followed_and_do_not_lead_in_circles(folder, tmp_path):
     (root / "a/again").symlink_to(root)
     result = check(root, test_fraction=0.0)
     assert result.counts["train"] == {"a": 5, "b": 5} and not result.serious
+
+
+def test_what_cannot_be_opened_is_said(folder, close):
+    root = folder({"a": 5, "b": 5, "b/deep": 2, "c": 5})
+    close(root / "c")
+    close(root / "b" / "deep")
+    result = check(root, test_fraction=0.0)
+    closed = found(result, "closed folders")
+    assert closed.items == [f"{root / 'b/deep'}: Permission denied", f"{root / 'c'}: Permission denied"]
+    assert closed.serious and result.counts["train"] == {"a": 5, "b": 5}
+    close(root)
+    with pytest.raises(DataError, match="mehr cannot be opened: Permission denied"):
+        check(root)
+
+
+def test_a_program_that_is_called_a_picture_is_none(folder):
+    """PostScript, which pillow would have Ghostscript run."""
+    root = folder({"a": 3, "b": 3})
+    script = root / "a/program.png"
+    script.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with Image.open(script) as image:
+        assert image.format == "EPS"
+    (item,) = found(check(root, test_fraction=0.0), "unreadable").items
+    assert item.startswith(f"{script}: it is no picture of a kind that fsjax reads; it begins with b'%!PS")
 
 
 def test_names_that_cannot_be_printed():

@@ -205,11 +205,12 @@ def test_a_missing_field_is_named():
     ("counts", "spec", "message"),
     [
         ([3, 30], EpisodeSpec(2, 5, 15), "class 'abacus' of the novel classes has 3 images; 5-shot episodes with 15 "
-         "queries need 20: lower shot and query to 3 in all, or leave such classes out"),
+         "queries need 20: lower shot and query to 3 in all, or add images"),
+        ([30, 3, 30], EpisodeSpec(2, 5, 15), "need 20: lower shot and query to 3 in all, or leave such classes out"),
         ([30, 19, 7], EpisodeSpec(2, 5, 15), "class 'cello' of the novel classes has 7 images; 5-shot episodes with 15 "
          "queries need 20 (1 more of 3 classes have fewer than 20): lower shot and query to 7"),
         ([30, 1], EpisodeSpec(2, 1, 1), "class 'bell' of the novel classes has 1 image; 1-shot episodes with 1 query "
-         "need 2: leave such classes out"),
+         "need 2: add images"),
         ([30, 0], EpisodeSpec(2, (1, 5), 0), "has 0 images; 1-to-5-shot episodes without queries need 5"),
         ([9, 30], EpisodeSpec(2, 5, (2, 6)), "has 9 images; 5-shot episodes with 2 to 6 queries need 11"),
         ([30] * 3, EpisodeSpec(5, 1, 1), "3 classes (the novel classes) cannot make 5-way episodes: set way to 3 or"),

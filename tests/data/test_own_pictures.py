@@ -1,5 +1,6 @@
 """Pictures from files as a run's network sees them."""
 
+import os
 import struct
 import warnings
 import zlib
@@ -141,7 +142,46 @@ def test_class_folders_and_names(tmp_path):
     assert found.class_names == ("a", "b") and found.passed_over == 1
     assert [str(file.relative_to(tmp_path)) for file in found.files] == ["a/x.png", "b/0.JPG", "b/deep/1.png"]
     assert found.labels.tolist() == [0, 1, 1]
-    names, passed_over = data.named_pictures([tmp_path])
-    assert [name for name, _ in names] == ["a/x.png", "b/0.JPG", "b/deep/1.png"] and passed_over == 1
-    both, _ = data.named_pictures([tmp_path / "b" / "0.JPG", tmp_path / "a"])
-    assert [name for name, _ in both] == [str(tmp_path / "b/0.JPG"), str(tmp_path / "a/x.png")]
+    named = data.named_pictures([tmp_path])
+    assert [name for name, _ in named.files] == ["a/x.png", "b/0.JPG", "b/deep/1.png"] and named.passed_over == 1
+    both = data.named_pictures([tmp_path / "b" / "0.JPG", tmp_path / "a"])
+    assert [name for name, _ in both.files] == [str(tmp_path / "b/0.JPG"), str(tmp_path / "a/x.png")]
+
+
+def test_links_are_followed_but_not_in_circles_and_what_is_no_file_is_counted(tmp_path):
+    many, elsewhere, further = tmp_path / "many", tmp_path / "elsewhere", tmp_path / "further"
+    for folder in (many / "a", elsewhere, further):
+        folder.mkdir(parents=True)
+        save(folder / "x.png", 4, 4, 3)
+    (many / "linked").symlink_to(elsewhere)
+    (many / "a" / "up").symlink_to(tmp_path)
+    # Each leads to the other, and neither lies in the other.
+    (elsewhere / "on").symlink_to(further)
+    (further / "back").symlink_to(elsewhere)
+    (many / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(many / "pipe.png")
+    found = data.named_pictures([many])
+    assert [name for name, _ in found.files] == ["a/x.png", "linked/on/x.png", "linked/x.png"]
+    assert found.passed_over == 2 and not found.closed
+
+
+def test_folders_that_cannot_be_opened_are_told(tmp_path, close):
+    for name in ("few/a", "few/b/deep", "many/open", "many/shut"):
+        (tmp_path / name).mkdir(parents=True)
+        save(tmp_path / name / "x.png", 4, 4, 3)
+    few, many = tmp_path / "few", tmp_path / "many"
+    assert len(data.labelled_files(few).files) == 2 and len(data.picture_files([many])) == 2
+    close(many / "shut")
+    found = data.named_pictures([many])
+    assert [name for name, _ in found.files] == ["open/x.png"]
+    assert found.closed == {str(many / "shut"): "Permission denied"}
+    for folder, read in (
+        (many / "shut", lambda: data.picture_files([many])),
+        (many / "shut", lambda: data.named_pictures([many / "shut"])),
+        (few / "b" / "deep", lambda: data.labelled_files(few)),
+        (few / "b", lambda: data.labelled_files(few)),
+        (few, lambda: data.labelled_files(few)),
+    ):
+        close(folder)
+        with pytest.raises(data.DataError, match=f"{folder} cannot be opened: Permission denied"):
+            read()

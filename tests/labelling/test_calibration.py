@@ -77,4 +77,7 @@ def test_in_words():
     said = str(choose_threshold(np.array([0.9, 0.8, 0.1]), np.array([0.15, 0.2])))
     assert "similarity 0.5: of 3 support pictures, each left out of its class, 2 are kept (66.7 %)" in said
     assert "of 2 whose whole class is left out, 2 are refused (100.0 %)" in said
+    with_implants = str(choose_threshold(np.array([0.9, 0.8]), np.array([0.1, 0.2]), implants=True))
+    assert "of 2 whose prototype is left out (the implants have seen the class), 2 are refused" in with_implants
+    assert "whole class" not in with_implants
     assert str(Threshold(0.25)) == "similarity 0.25, as given"

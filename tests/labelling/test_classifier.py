@@ -1,5 +1,6 @@
 """A classifier of one task against loops in NumPy, and with implants against the evaluation of the same task."""
 
+import dataclasses
 import types
 
 import jax
@@ -12,6 +13,8 @@ from fsjax.errors import UserError
 from fsjax.evaluation.implanted import FrozenNetwork, score_implanted
 from fsjax.evaluation.tasks import Bank
 from fsjax.labelling import Network, fit_classifier
+from fsjax.labelling.held_out import by_folds, first_copies
+from fsjax.labelling.rejection import threshold_of
 from fsjax.methods.implants import ImplantOptions
 from fsjax.methods.rules import Rule
 from fsjax.models import build_model
@@ -99,6 +102,49 @@ def test_prototypes_and_leaving_one_out_against_loops(pixel_network, images, rul
         others = [c for c in range(3) if c != label]
         _, near = by_hand(rule, blocks, LABELS, blocks[i], others)
         assert held_out.unknown[i] == pytest.approx(near.max(), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES[3:5], ids=lambda r: r.query_pool)
+def test_copies_are_left_out_together_and_count_once(pixel_network, images, rule):
+    """All pictures three times: the same prototypes, so all is as without the copies."""
+    once = fit_classifier(pixel_network(rule), images[0], LABELS, NAMES)
+    thrice = fit_classifier(pixel_network(rule), np.concatenate([images[0]] * 3), np.tile(LABELS, 3), NAMES)
+    held_out, found = once.held_out, thrice.held_out
+    assert found.tested.tolist() == [*held_out.tested, *[False] * 16] and found.right == held_out.right
+    np.testing.assert_allclose(found.scores[:8], held_out.scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.unknown[:8], held_out.unknown, rtol=1e-4, atol=1e-4)
+    assert np.isnan(found.unknown[8:]).all()
+    assert thrice.temperature == pytest.approx(once.temperature, rel=1e-3)
+    threshold, expected = threshold_of(thrice, True), threshold_of(once, True)
+    assert threshold.value == pytest.approx(expected.value, rel=1e-4)
+    assert dataclasses.astuple(threshold)[1:] == dataclasses.astuple(expected)[1:]
+
+
+def test_copies_are_in_one_fold():
+    """Of classes of three and four different pictures, some of them twice: none is trained on that is left out."""
+    pictures = np.array([0, 1, 2, 0, 3, 4, 5, 6, 6, 2])
+    labels, seen = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 0]), []
+    copies = first_copies(np.repeat(pictures[:, None].astype(np.uint8), 3, axis=1), labels)
+    assert copies.tolist() == [0, 1, 2, 0, 4, 5, 6, 7, 7, 2]
+    # A picture of another class is no copy.
+    assert first_copies(np.zeros((2, 3), np.uint8), np.arange(2)).tolist() == [0, 1]
+    features = {"gap": np.random.default_rng(0).normal(size=(10, 5)).astype(np.float32)}
+    widened = types.SimpleNamespace(
+        trained=lambda kept: seen.append(kept), support_features=lambda implants, names: features
+    )
+    held_out = by_folds(widened, labels, 2, RULES[0], copies=copies)
+    assert len(seen) == 3 and held_out.tested.tolist() == [copy == i for i, copy in enumerate(copies)]
+    for kept in seen:
+        assert not set(pictures[kept]) & set(pictures[~kept])
+    np.testing.assert_array_equal(np.sum([~kept for kept in seen], axis=0), 1)
+    assert by_folds(widened, labels[:4], 1, RULES[0], copies=np.array([0, 1, 0, 1])) is None
+
+
+def test_images_are_normalised_a_batch_at_a_time(pixel_network, images, monkeypatch):
+    sizes, network = [], pixel_network(RULES[0])  # four at once
+    monkeypatch.setattr("fsjax.labelling.network.normalize", lambda x, info: sizes.append(len(x)) or normalize(x, info))
+    network.features(np.concatenate([images[0], images[1][:2]]), ("gap",))
+    assert sizes == [4, 4, 2]
 
 
 def test_one_picture_a_class_has_the_methods_own_scale(pixel_network, images):

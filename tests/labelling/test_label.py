@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fsjax.errors import UserError
-from fsjax.labelling import NONE_OF_THESE, as_csv, label
+from fsjax.labelling import NONE_OF_THESE, as_csv, label, predictions_page
 from fsjax.labelling.labels import Labelled
 from fsjax.labelling.overlay import overlaid
 from fsjax.methods.rules import Rule
@@ -143,6 +143,72 @@ def test_support_pictures_among_the_queries_get_a_note(pixel_run, folders):
     assert [row.note for row in rows.values() if row.name != "again.png"] == [""] * 6
 
 
+def test_copies_among_the_support_pictures(pixel_run, folders):
+    """Files twice change nothing, and are told; of copies alone nothing can be left out."""
+    support, query = folders
+    once = label(pixel_run(), support, query, reject=True)
+    for file in list(support.rglob("*.png")):
+        Image.open(file).save(file.with_suffix(".bmp"))
+    twice = label(pixel_run(), support, query, reject=True)
+    assert twice.threshold.known == 9 and twice.threshold.value == pytest.approx(once.threshold.value, abs=1e-5)
+    for a, b in zip(once.rows, twice.rows, strict=True):
+        assert a.label == b.label and a.probability == pytest.approx(b.probability, abs=1e-4)
+    said = "9 of them are copies of another of the class, the same to the network: copies are left out together"
+    assert said in twice.summary() and said in predictions_page(twice) and "copies" not in once.summary()
+    assert "of 9 support pictures left out one by one" in twice.summary()
+    for folder in support.iterdir():
+        for file in sorted(folder.iterdir())[2:]:
+            file.unlink()
+    assert "one picture a class, copies not counted: nothing can" in label(pixel_run(), support, query).summary()
+    with pytest.raises(UserError, match="at least one class needs 2 or more, copies not counted"):
+        label(pixel_run(), support, query, reject=True)
+
+
+def test_a_picture_in_two_classes(pixel_run, folders):
+    support, query = folders
+    shutil.copy(support / "blau" / "0 ü.png", support / "rot" / "too.png")
+    shutil.copy(support / "blau" / "0 ü.png", query / "again.png")
+    labelled = label(pixel_run(), support, query)
+    (note,) = {row.note for row in labelled.rows if row.name == "again.png"}
+    assert note == "also a support picture of classes blau and rot"
+    said = "warning: 1 picture is in several classes, remove what is wrong: blau/0 ü.png = rot/too.png"
+    assert said in labelled.summary() and said in predictions_page(labelled)
+    assert "copies" not in labelled.summary()
+
+
+def test_a_folder_that_cannot_be_opened_is_listed(pixel_run, folders, close):
+    support, query = folders
+    (query / "shut").mkdir()
+    close(query / "shut")
+    labelled = label(pixel_run(), support, query)
+    assert len(labelled.rows) == 6 and not labelled.unreadable
+    said = f"1 folder to label cannot be opened:\n  {query / 'shut'}: cannot be opened: Permission denied"
+    assert said in labelled.summary() and str(query / "shut") in predictions_page(labelled)
+    close(support / "rot")
+    with pytest.raises(UserError, match="rot cannot be opened: Permission denied"):
+        label(pixel_run(), support, query)
+
+
+def test_a_picture_that_vanishes_is_listed(pixel_run, folders, monkeypatch):
+    from fsjax import data
+
+    support, query = folders
+    read = data.read_pictures
+
+    def vanishing(files, *args, **more):
+        for part in read(files, *args, **more):
+            for file in files:
+                if file.name in ("grün 0.png", "1 ü.png"):
+                    file.unlink()
+            yield part
+
+    monkeypatch.setattr(data, "read_pictures", vanishing)
+    labelled = label(pixel_run(), support, query)
+    (gone,) = labelled.unreadable
+    assert (gone.name, gone.reason) == ("grün 0.png", "gone while it was read: No such file or directory")
+    assert len(labelled.rows) == 6 and labelled.support.counts == [2, 3, 4]
+
+
 def test_names_are_the_paths_given(pixel_run, folders):
     support, query = folders
     files = [str(query / "rot 0.png"), query]
@@ -173,11 +239,29 @@ def test_what_a_spreadsheet_would_run_is_kept_from_it(pixel_run, folders):
 
 def test_so_many_shots_drawn_by_the_seed(pixel_run, folders):
     support, query = folders
+    whole = label(pixel_run(), support, query).support
     drawn = [label(pixel_run(), support, query, shots=2, seed=seed).support.names for seed in range(6)]
     assert all(len(names) == 6 and names == sorted(names) for names in drawn)
     assert len({tuple(names) for names in drawn}) > 1
     assert label(pixel_run(), support, query, shots=2, seed=3).support.names == drawn[3]
     with pytest.raises(UserError, match="class 'blau' has 2 support pictures; 3 of each class need 3"):
+        label(pixel_run(), support, query, shots=3)
+    # Those that cannot be read are not drawn, and change nothing for the others.
+    broken, drawn = support / "rot" / "1 ü.png", [names[4:] for names in drawn]
+    broken.write_bytes(b"")
+    for seed, names in enumerate(drawn):
+        found = label(pixel_run(), support, query, shots=2, seed=seed).support
+        assert found.counts == [2, 2, 2] and [one.name for one in found.unreadable] == ["rot/1 ü.png"]
+        assert "rot/1 ü.png" not in found.names and ("rot/1 ü.png" in names or found.names[4:] == names)
+        assert [image.tolist() for image in found.images] == [
+            whole.images[whole.names.index(name)].tolist() for name in found.names
+        ]
+    (support / "rot" / "2 ü.png").write_bytes(b"")
+    for folder in ("blau", "grün"):
+        shutil.copy(support / folder / "0 ü.png", support / folder / "more.png")
+    with pytest.raises(
+        UserError, match="class 'rot' has 2 support pictures that can be read, of 4; 3 of each class need"
+    ):
         label(pixel_run(), support, query, shots=3)
 
 

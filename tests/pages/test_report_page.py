@@ -1,5 +1,6 @@
 """`fsjax report`, as the shell calls it, in this process; and its pages in a browser."""
 
+import itertools
 import json
 import re
 import shutil
@@ -69,6 +70,13 @@ def test_names_come_out_as_text(digits_page, few_shot_page):
     assert "run &amp; &lt;img src=x onerror=alert(1)&gt; ünï" in digits_page[0].read_text()
     assert "&lt;i&gt;copy&lt;/i&gt;" in digits_page[0].read_text()
     assert "&lt;script&gt;alert(2)&lt;/script&gt;" in few_shot_page[0].read_text()
+
+
+def test_no_level_of_headings_is_left_out(digits_page, few_shot_page):
+    for out, _ in (digits_page[:2], few_shot_page):
+        levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", out.read_text())]
+        assert levels[0] == 1 and max(levels) == 4
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_page_of_few_shot_runs(few_shot_page):

@@ -8,6 +8,7 @@ import pytest
 
 from fsjax.errors import UserError
 from fsjax.report.collect import ABSENT, collect, config_differences, curve, names, thinned
+from fsjax.report.page import Choices, write_report
 
 
 def make_run(folder, *, config=None, data=None, result=None, metrics=()):
@@ -66,6 +67,67 @@ def test_damaged_files_are_named(tmp_path):
     # The last line is what a killed process leaves: no word of it.
     assert "2 of 5 lines of metrics.jsonl are damaged" in words
     assert [entry["step"] for entry in run.metrics] == [10, 20] and run.config == {}
+
+
+ODD = {
+    "result.json": {
+        "test": {"accuracy": "0.5", "num_examples": 20, "figures": None},
+        "training": {"steps": 10**4000, "parameters": "many", "seconds": math.inf},
+        "machine": "x",
+        "selected": [1],
+    },
+    "data.json": {"name": {"a": 1}, "counts": [1, 2], "class_names": 5, "image_shape": 8, "test_classes": [1, 2]},
+}
+
+
+def test_entries_of_the_wrong_type_are_named_and_left_out(tmp_path):
+    """The page is written all the same."""
+    metrics = ["[" * 100_000 + "\n", '{"step": 1, "kind": "train", "loss": 1' + "0" * 400 + "}\n", line(2, loss=0.5)]
+    figure = {"classes": ["novel"], "head": None, "per_class": {"a": None, "b": 0.5, "c": 0.25}, "accuracy": "0.5"}
+    folders = [
+        make_run(
+            tmp_path / "a", config={"seed": "x"}, data=ODD["data.json"], result=ODD["result.json"], metrics=metrics
+        ),
+        make_run(
+            tmp_path / "b", config='{"a": ' * 100_000, result={"test": {"accuracy": math.nan, "num_examples": 0.2}}
+        ),
+        make_run(tmp_path / "c", result={"test": {"accuracy": 5, "figures": [figure, "figure"]}}),
+        make_run(tmp_path / "d", result={"test": [1]}),
+    ]
+    first, second, third, fourth = collect(folders)
+    assert set(first.problems) == {
+        "data.json: counts is [1, 2], not an object: left out",
+        "data.json: class_names is 5, not a list of texts: left out",
+        "data.json: image_shape is 8, not a list of whole numbers: left out",
+        "data.json: test_classes is [1, 2], not a list of texts: left out",
+        "result.json: test.accuracy is '0.5', not a number from 0 to 1: left out",
+        "result.json: machine is 'x', not an object: left out",
+        "result.json: selected is [1], not an object: left out",
+        "1 of 3 lines of metrics.jsonl are damaged, and left out",
+    }
+    assert first.result["test"] == {"num_examples": 20} and set(first.data) == {"name"}
+    assert "config.json is damaged (brackets within brackets, too many)" in second.problems
+    assert {problem.split(": ")[1] for problem in second.problems if problem.startswith("result")} == {
+        "test.accuracy is nan, not a number from 0 to 1",
+        "test.num_examples is 0.2, not a number of images",
+    }
+    assert third.result["test"]["figures"] == [{key: figure[key] for key in ("per_class", "accuracy")}]
+    assert "result.json: test.figures[1] is 'figure', not an object: left out" in third.problems
+    assert fourth.result == {} and len(fourth.problems) == 1
+    problems = write_report(folders, tmp_path / "page.html", Choices(use_data=False))
+    text = (tmp_path / "page.html").read_text()
+    assert len(problems) == sum(len(run.problems) for run in (first, second, third, fourth))
+    assert "machine is &#x27;x&#x27;, not an object" in text and ">25.0</td>" in text
+
+
+def test_the_network_that_comes_with_fsjax(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (run,) = collect(["starter"])
+    assert (run.folder / "weights.safetensors").exists() and run.name == "starter" and not run.problems
+    assert not write_report(["starter"], tmp_path / "page.html", Choices(use_data=False))
+    assert f"{100 * run.result['test']['accuracy']:.2f} ±" in (tmp_path / "page.html").read_text()
+    make_run(tmp_path / "starter")
+    assert collect(["starter"])[0].folder == tmp_path / "starter"
 
 
 def test_missing_files_are_named(tmp_path):

@@ -1,16 +1,20 @@
 """The numbers of a page on arrays made by hand."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from fsjax.evaluation.parts import readable_names
+from fsjax.evaluation.scatter import scatter
 from fsjax.evaluation.statistics import wilson_interval
 from fsjax.report.classes import class_accuracy, classes, confused_pairs, shot_groups
 from fsjax.report.classified import Classified, Mistake, most_confident, sureness
 from fsjax.report.comparison import comparison, couples
 from fsjax.report.embeddings import chosen
+from fsjax.report.page import _kept, _Seen
 from fsjax.report.words import duration, value
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
@@ -93,6 +97,31 @@ def test_names_of_classes_are_text():
     assert "&lt;script&gt;" in page and "&lt;b&gt;run" in page
 
 
+def test_no_level_of_headings_is_left_out():
+    """The section's heading is h2; of one run alone there is none of the run."""
+    run = made(mistakes=[Mistake(3, np.zeros((8, 8, 3), np.uint8), None, 0, 1, 0.9, 0.1)])
+    other = dataclasses.replace(run, name="other")
+    levels = [re.findall(r"<h(\d)", classes(found, "test")) for found in ([run], [run, other])]
+    assert levels == [["2", "3"], ["2", "3", "4", "3", "4"]]
+
+
+def test_what_is_not_shown_of_embeddings_is_not_kept():
+    embedded = np.random.default_rng(0).normal(size=(len(LABELS), 4)).astype(np.float32)
+    seen, run = _Seen(), dataclasses.replace(made(), embeddings=embedded)
+    kept = _kept(run, seen)
+    assert kept.embeddings.shape == (0, 4) and kept.embeddings.base is None and kept.labels is run.labels
+    (drawn,) = seen.embedded
+    assert drawn.embeddings.base is None and drawn.scatter.within == scatter(embedded, LABELS).within
+    np.testing.assert_array_equal(drawn.embeddings, embedded)
+
+
 def test_words():
     assert (duration(12.34), duration(3725), duration(None)) == ("12.3 s", "1:02:05", "–")
     assert (value([1, [2, 3]]), value(None), value(""), value(0.1)) == ("(1, (2, 3))", "none", "''", "0.1")
+
+
+def test_names_for_people_stay_apart():
+    names = ["n02012849_crane", "n03126707_crane", "n01443537_king_penguin", "a_b", "a b", "n01443537_king_penguin"]
+    expected = ["n02012849_crane", "n03126707_crane", "king penguin", "a_b", "a b", "king penguin"]
+    assert readable_names(names) == expected
+    assert readable_names(names[:1]) == ["crane"]

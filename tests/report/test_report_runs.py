@@ -1,11 +1,13 @@
 """What a page says of trained runs, against what the runs say themselves."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import fsjax
 from fsjax import data
@@ -13,7 +15,7 @@ from fsjax.errors import UserError
 from fsjax.report.classified import activation_maps, classify
 from fsjax.report.collect import collect
 from fsjax.report.comparison import comparison
-from fsjax.report.embeddings import embeddings
+from fsjax.report.embeddings import embeddings, shown
 from fsjax.report.few_shot import few_shot
 from fsjax.report.opened import opened
 from fsjax.report.tasks import evaluate
@@ -61,6 +63,33 @@ def test_a_classifier_gives_what_its_run_gives(digits_run):
     assert activation_maps(there, test.images[:2], np.zeros(2, int)) is None and not found.seen
 
 
+def test_runs_of_other_crops_see_other_images(digits_config, tmp_path, monkeypatch):
+    """A class that shows only at the border is not seen after random resized crops, which leave 7/8 of a side."""
+    rng, runs = np.random.default_rng(0), {}
+    for label, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            picture = rng.integers(1, 255, (32, 32, 3), dtype=np.uint8)
+            picture[:2] = picture[-2:] = picture[:, :2] = picture[:, -2:] = 255 * label
+            Image.fromarray(picture).save(tmp_path / name / f"{number}.png")
+    for crop in ("none", "random_resized", "pad"):
+        config = digits_config()
+        config.data.update(name="folder", path=str(tmp_path), image_size=16, normalization="none", memory="stream")
+        config.data.augment.update(crop=crop, pad=0)
+        info = data.load_splits(config.data, seed=0).info
+        runs[crop] = fsjax.Run(tmp_path, config, info, 1, None, None)
+    monkeypatch.setattr("fsjax.report.opened.restore", lambda folder, which: runs[folder])
+    splits = {}
+    for run, there in opened([SimpleNamespace(folder=crop, name=crop) for crop in ("none", "pad", "random_resized")]):
+        splits[run.name], test = there.splits, there.examples("test")
+        edges = data.images_at(test, np.arange(len(test)))[:, 0].mean(axis=(1, 2))
+        at_border = np.abs(edges - 255 * test.labels) < 64
+        assert at_border.all() if run.name != "random_resized" else not at_border.any()
+        assert data.images_at(test, np.zeros(0, int)).shape == (0, 16, 16, 3)
+    # What differs in nothing of this is read once.
+    assert splits["none"].test is splits["pad"].test
+
+
 def test_base_images_are_classified(base, few_shot_opened):
     """The accuracy of the run with a cosine classifier: its embeddings by its weights, in NumPy."""
     there, found = few_shot_opened["gap"], base["gap"]
@@ -74,10 +103,13 @@ def test_base_images_are_classified(base, few_shot_opened):
     assert found.class_names == there.run.class_names and len(found.labels) == len(images)
 
 
-def test_activation_maps_of_a_class(few_shot_opened):
-    there = few_shot_opened["gap"]
+def test_activation_maps_of_a_class(few_shot_opened, monkeypatch):
+    there, sizes, normalize = few_shot_opened["gap"], [], data.normalize
     images, classes, run = there.splits.base.images[:3], np.array([2, 0, 1]), there.run
-    found = activation_maps(there, images, classes)
+    with monkeypatch.context() as patched:
+        patched.setattr(data, "normalize", lambda some, info: sizes.append(len(some)) or normalize(some, info))
+        found = activation_maps(dataclasses.replace(there, batch_size=2), images, classes)
+    assert sizes == [2, 1]
     encoded = run.method.encode(run.params, run.collections, jnp.asarray(data.normalize(images, run.info)))
     maps = np.asarray(list(encoded.maps.values())[-1], np.float64)
     weights = np.asarray(run.params["loss"]["weights"], np.float64)[classes]
@@ -145,10 +177,10 @@ def test_few_images_are_drawn_all_the_same():
     few = SimpleNamespace(
         name="few", class_names=("a", "b"), labels=np.repeat([0, 1], 8), embeddings=rng.normal(size=(16, 4))
     )
-    page = embeddings([few], "test")
+    page = embeddings([shown(few)], "test")
     assert "16 images of 2 classes; perplexity 5" in page
     one = SimpleNamespace(name="one", class_names=("a",), labels=np.zeros(16, int), embeddings=rng.normal(size=(16, 4)))
-    assert "needs at least 2 of them" in embeddings([few, one], "test")
+    assert "needs at least 2 of them" in embeddings([shown(few), shown(one)], "test")
 
 
 def test_no_tasks_of_training_images(few_shot_opened):

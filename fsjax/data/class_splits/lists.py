@@ -87,7 +87,8 @@ def read_lists(name: str) -> ClassLists:
       DataError: for a file that cannot be read, has another shape, or lists that repeat, overlap or are empty.
     """
     if name in packaged():
-        text, where = (resources.files("fsjax.data.class_splits") / f"{name}.json").read_text("utf-8"), name
+        text: str | bytes = (resources.files("fsjax.data.class_splits") / f"{name}.json").read_text("utf-8")
+        where = name
     else:
         path = Path(name).expanduser()
         if not path.is_file():
@@ -168,12 +169,12 @@ def _found(
 def _by_name(class_names: Sequence[str], there: np.ndarray) -> dict[str, int]:
     """Labels of the classes that are there, by name and by the wnid that a name begins with."""
     known: dict[str, int] = {}
-    for label in np.flatnonzero(there):
+    for label in np.flatnonzero(there).tolist():
         match = _WNID.match(class_names[label])
         if match:
-            known[match[1]] = int(label)
+            known[match[1]] = label
     # A name in full says more than a wnid in another name.
-    return known | {class_names[label]: int(label) for label in np.flatnonzero(there)}
+    return known | {class_names[label]: label for label in np.flatnonzero(there).tolist()}
 
 
 def _drawn(config: ClassSplitConfig, present: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:

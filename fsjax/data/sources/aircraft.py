@@ -1,6 +1,7 @@
 """FGVC-Aircraft in its own folder (TFDS does not have it): 100 variants, by the 2013b division."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,9 @@ def load(config: DataConfig) -> Source:
         raise DataError(
             f"{len(both)} images are listed for training and for test: {some(both)}. Leave them in one list"
         )
-    parts = {split: _part(root, split, variant_of, variants, boxes, config) for split, variant_of in images.items()}
+    parts: dict[str, Any] = {
+        split: _part(root, split, variant_of, variants, boxes, config) for split, variant_of in images.items()
+    }
     notes = (f"FGVC-Aircraft of {root}, variants; the last {FOOTER} rows of each picture, a credit line, are cut off",)
     return Source(name="aircraft", class_names=variants, notes=notes, **parts)
 

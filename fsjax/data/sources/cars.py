@@ -62,7 +62,7 @@ def _of_one_list(root: Path, config: DataConfig) -> Source:
     annotated, names = _read(root / _WHOLE, "annotations"), _names(root / _WHOLE)
     test = _field(annotated, "test", root / _WHOLE).astype(bool)
     files = [Path(str(name)).name for name in _field(annotated, "relative_im_path", root / _WHOLE)]
-    parts = {
+    parts: dict[str, Any] = {
         split: _part(
             root / "car_ims",
             [files[i] for i in np.flatnonzero(chosen)],
@@ -86,8 +86,10 @@ def _of_two_lists(root: Path, found: dict[str, Path | None], config: DataConfig)
         missing += [] if folders[split].is_dir() else [folders[split].name]
     if missing:
         raise DataError(f"{root} lacks {', '.join(missing)} of Stanford Cars. {_ORIGIN}")
-    names, parts = _names(found[_META]), {}
-    for split, path in (("train", found[_TRAIN]), ("test", found[_TEST])):
+    there = {name: path for name, path in found.items() if path is not None}
+    names = _names(there[_META])
+    parts: dict[str, Any] = {}
+    for split, path in (("train", there[_TRAIN]), ("test", there[_TEST])):
         annotated = _read(path, "annotations")
         files = [str(name) for name in _field(annotated, "fname", path)]
         parts[split] = _part(folders[split], files, annotated, names, path, config)

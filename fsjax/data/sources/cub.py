@@ -1,5 +1,7 @@
 """Caltech-UCSD Birds-200-2011 in its own folder, for when the links of TFDS's `caltech_birds2011` are dead."""
 
+from typing import Any
+
 import numpy as np
 
 from fsjax.data.config import DataConfig
@@ -46,7 +48,7 @@ def load(config: DataConfig) -> Source:
         edges = np.stack([y, x, y + height, x + width], axis=1)
     paths = np.array(paths_of(root / "images", list(files.values())))
     labels = np.array([label_of[number] for number in numbered], np.int32)
-    parts = {
+    parts: dict[str, Any] = {
         split: picture_part(
             paths[training == flag].tolist(),
             labels[training == flag],

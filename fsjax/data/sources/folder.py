@@ -1,5 +1,6 @@
 """A folder of class folders of image files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,9 @@ import numpy as np
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
+from fsjax.data.sources.below import SUFFIXES, below, looking_into, not_opened
 from fsjax.data.sources.part import Part, Source, merged
 
-SUFFIXES = frozenset(
-    ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
-)  # fmt: skip
 _TEST_NAMES = ("test", "val", "validation")
 
 
@@ -21,15 +20,15 @@ def load(config: DataConfig) -> Source:
 
     Either `path/train/CLASS/...` with `path/test/CLASS/...` (or `val`, `validation`; with both `test` and
     `val`, the latter is the validation split), or `path/CLASS/...`. Images may lie deeper inside a class
-    folder. Hidden files are passed over; so are files that are no images by their suffix, but `describe`
-    counts them.
+    folder, and behind links. Hidden files are passed over; so are files that are no images by their suffix, but
+    `describe` counts them.
 
     With a class split, the parts may hold different classes, as miniImageNet's usually do: all images of all of
     them become one part, and the class split divides it.
 
     Raises:
-      DataError: for a missing root, fewer than two classes, class folders without images, and (without a
-        class split) parts with different classes.
+      DataError: for a missing root, fewer than two classes, class folders without images, folders that cannot be
+        opened, and (without a class split) parts with different classes.
     """
     roots = part_roots(config)
     root = Path(config.path).expanduser()
@@ -50,39 +49,35 @@ def load(config: DataConfig) -> Source:
     return Source(name=root.name, class_names=class_names, notes=tuple(notes), **parts)
 
 
-def files_below(folder: Path) -> tuple[list[Path], int]:
-    """The image files below a folder in order, without hidden ones, and how many other files there are."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    return images, len(files) - len(images)
-
-
 def class_files(folder: Path) -> tuple[list[Path], int]:
-    """`files_below` a class folder.
+    """The image files below a class folder in order, without hidden ones, and how many other files there are.
 
     Raises:
-      DataError: if it holds no image.
+      DataError: if it holds no image, and if it, or a folder in it, cannot be opened.
     """
-    images, others = files_below(folder)
-    if not images:
+    found = below(folder)
+    if found.closed:
+        raise not_opened(found.closed)
+    if not found.images:
         raise DataError(
             f"class folder {folder} holds no image ({', '.join(sorted(SUFFIXES))}): put images there, or remove it"
         )
-    return images, others
+    return found.images, found.others
 
 
 def part_roots(config: DataConfig) -> dict[str, Path]:
     """The folders that hold class folders, by part: "train", "test", "validation".
 
     Raises:
-      DataError: for a missing root.
+      DataError: for a missing root, and one that cannot be opened.
     """
     if not config.path:
         raise DataError('data.name="folder" needs data.path, the folder that holds the class folders')
+    with looking_into(config.path):
+        return _part_roots(config)
+
+
+def _part_roots(config: DataConfig) -> dict[str, Path]:
     root = Path(config.path).expanduser()
     if not root.is_dir():
         raise DataError(f"data.path={config.path} is no folder")
@@ -99,14 +94,15 @@ def part_roots(config: DataConfig) -> dict[str, Path]:
 
 
 def _folders(root: Path) -> list[str]:
-    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    with looking_into(root), os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def class_names_of(root: Path) -> tuple[str, ...]:
     """The names of the folders in a folder, in alphabetical order.
 
     Raises:
-      DataError: for fewer than two.
+      DataError: for fewer than two, and for a folder that cannot be opened.
     """
     names = _folders(root)
     if len(names) < 2:

@@ -107,7 +107,11 @@ def paths_of(folder: Path, names: Sequence[str]) -> list[str]:
             "Put them there, or take them off the lists"
         )
     seen: set[str] = set()
-    twice = [name for name in names if name in seen or seen.add(name)]
+    twice = []
+    for name in names:
+        if name in seen:
+            twice.append(name)
+        seen.add(name)
     if twice:
         raise DataError(
             f"{len(twice)} images are listed more than once: {some(twice)}. An image in two classes or two parts "

@@ -1,0 +1,85 @@
+"""Files written whole or not at all, several of them together; and whether one can be, before anything is computed."""
+
+import contextlib
+import io
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsjax.errors import UserError
+
+
+def write_files(contents: Mapping[Path, str | bytes]) -> None:
+    """Write files, text in UTF-8: first all of them under other names, then each takes its own.
+
+    Where one of them cannot be written, a full disk say, none has changed; only a failure between two renames, after
+    all of them were written, can leave the first one new and the others old.
+
+    Args:
+      contents: by path; links are followed.
+
+    Raises:
+      UserError: naming the file that cannot be written.
+    """
+    waiting: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path, content in contents.items():
+            whole = Path(os.path.realpath(path))
+            if whole.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            waiting[whole] = whole.with_name(f".{secrets.token_hex(8)}.tmp")
+            with waiting[whole].open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+        for whole, temporary in waiting.items():
+            path = whole
+            temporary.replace(whole)
+    except BaseException as error:
+        for temporary in waiting.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write one file whole or not at all: see `write_files`."""
+    write_files({path: content})
+
+
+def as_npz(**arrays: Any) -> bytes:
+    """The bytes of an `.npz` file of these arrays, compressed."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def check_writable(path: Path, *, what: str = "") -> None:
+    """Raise a `UserError` for a file that cannot be written.
+
+    Args:
+      path: of the file.
+      what: in the place of the path in messages, such as "--out=a.json".
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise UserError(f"{what or path}: there is no folder {folder if path.is_symlink() else path.parent}")
+    if path.is_dir():
+        raise UserError(f"{what or path} is a folder: give the name of a file")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")  # of a full disk the name alone can still be written
+            file.flush()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to tell of a file that the system does not let write."""
+    return UserError(f"{path} cannot be written: {error.strerror or error}; choose another place, or make room there")
