@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.studies import spread
 from configs import icu_cifar100, icu_cifar_lt, icu_mnist
-from fsjax.training import run
 from fsjax.messages import show_messages
+from fsjax.training import run
 
 
 def cifar100(loss: str, seed: int):

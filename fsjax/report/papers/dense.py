@@ -144,8 +144,8 @@ TABLE_2 = Table(
     labels=2,
     note="The paper tests base classes on images outside of miniImageNet's 600 a class; fsjax keeps 60 of the 600 out "
     "of training for that. The paper's header is scrambled; the columns are those that Tables 1 and 4 repeat. The "
-    "section on few-shot learning of docs/results.md has base, novel and both classes on FC100 and tiny_imagenet_fs, of "
-    "a reduced recipe.",
+    "section on few-shot learning of docs/results.md has base, novel and both classes on FC100 and tiny_imagenet_fs, "
+    "of a reduced recipe.",
 )
 
 TABLE_3 = Table(

@@ -33,8 +33,8 @@ META_BASELINE = Paper(
             """,
             chen,
             note=f"{TASKS:,} tasks: of so many are intervals of ± 0.23, as tasks differ by some 10 points. The "
-            "rows of docs/results.md on FC100 and tiny_imagenet_fs have no published figure; `--paper aflm` has a row of "
-            "this method.",
+            "rows of docs/results.md on FC100 and tiny_imagenet_fs have no published figure; `--paper aflm` has a row "
+            "of this method.",
         ),
     ),
     identity=("method.name", "loss.name", "model.name"),
