@@ -7,31 +7,16 @@ absent packages were imported, as JSON.
 import json
 import sys
 
+from tests.absent_packages import hide
+
 ABSENT = (
     "fsjax", "flax", "optax", "orbax", "tensorflow", "tensorflow_datasets", "ml_collections", "chex", "absl",
     "flatbuffers", "PIL", "sklearn", "matplotlib", "etils",
 )  # fmt: skip
 
 
-class Bare:
-    """The finders of modules, blind to the absent."""
-
-    def __init__(self, finders):
-        self._finders = finders
-
-    def find_spec(self, name, path=None, target=None):
-        """The specification that the first of the finders has."""
-        if name.partition(".")[0] in ABSENT:
-            return None
-        return next((spec for f in self._finders if (spec := f.find_spec(name, path, target))), None)
-
-    def find_distributions(self, *args):
-        """What importlib.metadata asks for the versions of packages."""
-        return (x for f in self._finders if hasattr(f, "find_distributions") for x in f.find_distributions(*args))
-
-
 def main(folder: str, images: str, target: str) -> None:
-    sys.meta_path[:] = [Bare(list(sys.meta_path))]
+    hide(ABSENT)
     sys.path.insert(0, folder)
     import exported
     import numpy as np

@@ -625,7 +625,8 @@ def test_with_jax_and_numpy_alone(python, root, dense_run, tmp_path):
     export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",), reject=-2)
     np.save(tmp_path / "images.npy", IMAGES)
     script = root / "tests" / "exported_on_bare_machine.py"
-    done = python(str(script), str(tmp_path / "export"), str(tmp_path / "images.npy"), str(tmp_path / "new"))
+    places = (str(tmp_path / name) for name in ("export", "images.npy", "new"))
+    done = python(str(script), *places, PYTHONPATH=str(root))
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["loaded"] == []
     model = load(tmp_path / "export")

@@ -34,6 +34,19 @@ def path_of(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
+def add_reject(parser: argparse.ArgumentParser) -> None:
+    """Whether, and below which similarity, a picture is none of the classes: False, True or a number."""
+    parser.add_argument(
+        "--reject",
+        nargs="?",
+        const=True,
+        default=False,
+        type=float,
+        metavar="THRESHOLD",
+        help='call pictures "none of these" below this similarity, or below one chosen on the pictures of --support',
+    )
+
+
 def check_output(flag: str, path: Path | None, suffix: str) -> None:
     """Raise a `UserError`, before anything is computed, for a file that cannot be written at the end."""
     if path is None:

@@ -24,7 +24,7 @@ after yours, and three weeks before it: so much jax promises. See exported.py fo
 
 import argparse
 
-from fsjax.cli.arguments import open_run, path_of
+from fsjax.cli.arguments import add_reject, open_run, path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,15 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--which", choices=("best", "latest"), default="best", help="which checkpoint (best)")
     parser.add_argument("--support", type=path_of, metavar="DIR", help="a folder of pictures for each class")
-    parser.add_argument(
-        "--reject",
-        nargs="?",
-        const=True,
-        default=False,
-        type=float,
-        metavar="THRESHOLD",
-        help='call pictures "none of these" below this similarity, or below one chosen on the pictures of --support',
-    )
+    add_reject(parser)
     parser.add_argument(
         "--implants", action="store_true", help="train implants on --support first, for these classes (resnet12)"
     )

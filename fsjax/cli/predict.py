@@ -25,7 +25,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fsjax.cli.arguments import path_of
+from fsjax.cli.arguments import add_reject, path_of
 from fsjax.errors import UserError
 
 CSV, PAGE = "predictions.csv", "index.html"
@@ -43,15 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query", type=Path, nargs="+", required=True, help="pictures to label, or folders of them")
     parser.add_argument("--run", help="the workdir of a trained run (the small network that comes with fsjax)")
     parser.add_argument("--out", type=path_of, default=Path("predictions"), help="folder to write to (predictions)")
-    parser.add_argument(
-        "--reject",
-        nargs="?",
-        const=True,
-        default=False,
-        type=float,
-        metavar="THRESHOLD",
-        help='call pictures "none of these" below this similarity, or below one chosen on the support pictures',
-    )
+    add_reject(parser)
     parser.add_argument("--implants", action="store_true", help="train implants on the support pictures (resnet12)")
     parser.add_argument("--shots", type=int, default=0, help="support pictures of each class, chosen at random (all)")
     parser.add_argument("--seed", type=int, default=0, help="of that choice, and of the implants (0)")

@@ -8,30 +8,15 @@ import importlib
 import json
 import sys
 
+from tests.absent_packages import hide
+
 ABSENT = (
     "tensorflow", "tensorflow_datasets", "tensorboardX", "sklearn", "matplotlib", "PIL", "tqdm", "threadpoolctl",
 )  # fmt: skip
 
 
-class Bare:
-    """The finders of modules, blind to the absent."""
-
-    def __init__(self, finders):
-        self._finders = finders
-
-    def find_spec(self, name, path=None, target=None):
-        """The specification that the first of the finders has."""
-        if name.partition(".")[0] in ABSENT:
-            return None
-        return next((spec for f in self._finders if (spec := f.find_spec(name, path, target))), None)
-
-    def find_distributions(self, *args):
-        """What importlib.metadata asks for the versions of packages."""
-        return (x for f in self._finders if hasattr(f, "find_distributions") for x in f.find_distributions(*args))
-
-
 def main(module: str, variant: str, folder: str, cache: str) -> None:
-    sys.meta_path[:] = [Bare(list(sys.meta_path))]
+    hide(ABSENT)
     from fsjax.training import run
 
     config = importlib.import_module(f"configs.{module}").get_config(variant)
