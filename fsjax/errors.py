@@ -14,6 +14,11 @@ def one_line(text: str) -> str:
     return escaped.encode("utf-8", "backslashreplace").decode()
 
 
+def counted(count: int, thing: str, things: str = "") -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
 def unknown(what: str, value: object, known: Iterable[str]) -> UserError:
     """An error for a name that is in no table: it lists the valid names and guesses the one meant.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fsjax.data.check_duplicates import alike, duplicates
-from fsjax.data.check_findings import Finding, plural, some
+from fsjax.data.check_findings import Finding, some
 from fsjax.data.check_layout import survey
 from fsjax.data.check_report import DataCheck
 from fsjax.data.check_scan import FLAT, Scan, scan
@@ -20,7 +20,7 @@ from fsjax.data.config import DataConfig, parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.load import chosen_parts
 from fsjax.data.sources import Part, Source, load_source
-from fsjax.errors import one_line
+from fsjax.errors import counted, one_line
 
 # The largest class over the smallest from which classes count as unbalanced.
 _UNBALANCED = 10
@@ -104,7 +104,7 @@ def _of_images(seen: Scan, config: DataConfig, *, strict: bool) -> Iterator[Find
     if seen.errors:
         yield Finding(
             "unreadable",
-            f"{len(seen.errors):,} of {plural(len(seen), 'image')} cannot be read",
+            f"{len(seen.errors):,} of {counted(len(seen), 'image')} cannot be read",
             'mend or remove them, or set data.on_error="skip" to train without them',
             serious=True,
             items=[f"{seen.where(row)}: {why}" for row, why in sorted(seen.errors.items())],
@@ -112,7 +112,7 @@ def _of_images(seen: Scan, config: DataConfig, *, strict: bool) -> Iterator[Find
     if len(seen.lying):
         yield Finding(
             "suffixes",
-            f"{plural(len(seen.lying), 'file is', 'files are')} of another format than the suffix says",
+            f"{counted(len(seen.lying), 'file is', 'files are')} of another format than the suffix says",
             "fsjax reads them by their content; other programs may not: rename them",
             items=[f"{seen.where(row)} is {seen.kinds[seen.kind[row]].split()[0]}" for row in seen.lying.tolist()],
         )
@@ -120,7 +120,7 @@ def _of_images(seen: Scan, config: DataConfig, *, strict: bool) -> Iterator[Find
     if len(flat):
         yield Finding(
             "one colour",
-            f"{plural(len(flat), 'picture is', 'pictures are')} of one colour (within {FLAT} of 255 levels): there is "
+            f"{counted(len(flat), 'picture is', 'pictures are')} of one colour (within {FLAT} of 255 levels): there is "
             "nothing in them to learn from",
             "remove them, unless they are meant",
             items=[seen.where(row) for row in flat.tolist()],
@@ -141,14 +141,14 @@ def _of_images(seen: Scan, config: DataConfig, *, strict: bool) -> Iterator[Find
     if small:
         yield Finding(
             "small pictures",
-            f"the shorter side of {plural(small, 'picture')} is below data.image_size={config.image_size}",
+            f"the shorter side of {counted(small, 'picture')} is below data.image_size={config.image_size}",
             "these are enlarged, which adds nothing to see: a smaller data.image_size trains faster",
         )
     long = int((sizes.max(axis=1) > _LONG * sizes.min(axis=1)).sum())
     if long and config.fit == "crop":
         yield Finding(
             "long pictures",
-            f"{plural(long, 'picture is', 'pictures are')} more than {_LONG} times as long as broad: the centre crop "
+            f"{counted(long, 'picture is', 'pictures are')} more than {_LONG} times as long as broad: the centre crop "
             "keeps less than half of them",
             'set data.fit="stretch" to keep all of them, or crop them by hand',
         )
@@ -162,7 +162,7 @@ def _of_counts(seen: Scan, classes: Mapping[str, Sequence[str]], config: DataCon
         if empty:
             yield Finding(
                 "absent classes",
-                f"{plural(len(empty), 'class has', 'classes have')} no {split} images that can be read: {some(empty)}",
+                f"{counted(len(empty), 'class has', 'classes have')} no {split} images that can be read: {some(empty)}",
                 "add images, or remove the classes",
                 serious=split == "train",
             )

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fsjax.data.check_findings import Finding, plural
+from fsjax.data.check_findings import Finding
 from fsjax.data.check_scan import Scan
 from fsjax.data.near_duplicates import NEAR_BITS, nearest
-from fsjax.errors import one_line
+from fsjax.errors import counted, one_line
 
 # Groups that are named one by one, in JSON too.
 _LISTED = 1000
@@ -71,8 +71,8 @@ def duplicates(scan: Scan) -> Iterator[Finding]:
         copies = sum(int((scan.split[group] != scan.split[group].min()).sum()) for group in leaks)
         yield Finding(
             "leak",
-            f"{plural(len(leaks), 'picture is', 'pictures are')} in more than one split, pixel by pixel ({between}): "
-            f"{plural(copies, 'image')} to take out",
+            f"{counted(len(leaks), 'picture is', 'pictures are')} in more than one split, pixel by pixel ({between}): "
+            f"{counted(copies, 'image')} to take out",
             "a test on pictures that were trained on looks better than it is: remove them from one of the splits",
             serious=True,
             items=_named(scan, leaks),
@@ -81,7 +81,7 @@ def duplicates(scan: Scan) -> Iterator[Finding]:
     if double:
         yield Finding(
             "two labels",
-            f"{plural(len(double), 'picture is', 'pictures are')} in more than one class, pixel by pixel",
+            f"{counted(len(double), 'picture is', 'pictures are')} in more than one class, pixel by pixel",
             "keep each in the class that it belongs to",
             serious=True,
             items=_named(scan, double),
@@ -91,8 +91,8 @@ def duplicates(scan: Scan) -> Iterator[Finding]:
         more = sum(map(len, within)) - len(within)
         yield Finding(
             "duplicates",
-            f"{plural(len(within), 'picture is', 'pictures are')} more than once in one class of one split: "
-            f"{plural(more, 'copy', 'copies')}",
+            f"{counted(len(within), 'picture is', 'pictures are')} more than once in one class of one split: "
+            f"{counted(more, 'copy', 'copies')}",
             "copies count twice; in a few-shot task one may be in the support set and in the queries: remove them",
             items=_named(scan, within),
         )
@@ -108,7 +108,7 @@ def alike(scan: Scan) -> Iterator[Finding]:
     order = np.argsort(pairs.bits, kind="stable")
     yield Finding(
         "look-alikes",
-        f"{plural(len(order), 'picture looks', 'pictures look')} like one of another split"
+        f"{counted(len(order), 'picture looks', 'pictures look')} like one of another split"
         + (f", {differ:,} like one of another class" if differ else ""),
         f"the same picture, scaled or compressed anew, would be a leak ({_LIMITS})",
         items=_named(scan, [pairs.rows[i] for i in order]),

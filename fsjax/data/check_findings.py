@@ -34,8 +34,3 @@ class Finding:
 def some(names: Sequence[str], most: int = 5) -> str:
     """The first names, in words."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """ "1 image", "2 images"."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

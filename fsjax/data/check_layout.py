@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fsjax.data.check_findings import Finding, plural, some
+from fsjax.data.check_findings import Finding, some
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
 from fsjax.data.sources.below import SUFFIXES, below, is_image, not_opened, walk
 from fsjax.data.sources.folder import load, part_roots
 from fsjax.data.sources.part import Part, Source, merged
-from fsjax.errors import one_line
+from fsjax.errors import counted, one_line
 
 # Names of folders that are parts of a data set rather than classes.
 _PARTS = {
@@ -79,7 +79,7 @@ def survey(config: DataConfig) -> tuple[Source | None, list[Finding]]:
         findings.append(
             Finding(
                 "no class folders",
-                f"{plural(tree.below, 'image lies', 'images lie')} in {one_line(str(root))} itself, and in no folder",
+                f"{counted(tree.below, 'image lies', 'images lie')} in {one_line(str(root))} itself, and in no folder",
                 f"make {_LAYOUT}, and move each image to its class",
                 serious=True,
             )
@@ -139,7 +139,7 @@ def _closed(closed: dict[str, str]) -> Iterator[Finding]:
     if closed:
         yield Finding(
             "closed folders",
-            f"{plural(len(closed), 'folder', 'folders')} cannot be opened, and what they hold is unknown",
+            f"{counted(len(closed), 'folder', 'folders')} cannot be opened, and what they hold is unknown",
             "allow them to be read, or remove them",
             serious=True,
             items=[one_line(f"{path}: {why}") for path, why in closed.items()],
@@ -171,7 +171,7 @@ def _files(tree: _Folder, root: Path) -> Iterator[Finding]:
     known = some(sorted(SUFFIXES), len(SUFFIXES))
     yield Finding(
         "other files",
-        f"{plural(len(others), 'file is', 'files are')} passed over, no images by their suffix ({known}): "
+        f"{counted(len(others), 'file is', 'files are')} passed over, no images by their suffix ({known}): "
         f"{_held(tree)}",
         "; ".join(advice),
     )
@@ -211,8 +211,8 @@ def _loose(tree: _Folder, root: Path, roots: dict[str, Path]) -> Iterator[Findin
         if folder.images:
             yield Finding(
                 "images of no class",
-                f"{plural(len(folder.images), 'image lies', 'images lie')} in {one_line(str(path))} itself, beside the "
-                "folders, and will not be used",
+                f"{counted(len(folder.images), 'image lies', 'images lie')} in {one_line(str(path))} itself, beside "
+                "the folders, and will not be used",
                 "move each to its class",
                 items=[one_line(str(path / name)) for name in folder.images],
             )
@@ -220,7 +220,7 @@ def _loose(tree: _Folder, root: Path, roots: dict[str, Path]) -> Iterator[Findin
     if root not in roots.values() and beside:
         yield Finding(
             "folders of no part",
-            f"{plural(len(beside), 'folder', 'folders')} beside {some([p.name for p in roots.values()])} will not be "
+            f"{counted(len(beside), 'folder', 'folders')} beside {some([p.name for p in roots.values()])} will not be "
             f"used: {some(list(map(one_line, beside)))}",
             "if they are parts, set data.train_split and data.test_split to their names; if classes, move them into "
             "the parts",
@@ -241,7 +241,7 @@ def _of_classes(roots: dict[str, Path], config: DataConfig) -> Iterator[Finding]
         mac = any(Path(path).name == "__MACOSX" for path in empty)
         yield Finding(
             "empty class folders",
-            f"{plural(len(empty), 'class folder holds', 'class folders hold')} no image: "
+            f"{counted(len(empty), 'class folder holds', 'class folders hold')} no image: "
             f"{some(list(map(one_line, empty)))}",
             "put images there, or remove them" + ("; __MACOSX is left by an archive of macOS" if mac else ""),
             serious=True,
@@ -254,7 +254,7 @@ def _of_classes(roots: dict[str, Path], config: DataConfig) -> Iterator[Finding]
             if lacking and not {str(roots[part] / name) for name in lacking} <= set(empty):
                 yield Finding(
                     "classes differ between parts",
-                    f"{one_line(str(roots[part]))} lacks {plural(len(lacking), 'class', 'classes')} that other parts "
+                    f"{one_line(str(roots[part]))} lacks {counted(len(lacking), 'class', 'classes')} that other parts "
                     f"have: {some(list(map(one_line, lacking)))}",
                     "parts must hold the same classes: add images, or remove the class, or divide by classes with "
                     "data.class_split.name",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.data.check_findings import Finding, plural
+from fsjax.data.check_findings import Finding
 from fsjax.data.check_tasks import Tasks
-from fsjax.errors import one_line
+from fsjax.errors import counted, one_line
 
 _SHOWN = 20
 # Of what is no more than a guess or a hint.
@@ -63,7 +63,7 @@ class DataCheck:
     def _facts(self, every_class: bool) -> Iterator[str]:
         images = sum(sum(counts.values()) for counts in self.counts.values())
         classes = len({name for counts in self.counts.values() for name in counts})
-        yield f"{one_line(self.name)}: {plural(images, 'image')} of {plural(classes, 'class', 'classes')}"
+        yield f"{one_line(self.name)}: {counted(images, 'image')} of {counted(classes, 'class', 'classes')}"
         for split, counts in self.counts.items():
             yield f"  {split}: {_counts(counts)}"
             if every_class:
@@ -83,7 +83,7 @@ class DataCheck:
         for serious, one, many in ((True, "problem", "problems"), (False, "remark", "remarks")):
             chosen = [finding for finding in self.findings if finding.serious == serious]
             if chosen:
-                yield f"{plural(len(chosen), one, many)}:"
+                yield f"{counted(len(chosen), one, many)}:"
             for number, finding in enumerate(chosen, 1):
                 yield f"  {number}. {finding.kind}: {finding.what}"
                 most = _SHOWN if serious else _SHOWN_OF_REMARKS
@@ -104,7 +104,7 @@ def _range(numbers: Sequence[float]) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     numbers = list(counts.values())
-    words = f"{plural(sum(numbers), 'image')} of {plural(len(numbers), 'class', 'classes')}"
+    words = f"{counted(sum(numbers), 'image')} of {counted(len(numbers), 'class', 'classes')}"
     if len(numbers) < 2:
         return words
     if min(numbers) == max(numbers):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.data.check_findings import Finding, plural
+from fsjax.data.check_findings import Finding
 from fsjax.data.check_scan import Scan
 from fsjax.data.episode_spec import ClassTable, EpisodeSpec, check_feasible, in_words, parse_spec
 from fsjax.data.errors import DataError
-from fsjax.errors import one_line
+from fsjax.errors import counted, one_line
 
 # What is looked at where no config states a protocol.
 USUAL = tuple(EpisodeSpec(way=5, shot=shot, query=15) for shot in (1, 5))
@@ -138,7 +138,7 @@ def _classes(scan: Scan, split: str) -> tuple[list[str], np.ndarray]:
 def _why_not(names: Sequence[str], counts: np.ndarray, spec: EpisodeSpec, where: str) -> str:
     """Why these classes cannot make such tasks; "" if they can."""
     if not len(counts):
-        return f"{plural(0, 'image')} can be read"
+        return f"{counted(0, 'image')} can be read"
     start = np.cumsum(counts, dtype=np.int32) - counts
     table = ClassTable(order=np.arange(counts.sum()), start=start, count=counts)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fsjax import data
-from fsjax.errors import one_line as printable
+from fsjax.errors import one_line
 from fsjax.labelling.labels import Labelled, Prediction
 from fsjax.labelling.overlay import overlaid
 from fsjax.labelling.rejection import NONE_OF_THESE
@@ -62,7 +62,7 @@ def _lead(labelled: Labelled, rows: Sequence[Prediction]) -> str:
 def _facts(labelled: Labelled) -> dict[str, Any]:
     support = labelled.support
     facts = {
-        "Run": printable(repr(labelled.run)),
+        "Run": one_line(repr(labelled.run)),
         "Rule": _rule(labelled),
         "Support": f"{len(support.labels)} pictures of {len(support.class_names)} classes",
         "Left out": "; ".join(held_out_in_words(labelled)),
@@ -90,7 +90,7 @@ def _counts(labelled: Labelled) -> Html:
         if row.probability is not None:
             sure[row.label].append(row.probability)
     rows = [
-        (printable(name), support.get(name, ""), count, _percent(float(np.mean(sure[name]))) if sure[name] else "")
+        (one_line(name), support.get(name, ""), count, _percent(float(np.mean(sure[name]))) if sure[name] else "")
         for name, count in labelled.counts.items()
     ]
     header = ("Label", "Support pictures", "Pictures labelled", "Mean probability")
@@ -114,7 +114,7 @@ def _pictures(labelled: Labelled, rows: Sequence[Prediction], shown: Sequence[Pr
         "text": "By file name",
     }  # fmt: skip
     yield card_filter(
-        labels=[printable(name) for name in labelled.counts],
+        labels=[one_line(name) for name in labelled.counts],
         flags={name: words for name, words in flags.items() if name in there},
         sorts=sorts,
     )
@@ -130,7 +130,7 @@ def _flags(row: Prediction) -> list[str]:
 def _card(labelled: Labelled, row: Prediction, parts: Sequence[Html], small: dict[int, Html]) -> Html:
     if row.score is None or row.runner_up_probability is None:
         raise ValueError(f"{row.name} could not be read: it has no card")
-    name, label, runner_up = printable(row.name), printable(row.label), printable(row.runner_up)
+    name, label, runner_up = one_line(row.name), one_line(row.label), one_line(row.runner_up)
     share = "" if row.probability is None else f" {_percent(row.probability)}"
     nearest = [_near(labelled, number, small) for number in row.nearest]
     return card(
@@ -138,7 +138,7 @@ def _card(labelled: Labelled, row: Prediction, parts: Sequence[Html], small: dic
         tag("h3", label, share),
         tag("p", "most like " if row.rejected else "or ", f"{runner_up} {_percent(row.runner_up_probability)}"),
         tag("p", name, class_="note"),
-        tag("p", f"similarity {row.score:.3g}", f"; {printable(row.note)}" if row.note else "", class_="note"),
+        tag("p", f"similarity {row.score:.3g}", f"; {one_line(row.note)}" if row.note else "", class_="note"),
         tag("p", "Nearest support pictures:"),
         tag("div", nearest, style=_COLUMNS),
         label=label,
@@ -149,7 +149,7 @@ def _card(labelled: Labelled, row: Prediction, parts: Sequence[Html], small: dic
 
 
 def _near(labelled: Labelled, number: int, small: dict[int, Html]) -> Html:
-    name = printable(labelled.support.class_names[labelled.support.labels[number]])
+    name = one_line(labelled.support.class_names[labelled.support.labels[number]])
     return tag(
         "figure",
         small.get(number),
@@ -159,7 +159,7 @@ def _near(labelled: Labelled, number: int, small: dict[int, Html]) -> Html:
 
 
 def _not_read(unreadable: Iterable[tuple[str, Unreadable]]) -> Html:
-    rows = [(printable(one.name), kind, printable(one.reason)) for kind, one in unreadable]
+    rows = [(one_line(one.name), kind, one_line(one.reason)) for kind, one in unreadable]
     return table(("File", "Picture", "Why"), rows, caption="What could not be read")
 
 
@@ -170,7 +170,7 @@ def _support_pictures(labelled: Labelled, numbers: set[int]) -> dict[int, Html]:
     for part in _read(labelled, paths, _SMALL):
         for number, image in zip(part.read, part.thumbnails, strict=True):
             of = order[number]
-            found[of] = _picture(image, f"support picture {printable(support.names[of])}", _SMALL)
+            found[of] = _picture(image, f"support picture {one_line(support.names[of])}", _SMALL)
     return found
 
 
@@ -185,7 +185,7 @@ def _looked_at(labelled: Labelled, paths: Sequence[Path]) -> Iterator[list[Html]
             seen = _seen(labelled, part.images, np.array([row.best for row in chosen]))
             boxes = view.in_pictures(np.tile([0.0, 0.0, 1.0, 1.0], (len(part.read), 1)), part.sizes)
             for number, row, image, extra, box in zip(part.read, chosen, part.thumbnails, seen, boxes, strict=True):
-                name, label = printable(row.name), printable(labelled.support.class_names[row.best])
+                name, label = one_line(row.name), one_line(labelled.support.class_names[row.best])
                 parts = [_picture(image, name, THUMBNAIL)]
                 if extra is not None and extra.dtype == np.uint8:
                     parts.append(_picture(extra, f"crop of {name}", THUMBNAIL))

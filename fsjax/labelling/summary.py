@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fsjax.errors import one_line as printable
+from fsjax.errors import one_line
 
 _NAMED = 10
 
@@ -12,7 +12,7 @@ def summary(labelled: Any) -> str:
     lines = [support_in_words(labelled), *copies_in_words(labelled.support), *held_out_in_words(labelled)]
     if labelled.threshold is not None:
         lines.append(f"none of these: below {labelled.threshold}")
-    counts = ", ".join(f"{printable(name)} {count}" for name, count in labelled.counts.items())
+    counts = ", ".join(f"{one_line(name)} {count}" for name, count in labelled.counts.items())
     labels = sum(row.readable for row in labelled.rows)
     lines.append(f"{labels} picture{'s' * (labels != 1)} labelled: {counts}")
     same = sum(bool(row.note) for row in labelled.rows if row.readable)
@@ -27,7 +27,7 @@ def summary(labelled: Any) -> str:
     ):
         if unreadable:
             lines.append(f"{len(unreadable)} {kind}{'s' * (len(unreadable) > 1)} {what}:")
-            lines += [f"  {printable(one.name)}: {printable(one.reason)}" for one in unreadable[:_NAMED]]
+            lines += [f"  {one_line(one.name)}: {one_line(one.reason)}" for one in unreadable[:_NAMED]]
             if len(unreadable) > _NAMED:
                 lines.append(f"  and {len(unreadable) - _NAMED} more")
     return "\n".join(lines)
@@ -37,7 +37,7 @@ def support_in_words(labelled: Any) -> str:
     """How many labelled pictures there are."""
     support = labelled.support
     counts = ", ".join(
-        f"{printable(name)} {count}" for name, count in zip(support.class_names, support.counts, strict=True)
+        f"{one_line(name)} {count}" for name, count in zip(support.class_names, support.counts, strict=True)
     )
     others = (
         f"; {files(support.passed_over)} passed over: no image by the suffix, or no file" if support.passed_over else ""
@@ -58,7 +58,7 @@ def copies_in_words(support: Any) -> list[str]:
     groups = support.contradictions
     if groups:
         is_in = "picture is" if len(groups) == 1 else "pictures are"
-        named = "; ".join(" = ".join(printable(support.names[i]) for i in group) for group in groups[:_NAMED])
+        named = "; ".join(" = ".join(one_line(support.names[i]) for i in group) for group in groups[:_NAMED])
         more = f"; and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
         lines.append(f"warning: {len(groups)} {is_in} in several classes, remove what is wrong: {named}{more}")
     return lines

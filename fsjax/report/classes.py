@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fsjax.errors import counted
 from fsjax.evaluation import metrics
 from fsjax.evaluation.metrics import FEW, MANY
 from fsjax.evaluation.parts import readable_names
@@ -13,7 +14,7 @@ from fsjax.pages import Html, card, cards, heat_map, section, side_by_side, tabl
 from fsjax.pages.heat import MAX_NUMBERS
 from fsjax.report.classified import Classified, Mistake
 from fsjax.report.thumbnails import thumbnail
-from fsjax.report.words import NONE, counted, heading, note, percent
+from fsjax.report.words import NONE, heading, note, percent
 
 # Of confused pairs.
 _LISTED = 10

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fsjax.errors import UserError
+from fsjax.errors import UserError, counted
 from fsjax.evaluation.embedding_maps import Drawing, project
 from fsjax.evaluation.parts import readable_names
 from fsjax.evaluation.scatter import FEWEST_CLASSES, Scatter, scatter, with_interval
 from fsjax.pages import Html, scatter_chart, section, side_by_side, table, tag
-from fsjax.report.words import counted, note
+from fsjax.report.words import note
 
 # What is drawn, at most.
 CLASSES, IMAGES = 10, 1000

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.errors import UserError
+from fsjax.errors import UserError, counted
 from fsjax.pages import Html, page, section, tag, write_page
 from fsjax.report.collect import Collected, collect
 from fsjax.report.curves import curves
 from fsjax.report.few_shot import few_shot
 from fsjax.report.published import published
 from fsjax.report.summary import summary
-from fsjax.report.words import counted
 
 logger = logging.getLogger("fsjax")
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fsjax.errors import counted
 from fsjax.evaluation.statistics import wilson_interval
 from fsjax.pages import Html, section, table, tag
 from fsjax.report.collect import ABSENT, Collected, config_differences, entry
 from fsjax.report.words import (
     NONE,
-    counted,
     duration,
     heading,
     note,

@@ -38,11 +38,6 @@ def duration(seconds: Any) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else str(datetime.timedelta(seconds=round(seconds)))
 
 
-def counted(count: int, thing: str, things: str = "") -> str:
-    """ "1 image", "2,000 images"."""
-    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
-
-
 def value(found: Any) -> str:
     """A value of a config: lists with commas, texts as they are."""
     if isinstance(found, list | tuple):
