@@ -71,7 +71,7 @@ def base() -> ConfigDict:
     config.data.memory = "auto"  # "arrays" (decoded once), "stream" (decoded as needed) or "auto"
     # "host" (batches by tf.data) or "device" (images in its memory, drawn and varied inside the compiled step).
     config.data.backend = "host"
-    config.data.cache = ""  # folder of decoded data sets; "": a user's own with backend "device", else none; "off"
+    config.data.cache = ""  # folder of decoded data sets; "": a user's own; "off": none
     config.data.on_error = "raise"  # unreadable images: "raise" or "skip"
     config.data.limit = ConfigDict({"train": 0, "test": 0})  # cut to so many examples; 0: all
     config.data.fake = ConfigDict(

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from fsjax.cache_folder import cache_folder
 from fsjax.data import decoded
 from fsjax.data.config import NO_CACHE, DataConfig
 from fsjax.data.errors import DataError
+from fsjax.data.examples import ARRAYS_BYTES, find_reference
 from fsjax.data.sources import SOURCES, Source, load_source
 from fsjax.data.view import View
 
@@ -36,6 +38,8 @@ logger = logging.getLogger("fsjax")
 _FIELDS = (
     "name", "image_key", "label_key", "box_key", "train_split", "test_split", "channels", "on_error",
 )  # fmt: skip
+# What an image takes to decode, roughly, on one core: for itself, and for each of its pixels.
+_SECONDS_EACH, _SECONDS_A_PIXEL = 1e-4, 1e-8
 _TFDS_INFO = "dataset_info.json"
 _TFDS_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -48,8 +52,9 @@ def load(config: DataConfig, view: View, *, keep: bool = True) -> Source:
     """The source of a config, from its decoded images where the config keeps such.
 
     They are not for `data.memory="stream"` nor for random resized crops, which are of whole pictures. Where the config
-    names no folder, a part of a data set (`data.limit.train`) and noise (`data.name="fake"`) are read from decoded
-    images that are there, and none are made for them; nor if the user's folder cannot be written.
+    names no folder, decoded images that are there are read, and some are made where that pays: not for a part of a
+    data set (`data.limit.train`), nor for noise (`data.name="fake"`), nor where the user's folder cannot be written;
+    and with backend "host" for what takes over a second to decode and is to lie in memory.
 
     Args:
       config: of the data.
@@ -69,20 +74,44 @@ def load(config: DataConfig, view: View, *, keep: bool = True) -> Source:
     if source is None:
         if not keep or not (config.cache or _pays(config)):
             return _source(entry, config, why)
+        undecoded = None if _is_asked(config) else _source(entry, config, why)
+        if undecoded is not None and not _takes_long(undecoded, config):
+            return undecoded
         try:
             source, again = _made(entry, config, view)
         except _UnwritableError as error:
             if config.cache:
                 raise
             logger.warning("%s", error)
-            return _source(entry, config, why)
+            return undecoded or _source(entry, config, why)
+        except DataError:
+            if undecoded is None:
+                raise
+            return undecoded  # the run may not need the image that cannot be read
     again = f" (decoded again: {again})" if again else ""
     return dataclasses.replace(source, notes=(*source.notes, f"decoded images of {entry}{again}"))
 
 
+def _is_asked(config: DataConfig) -> bool:
+    """Whether the config asks for decoded images: it names their folder, or cannot do without them."""
+    return bool(config.cache) or config.backend == "device"
+
+
 def _pays(config: DataConfig) -> bool:
-    """Whether to decode all of the source, and to keep that, gains anything for a config that did not ask for it."""
+    """Whether to decode all of the source, and to keep that, gains anything for a config that names no folder."""
     return config.name != "fake" and not config.limit.train
+
+
+def _takes_long(source: Source, config: DataConfig) -> bool:
+    """Whether all of a source takes over a second to decode, and is small enough to lie in memory."""
+    count = sum(len(part) for part in (source.train, source.validation, source.test) if part is not None)
+    try:
+        shape = find_reference(source.train, config.image_size).shape
+        height, width, _ = find_reference(source.train, 0).shape  # of a picture
+    except DataError:  # of a source without one, which is said where they are read
+        return False
+    seconds = count * (_SECONDS_EACH + _SECONDS_A_PIXEL * height * width)
+    return seconds > 1 and count * math.prod(shape) <= ARRAYS_BYTES
 
 
 def _made(entry: Path, config: DataConfig, view: View) -> tuple[Source, str]:
@@ -99,7 +128,7 @@ def _made(entry: Path, config: DataConfig, view: View) -> tuple[Source, str]:
 
 def place_of(config: DataConfig) -> Path | None:
     """The folder of all decoded data sets that a config uses; None for none (FSJAX_CACHE=off is none by default)."""
-    if config.cache == NO_CACHE or (not config.cache and config.backend == "host"):
+    if config.cache == NO_CACHE:
         return None
     if config.cache:
         return Path(config.cache).expanduser().absolute()
@@ -117,7 +146,7 @@ def for_evaluation(config: Mapping[str, Any]) -> dict[str, Any]:
       config: `config.data` of the run.
     """
     on_device, place = config.get("backend", "host") == "device", config.get("cache", "")
-    if place == NO_CACHE or not (place or on_device):
+    if place == NO_CACHE:
         found = NO_CACHE
     elif place and os.access(Path(place).expanduser(), os.R_OK | os.X_OK):
         found = place
@@ -184,6 +213,8 @@ def _make(entry: Path, config: DataConfig, view: View, why: str, alone: bool) ->
 
 def _source(entry: Path, config: DataConfig, why: str) -> Source:
     """The source itself; where it is out of reach, the error says that its decoded images would do."""
+    if not (why or _is_asked(config)):
+        return load_source(config)
     try:
         return load_source(config)
     except ImportError as error:

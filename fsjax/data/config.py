@@ -144,9 +144,10 @@ class DataConfig:
       backend: "host" (batches are made by tf.data) or "device" (images are kept in the memory of the device, and drawn
         and varied inside the compiled step; TensorFlow is not needed). With "device" images are arrays, whatever their
         size, and what only the host does is refused.
-      cache: a folder in which data sets are kept decoded (see `fsjax.data.cache`), "off" for none, or "": with backend
-        "device" `$FSJAX_CACHE/data`, or `~/.cache/fsjax/data` (FSJAX_CACHE=off: none), with "host" none.
-        Streams do not use it. "" makes no such images of noise ("fake"), nor for a part of a data set (limit.train).
+      cache: a folder in which data sets are kept decoded (see `fsjax.data.cache`), "off" for none, or "" for
+        `$FSJAX_CACHE/data`, or `~/.cache/fsjax/data` (FSJAX_CACHE=off: none). Streams do not use it. "" makes no such
+        images of noise ("fake"), nor for a part of a data set (limit.train), nor, with backend "host", of what is
+        decoded in a second or does not lie in memory.
       on_error: for unreadable images, "raise" or "skip"; skipping reads every image once before training.
       limit: see `LimitConfig`.
       fake: see `FakeConfig`.

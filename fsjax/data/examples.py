@@ -14,6 +14,8 @@ from fsjax.data.pictures import random_resized_crop
 from fsjax.data.sources import Part
 from fsjax.data.view import View
 
+# Decoded images lie in memory up to this size, unless `data.memory` says otherwise.
+ARRAYS_BYTES = 2 * 10**9
 _NAMED = 10
 _CHUNK = 256
 

@@ -13,6 +13,7 @@ from fsjax.data.clusters import cluster_shares
 from fsjax.data.config import DataConfig, parse_config
 from fsjax.data.errors import DataError
 from fsjax.data.examples import (
+    ARRAYS_BYTES,
     Examples,
     StreamExamples,
     find_reference,
@@ -26,8 +27,6 @@ from fsjax.data.pictures import CENTRE
 from fsjax.data.sources import Part, Source, check_labels, checked_boxes
 from fsjax.data.view import View
 
-# "auto" keeps decoded images in memory up to this size.
-ARRAYS_BYTES = 2 * 10**9
 # Of every choice that must not depend on the run: test parts, statistics of a sample.
 FIXED_SEED = 0
 

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -316,8 +317,7 @@ def test_where_decoded_images_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     config = parse_config({})
     device = dataclasses.replace(config, backend="device")
-    assert cache.place_of(config) is None
-    assert cache.place_of(device) == tmp_path / ".cache" / "fsjax" / "data"
+    assert cache.place_of(config) == cache.place_of(device) == tmp_path / ".cache" / "fsjax" / "data"
     assert cache.place_of(dataclasses.replace(config, cache="~/here")) == tmp_path / "here"
     assert cache.place_of(dataclasses.replace(device, cache="off")) is None
     monkeypatch.setenv("FSJAX_CACHE", "/big")
@@ -360,7 +360,62 @@ def test_what_is_made_without_being_asked_for(tmp_path, monkeypatch):
     assert len(written(tmp_path / "asked")) == 2
     load_splits(device, seed=0)
     assert len(written(tmp_path / "data")) == 1
-    assert_same_splits(load_splits(device | part, seed=0), load_splits(part | {"memory": "arrays"}, seed=0))
+    assert_same_splits(load_splits(device | part, seed=0), load_splits(part | {"cache": "off"}, seed=0))
+
+
+@pytest.fixture
+def slow_to_decode(monkeypatch):
+    """A second for each image, as far as the cache knows."""
+    monkeypatch.setattr(cache, "_SECONDS_EACH", 1.0)
+
+
+def test_the_host_keeps_what_takes_long_to_decode(tmp_path, monkeypatch, mixed_folder, slow_to_decode):
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
+    config = {"name": "folder", "path": str(mixed_folder), "image_size": 8}
+    expected = load_splits(config | {"cache": "off"}, seed=0)
+    for other in ({"cache": "off"}, {"memory": "stream"}, {"limit": {"train": 8}}):
+        load_splits(config | other, seed=0)
+    load_splits(FAKE, seed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "ARRAYS_BYTES", 40 * 8 * 8 * 3 - 1)
+        load_splits(config, seed=0)
+        patch.setattr(cache, "_SECONDS_EACH", 1e-4)
+        patch.setattr(cache, "ARRAYS_BYTES", 10**9)
+        load_splits(config, seed=0)
+    assert not written(tmp_path / "user" / "data")
+    first = load_splits(config, seed=0)
+    assert_same_splits(first, expected)
+    (entry,) = written(tmp_path / "user" / "data")
+    assert f"decoded images of {entry}" in first.notes
+    monkeypatch.setattr(cache, "load_source", None)  # not asked again
+    assert_same_splits(load_splits(config, seed=0), expected)
+    assert_same_splits(load_splits(config | {"backend": "device"}, seed=0), expected)
+
+
+def test_photographs_take_longer_than_small_pictures(tmp_path, monkeypatch):
+    """26 pictures of 12 megapixels are 3 s, and 1,797 digits a quarter of one."""
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
+    load_splits({}, seed=0)
+    assert not written(tmp_path / "user" / "data")
+    path = tmp_path / "pictures" / "train"
+    photo = Image.new("RGB", (4000, 3000))
+    for i in range(26):
+        (path / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        photo.save(path / str(i % 2) / f"{i}.png", compress_level=1)
+    load_splits({"name": "folder", "path": str(path.parent), "image_size": 8, "test_fraction": 0.2}, seed=0)
+    assert len(written(tmp_path / "user" / "data")) == 1
+
+
+def test_a_broken_picture_that_the_run_does_not_need(tmp_path, monkeypatch, mixed_folder, slow_to_decode):
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
+    (mixed_folder / "train" / "yak").mkdir()
+    (mixed_folder / "train" / "yak" / "0.png").write_bytes(b"broken")
+    lists = tmp_path / "lists.json"
+    lists.write_text(json.dumps({"source": "this test", "train": ["cat", "emu"], "val": [], "test": ["dog", "owl"]}))
+    config = {"name": "folder", "path": str(mixed_folder), "image_size": 8, "class_split": {"name": str(lists)}}
+    given, expected = load_splits(config, seed=0), load_splits(config | {"cache": "off"}, seed=0)
+    assert digest_of(given) == digest_of(expected) and given.notes == expected.notes
+    assert not written(tmp_path / "user" / "data")
 
 
 def test_nothing_is_kept_where_it_is_not_wanted(tmp_path):
@@ -467,7 +522,8 @@ def test_words_for_no_cache(monkeypatch, word):
 def test_what_an_evaluation_reads(tmp_path, monkeypatch):
     monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
     own = str(tmp_path / "user" / "data")
-    assert cache.for_evaluation({}) == {"backend": "host", "cache": "off"}  # of a version that had no choice
+    assert cache.for_evaluation({}) == {"backend": "host", "cache": own}  # of a version that had no choice
+    assert cache.for_evaluation({"backend": "host", "cache": "off"}) == {"backend": "host", "cache": "off"}
     device = {"backend": "device", "cache": ""}
     assert cache.for_evaluation(device) == {"backend": "host", "cache": own, "memory": "arrays"}
     assert cache.for_evaluation(device | {"cache": "off"})["cache"] == "off"
