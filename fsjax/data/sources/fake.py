@@ -1,5 +1,7 @@
 """Noise of any shape and number of classes, to try a config out where its data cannot be had."""
 
+import math
+
 import numpy as np
 
 from fsjax.data import random
@@ -24,11 +26,13 @@ def load(config: DataConfig) -> Source:
 
 
 def _part(split: int, count: int, shape: tuple[int, int, int], num_classes: int) -> Part:
+    size = math.prod(shape)
+    base = random.fold(random.key(0), random.FAKE, split)
+
     def read(item: int) -> np.ndarray:
-        words = -(-int(np.prod(shape)) // 4)
-        drawn, _ = random.bits(random.fold(random.key(0), random.FAKE, split, int(item)), np.arange(words))
+        drawn, _ = random.bits(random.fold(base, int(item)), np.arange(-(-size // 4)))
         # Little-endian bytes of the words, on every machine.
-        return drawn.astype("<u4").view(np.uint8)[: int(np.prod(shape))].reshape(shape)
+        return drawn.astype("<u4").view(np.uint8)[:size].reshape(shape)
 
     return Part(
         labels=(np.arange(count) % num_classes).astype(np.int32),
