@@ -35,12 +35,14 @@ class ResNet12(nn.Module):
 
     Args:
       widths: output channels by block.
-      backbone: parameters of the linen backbone, to start from the same weights.
+      backbone: parameters of the linen backbone, to start from the same weights; None: from PyTorch's own.
     """
 
-    def __init__(self, widths: Sequence[int], backbone: Mapping[str, Any]):
+    def __init__(self, widths: Sequence[int], backbone: Mapping[str, Any] | None = None):
         super().__init__()
         self.blocks = nn.ModuleList(Block(i, o) for i, o in zip((3, *widths), widths, strict=False))
+        if backbone is None:
+            return
         with torch.no_grad():
             for number, block in enumerate(self.blocks, 1):
                 for name in ("conv1", "conv2", "conv3", "shortcut"):

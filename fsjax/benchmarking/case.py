@@ -127,7 +127,10 @@ def _put_noise(config: Any, shape: str) -> None:
     height, width, channels, classes = map(int, found.groups())
     tasks = _images_of_a_class(config)
     each = max(24 + tasks, -(-2 * config.train.batch_size // classes))
-    config.data.update(name="fake", path="", test_split="test", image_size=0, channels=0, clusters="", on_error="raise")
+    config.data.update(name="fake", path="", test_split="test", channels=0, clusters="", on_error="raise")
+    # Random resized crops are to some size; and nothing here asks for validation images, of which few leave none.
+    cropped = config.data.augment.crop == "random_resized"
+    config.data.update(image_size=min(height, width) if cropped else 0, validation=0.0)
     config.data.fake.update(
         height=height, width=width, channels=channels, num_classes=classes, train=each * classes, test=tasks * classes
     )

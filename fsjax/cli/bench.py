@@ -27,7 +27,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsjax.cli.arguments import path_of
 from fsjax.config_file import load_config, set_key, set_text
@@ -36,10 +36,22 @@ from fsjax.files import check_writable
 from fsjax.training.compilation import keep_compiled
 from fsjax.training.xla import set_cpu_flags
 
+if TYPE_CHECKING:
+    from fsjax.benchmarking import Case
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure: train, input, evaluate, ...")
+    add_case(parser)
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is taken (5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="a run takes at least so long (1)")
+    parser.add_argument("--out", type=path_of, help="a .jsonl file that the lines are added to")
+    parser.add_argument("--table", action="store_true", help="print a Markdown table of --out, or of these figures")
+
+
+def add_case(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what is measured: those that `cases` reads."""
     parser.add_argument("--config", default="", metavar="FILE[:VARIANT]", help="a config file")
     parser.add_argument("--model", default="", help="in the place of config.model.name; several, comma-separated")
     parser.add_argument("--dtype", default="", help="in the place of config.model.dtype; several, comma-separated")
@@ -52,10 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="any key of the config: --set model.remat=True --set data.augment.flip=True",
     )  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is taken (5)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="a run takes at least so long (1)")
-    parser.add_argument("--out", type=path_of, help="a .jsonl file that the lines are added to")
-    parser.add_argument("--table", action="store_true", help="print a Markdown table of --out, or of these figures")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -88,11 +96,22 @@ def run(args: argparse.Namespace) -> None:
 
 def _figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The figures of every combination that the command line asks for."""
-    from fsjax.benchmarking import Case, benchmark
+    from fsjax.benchmarking import benchmark
 
-    common = {name: getattr(args, name) for name in ("synthetic", "backend", "repeats", "seconds")}
-    if not args.names:
-        return
+    for case in cases(args, repeats=args.repeats, seconds=args.seconds) if args.names else ():
+        for name in args.names:
+            yield from benchmark(name, case)
+
+
+def cases(args: argparse.Namespace, **more: Any) -> "Iterator[Case]":
+    """The case of every combination of networks, dtypes and batches, of the arguments of `add_case`.
+
+    Args:
+      args: the command line.
+      **more: other attributes of a `Case`.
+    """
+    from fsjax.benchmarking import Case
+
     for model, dtype, batch in itertools.product(*(x.split(",") for x in (args.model, args.dtype, args.batch))):
         config = load_config(args.config)
         chosen = [("model.name", model), ("model.dtype", dtype)]
@@ -102,9 +121,9 @@ def _figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if batch:
             _set_batch(config, batch)
         changes = dict(set_text(config, text) for text in args.set)
-        case = Case.of(config, label=args.config, changes=changes, **common)
-        for name in args.names:
-            yield from benchmark(name, case)
+        yield Case.of(
+            config, label=args.config, changes=changes, synthetic=args.synthetic, backend=args.backend, **more
+        )
 
 
 def _set_batch(config: Any, text: str) -> None:

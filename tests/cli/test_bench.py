@@ -15,6 +15,8 @@ from fsjax.benchmarking.flops import compiled_facts, products
 from fsjax.benchmarking.timing import in_turns
 from fsjax.benchmarking.train import measure_feeding
 from fsjax.cli import main
+from fsjax.config_file import load_config
+from fsjax.data import StreamExamples, load_splits
 from fsjax.models import build_model
 
 QUICK = ("--seconds", "0", "--repeats", "1")
@@ -396,6 +398,13 @@ def test_made_pictures_are_not_kept_decoded(digits_config, tmp_path, monkeypatch
     noise = Case.of(digits_config(), synthetic="8x8x1:5", backend="device")
     assert len(noise.splits.train) and not list(tmp_path.iterdir())
     assert Case.of(digits_config(), backend="device").config.data.cache == ""
+
+
+def test_noise_for_random_resized_crops(root):
+    config = Case.of(load_config(f"{root}/configs/icu_imagenet.py:smoke"), synthetic="24x20x3:10").config
+    splits = load_splits(config.data, seed=0)
+    assert isinstance(splits.train, StreamExamples) and splits.info.image_shape == (20, 20, 3)
+    assert splits.validation is None and splits.info.num_classes == 10
 
 
 def test_memory_of_a_table_is_the_programs():
