@@ -87,7 +87,7 @@ def load(config: DataConfig, view: View, *, keep: bool = True) -> Source:
         except DataError:
             if undecoded is None:
                 raise
-            return undecoded  # the run may not need the image that cannot be read
+            return undecoded  # the image that cannot be read may be none of the run's
     again = f" (decoded again: {again})" if again else ""
     return dataclasses.replace(source, notes=(*source.notes, f"decoded images of {entry}{again}"))
 

@@ -45,7 +45,7 @@ def threefry2x32(key: Key, x0: np.ndarray, x1: np.ndarray) -> tuple[np.ndarray, 
 
 def key(seed: int) -> Key:
     """The key of a seed: its two 32-bit halves, as `jax.random.key` has them."""
-    return (seed >> 32) & 0xFFFFFFFF, seed & 0xFFFFFFFF
+    return (seed >> 32) & _WORD, seed & _WORD
 
 
 def fold(base: Key, *data: int) -> Key:
