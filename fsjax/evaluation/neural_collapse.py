@@ -89,7 +89,8 @@ def neural_collapse(
         of_weights = frame(rows, rows)
         nc3 = float(np.sum((_at_norm_1(rows) - _at_norm_1(centred)) ** 2))
     nc4 = None if predicted is None else float(np.mean(predicted != classes[_nearest(x, means)]))
-    nc1 = _relative_scatter(x - means[index], centred)
+    rounding = _rounding(features, x, int(counts.max()))
+    nc1 = _relative_scatter(x - means[index], centred, rounding)
     return NeuralCollapse(nc1, frame(centred, means), of_weights, nc3, nc4, len(x), len(classes))
 
 
@@ -126,17 +127,31 @@ def _at_norm_1(matrix: np.ndarray) -> np.ndarray:
     return matrix / norm if norm else np.full_like(matrix, np.nan)
 
 
-def _relative_scatter(deviations: np.ndarray, centred: np.ndarray) -> float:
-    """`tr(S_W S_B^+) / K` of deviations `[n, dim]` from class means, `centred` `[K, dim]`.
+def _rounding(features: np.ndarray, x: np.ndarray, count: int) -> float:
+    """How far a mean of `count` features may be off: some units in the last place of what was given, for a large one.
+
+    It is in proportion to the features themselves, not to what is left of them when their mean is taken away.
+    """
+    given = np.asarray(features).dtype
+    unit = np.finfo(given if np.issubdtype(given, np.floating) else np.float64).eps
+    # A sum of float64 walks off by the root of its terms; of float32 features, their own rounding is the larger.
+    return float(4 * max(unit, np.finfo(np.float64).eps * np.sqrt(count)) * np.abs(x).max(initial=0.0))
+
+
+def _relative_scatter(deviations: np.ndarray, centred: np.ndarray, rounding: float) -> float:
+    """`tr(S_W S_B^+) / K` of deviations `[n, dim]` from class means, `centred` `[K, dim]`, known up to `rounding`.
 
     With the singular values s and directions v of the class means, it is the mean over images of the sum over
     directions of `(deviation · v / s)^2`: no matrix of dim x dim is made.
     """
+    classes, dim = centred.shape
     _, singular, rows = np.linalg.svd(centred, full_matrices=False)
-    # Centring leaves one direction of rounding errors; of means that are all the same, nothing else.
-    real = singular > max(centred.shape) * np.finfo(np.float64).eps * max(singular[0], 1e-300)
-    if not singular[0] > 1e-12 * np.abs(deviations).max(initial=0.0):
-        return float("inf") if deviations.any() else float("nan")
+    # K centred means have K - 1 directions at most. Of those, some are rounding errors: entries of that size make
+    # singular values up to about this one.
+    real = singular > rounding * (np.sqrt(classes) + np.sqrt(dim))
+    real[classes - 1 :] = False
+    if not real.any():
+        return float("inf") if np.abs(deviations).max(initial=0.0) > rounding else float("nan")
     along = deviations @ (rows[real].T / singular[real])
     return float(np.sum(along**2) / len(deviations))
 

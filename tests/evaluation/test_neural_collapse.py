@@ -58,6 +58,39 @@ def test_nothing_depends_on_origin_scale_rotation_or_order():
     assert other.means.orthogonal != pytest.approx(one.means.orthogonal, rel=1e-3)
 
 
+@pytest.mark.parametrize("dim", [3, 8, 64])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 300.0])
+def test_rounding_decides_nothing(dim, offset):
+    """Features of a float32 network: another order, a turn, an offset, and noise in the last place.
+
+    Of 6 classes whose means lie in a plane: three directions of rounding errors, which count for nothing.
+    """
+    rng = np.random.default_rng(dim)
+    labels = rng.integers(6, size=90)
+    plane = rng.normal(size=(6, 2)) @ np.eye(2, dim)
+    x = plane[labels]
+    noise = rng.normal(size=(90, dim))
+    for label in range(6):  # without a share in the means
+        noise[labels == label] -= noise[labels == label].mean(0)
+    x = x + 0.3 * noise
+    within = sum(np.outer(v, v) for v in 0.3 * noise) / len(x)
+    centred = plane - plane.mean(0)
+    expected = np.trace(within @ np.linalg.pinv(centred.T @ centred / 6, rcond=1e-10)) / 6
+    turn, order = np.linalg.qr(rng.normal(size=(dim, dim)))[0], rng.permutation(90)
+    moved = x + offset
+    given = [moved, moved[order], moved @ turn, np.float32(moved), np.nextafter(np.float32(moved), np.float32(np.inf))]
+    for features, own in zip(given, [labels, labels[order], labels, labels, labels], strict=True):
+        close = 1e-9 if features.dtype == np.float64 else 1e-5 * (1 + offset)
+        assert neural_collapse(features, own).nc1 == pytest.approx(expected, rel=close)
+
+
+def test_features_that_are_all_the_same_have_no_nc1():
+    """Whatever their size: what a mean of them is off by is no scatter."""
+    for value in (0.1, 1e4 / 3):
+        same = np.full((300, 7), value, np.float32)
+        assert np.isnan(neural_collapse(same, np.arange(300) % 4).nc1)
+
+
 def test_collapse_to_a_simplex_away_from_the_origin():
     rng = np.random.default_rng(1)
     means, labels = simplex(5, 16, rng), np.repeat(np.arange(5), 6)
