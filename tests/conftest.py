@@ -3,14 +3,19 @@
 import gc
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 VECTORS = Path(__file__).parent / "vectors"
@@ -28,6 +33,14 @@ os.environ.setdefault("FSJAX_CACHE", str(ROOT / ".cache" / "fsjax"))
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 sys.path.insert(0, str(ROOT))  # for `configs` and `train`, which are not part of the package
+
+
+# Where the files are that take longest: they begin first, so that no worker is left alone with one at the end.
+LONGEST = ("training", "tests", "cli")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.parent.name) if item.path.parent.name in LONGEST else 9)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -87,7 +100,7 @@ def vector():
 
 
 @pytest.fixture(scope="session")
-def jit():
+def xla_jit():
     """`jax.jit` that compiles fast."""
     import jax
 
@@ -97,6 +110,30 @@ def jit():
     except jax.errors.JaxRuntimeError:  # of a jaxlib that does not know all of them
         options = {"xla_backend_optimization_level": 0}
     return partial(jax.jit, compiler_options=options)
+
+
+@pytest.fixture(scope="session")
+def jit(xla_jit):
+    """`jax.jit` whose arithmetic is done by NumPy, without a compilation, where NumPy has all of it."""
+    from tests.numpy_arithmetic import numpy_jit
+
+    def jit(function, **options):
+        return numpy_jit(function, xla_jit(function, **options), **options)
+
+    return jit
+
+
+@pytest.fixture
+def numpy_arithmetic(request):
+    """Operations outside of traced functions are computed by NumPy too.
+
+    But for tests that are marked `xla`, and for those of whole runs: these are trained and evaluated as for users.
+    """
+    from tests.numpy_arithmetic import numpy_arithmetic
+
+    by_xla = "xla" in request.keywords or {"digits_run", "few_shot_runs"} & set(request.fixturenames)
+    with nullcontext() if by_xla else numpy_arithmetic():
+        yield
 
 
 @pytest.fixture
@@ -173,34 +210,82 @@ def digits_config():
 
 
 @pytest.fixture(scope="session")
-def digits_run(digits_config, tmp_path_factory):
-    """A finished run on digits: its folder and its result."""
-    from fsjax.training import run
+def made_once(tmp_path_factory):
+    """`made_once(name, make)` is a folder that `make(folder)` fills, in the first of pytest's workers that asks."""
 
-    workdir = tmp_path_factory.mktemp("digits") / "run"
-    return workdir, run(digits_config(), workdir)
+    def once(name, make):
+        common = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:  # the parent is common to all workers
+            common = common.parent
+        folder = common / name
+        with FileLock(common / f"{name}.lock"):
+            if not (folder / ".made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / ".made").touch()
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope="session")
-def few_shot_runs(tmp_path_factory):
-    """Folders of two finished runs on the same noise with divided classes: "implants" (of dense maps) and "gap"."""
-    from configs.common import base
-    from fsjax.training import run
+def digits_run(digits_config, made_once):
+    """A finished run on digits: its folder and its result."""
 
-    folder = tmp_path_factory.mktemp("few_shot")
-    for name, method in (("implants", "implants"), ("gap", "classification")):
-        config = base()
-        config.name, config.method.name, config.loss.name = name, method, "cosine"
-        config.data.name = "fake"
-        config.data.fake.update(height=16, width=16, num_classes=20, train=20 * 16, test=20 * 8)
-        config.data.class_split.update(name="share", validation=0.25, test=0.25)
-        config.data.base_holdout = 8
-        config.model.name = "resnet12"
-        config.model.resnet12.widths = (4, 4, 8)
-        config.method.implants.update(steps=3, channels=4)
-        config.train.update(steps=4, batch_size=16, log_every=2, eval_every=2, checkpoint_every=2, progress=False)
-        config.eval.batch_size = 64
-        config.few_shot.update(shots=(2, 1), query=(4,), tasks=20, implant_tasks=6, classes=("novel", "both"))
-        config.few_shot.validation.update(shot=(2,), query=(4,), tasks=10)
-        run(config, folder / name)
-    return {name: folder / name for name in ("implants", "gap")}
+    def make(folder):
+        from fsjax.training import run
+
+        (folder / "result.pickle").write_bytes(pickle.dumps(run(digits_config(), folder / "run")))
+
+    folder = made_once("digits", make)
+    return folder / "run", pickle.loads((folder / "result.pickle").read_bytes())
+
+
+METHODS = {"implants": "implants", "gap": "classification"}
+
+
+def _few_shot_config(name):
+    from configs.common import base
+
+    config = base()
+    config.name = name
+    config.method.name = METHODS[name]
+    config.loss.name = "cosine"
+    config.data.name = "fake"
+    config.data.fake.update(height=16, width=16, num_classes=20, train=20 * 16, test=20 * 8)
+    config.data.class_split.update(name="share", validation=0.25, test=0.25)
+    config.data.base_holdout = 8
+    config.model.name = "resnet12"
+    config.model.resnet12.widths = (4, 4, 8)
+    config.method.implants.update(steps=3, channels=4)
+    config.train.update(steps=4, batch_size=16, log_every=2, eval_every=2, checkpoint_every=2, progress=False)
+    config.eval.batch_size = 64
+    config.few_shot.update(shots=(2, 1), query=(4,), tasks=20, implant_tasks=6, classes=("novel", "both"))
+    config.few_shot.validation.update(shot=(2,), query=(4,), tasks=10)
+    return config
+
+
+@pytest.fixture(scope="session")
+def few_shot_runs(made_once):
+    """Folders of two finished runs on the same noise with divided classes: "implants" (of dense maps) and "gap".
+
+    Each is trained when it is first asked for.
+    """
+
+    class Runs(Mapping):
+        def __getitem__(self, name):
+            def make(folder):
+                from fsjax.training import run
+
+                run(_few_shot_config(name), folder / name)
+
+            return made_once(f"few_shot_{name}", make) / name
+
+        def __iter__(self):
+            return iter(METHODS)
+
+        def __len__(self):
+            return len(METHODS)
+
+    return Runs()

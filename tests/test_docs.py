@@ -210,6 +210,7 @@ def test_python_compiles(page):
             compile(code, name_of(page), "exec")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md", "docs/evaluation.md", "docs/your_pictures.md"])
 def test_python_runs(name, few_shot_runs, tmp_path, monkeypatch, capsys):
     (tmp_path / "runs").mkdir()
@@ -236,6 +237,7 @@ TABLES = {  # of docs/adding.md: a file, and what its lines go into
 }
 
 
+@pytest.mark.slow
 def test_what_is_added_trains(tmp_path, monkeypatch, capsys):
     """The worked examples of docs/adding.md, all together: their files, their lines in the tables, their config."""
     import configs.common

@@ -1,7 +1,8 @@
 """Every command that is shown is run: the README's, CONTRIBUTING's, docs/, those of the commands' help and of configs.
 
-A command is read by its real parser as it stands, and then run in this process, made small by the tables below, in a
-folder that has the runs and the pictures it speaks of. What works ends with status 0 and leaves the files it names.
+A command is read by its real parser as it stands. Tests that are slow then run it in this process, made small by the
+tables below, in a folder that has the runs and the pictures it speaks of. What works ends with status 0 and leaves the
+files it names.
 """
 
 import importlib
@@ -357,6 +358,32 @@ def run_command(command: Command, place: Path, workshop: Workshop, capsys: pytes
         pytest.fail(f"new command in {command.where}: {command.text}; add how it is run, or an entry in NOT_RUN")
 
 
+def read_command(command: Command) -> None:
+    """Reads a command by the parser it is for, or checks what can be checked of others."""
+    for pattern, (_, kind) in NOT_RUN.items():
+        if re.fullmatch(pattern, str(command)):
+            check_not_run(command, kind)
+            return
+    if command.words[:2] == ("python", "train.py"):
+        read_training(list(command.words[2:]))
+    elif command.words[0] == "fsjax":
+        read_fsjax(list(command.words[1:]))
+
+
+@pytest.mark.parametrize("page", sorted({block.where.rpartition(":")[0] for block in BLOCKS}))
+def test_commands_are_read(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for block in BLOCKS:
+        if block.where.rpartition(":")[0] == page:
+            for command in block.commands:
+                try:
+                    read_command(command)
+                except (Exception, SystemExit) as error:
+                    error.add_note(f"{command.where}: {command.text}")
+                    raise
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.where)
 def test_commands_run(
     block: Block,

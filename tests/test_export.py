@@ -108,7 +108,13 @@ def copied(of_rule, tmp_path):
     return Path(shutil.copytree(of_rule, tmp_path / "copied"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Of the kinds of methods; what differs in the others is the methods' own.
+QUICK = {"softmax", "dense", "prototypical"}
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_outputs_are_the_runs(make_run, tmp_path, monkeypatch, kind):
     """Embeddings, scores and labels, of its own classes and of new ones."""
     overrides, scored_by, has_classes = KINDS[kind]
@@ -230,6 +236,7 @@ def assert_says_the_same(model, labelled):
     np.testing.assert_allclose(model.probabilities(IMAGES)[:, 0], expected, **close)
 
 
+@pytest.mark.slow
 def test_implants_trained_for_the_support_pictures(few_shot_runs, tmp_path):
     """As the labelling of pictures has them, and other features than the network without."""
     run = fsjax.restore(few_shot_runs["implants"])

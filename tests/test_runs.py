@@ -73,6 +73,7 @@ def test_without_its_files_the_checkpoint_suffices(digits_run, tmp_path, images)
     assert run.config.to_dict() == json.loads((digits_run[0] / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_on_other_devices_than_the_run_had(python, digits_run, tmp_path, images):
     np.save(tmp_path / "images.npy", images)
     code = (
@@ -86,6 +87,7 @@ def test_on_other_devices_than_the_run_had(python, digits_run, tmp_path, images)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_run_of_four_devices_restores_here(python, digits_config, tmp_path, images):
     code = (
         "import sys; sys.path.insert(0, '.')\n"

@@ -57,6 +57,7 @@ def test_circles_and_squares_by_one_picture_each(starter):
     assert (named == shapes[4:]).mean() >= 0.8
 
 
+@pytest.mark.slow
 def test_the_recorded_accuracy_on_digits_is_reproduced(starter):
     """The same tasks, and accuracies that differ by what machines round differently at most."""
     from benchmarks.starter import scored
@@ -74,6 +75,7 @@ def test_the_recorded_accuracy_on_digits_is_reproduced(starter):
         assert np.mean(figure["each"]) == pytest.approx(figure["accuracy"])
 
 
+@pytest.mark.slow
 def test_tasks_of_its_novel_drawings(starter):
     """Fewer pictures of each class than the run has: they are the first of them."""
     from fsjax.evaluation.protocol import Protocol
@@ -136,6 +138,7 @@ def test_variables_are_those_of_the_run_in_half_precision(few_shot_runs, tmp_pat
         packaged.write(large, tmp_path / "large", {})
 
 
+@pytest.mark.slow
 def test_its_config_runs_its_smoke_variant(root, tmp_path):
     from fsjax.training import run
     from fsjax.training.flags import load_config

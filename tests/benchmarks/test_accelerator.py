@@ -124,6 +124,7 @@ def test_steps_in_pytorch_learn(torch_networks):
 # Processes
 
 
+@pytest.mark.slow
 def test_lines_are_measured_once_and_a_failure_is_a_line(tmp_path, capsys, monkeypatch):
     good = accelerator.CASES["vgg13_32"]
     broken = dataclasses.replace(good, changes=("loss.nam=softmax",))
@@ -383,6 +384,7 @@ def test_time_on_a_cpu_by_hand():
     assert found["step_ms"] == pytest.approx(7) and found["idle_ms"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_trace_of_a_step(root, tmp_path, capsys, monkeypatch):
     """A trace of a real step: its convolutions are found, each as often as there are steps."""
     words = [

@@ -60,6 +60,7 @@ def test_scores_are_the_loops():
     assert study.scores(theta, maps) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_leaves_the_identity_behind():
     """AffNet's error after 150 steps, against that of the whole image, with which it begins."""
     maps = study.synthetic_maps(256, seed=0)
@@ -71,6 +72,7 @@ def test_training_leaves_the_identity_behind():
     assert study.scores(theta, maps)["sl1"] < 0.1 * fresh["sl1"]
 
 
+@pytest.mark.slow
 def test_rows_are_measured_once(tmp_path, capsys, monkeypatch):
     out = tmp_path / "folder" / "rows.jsonl"
     study.main([*TINY, "--out", str(out)])
@@ -131,6 +133,7 @@ def localized_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_maps_of_runs_are_means_over_channels(localized_run, digits_run):
     """Of the whole image, not of the crop; and of a run without localization likewise."""
     import fsjax

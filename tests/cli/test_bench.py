@@ -91,6 +91,7 @@ def test_lines_of_a_classifier(bench, tmp_path):
     assert restore["bytes"] == 4 * (weights + 2 * (4 + 6))
 
 
+@pytest.mark.slow
 def test_lines_of_few_shot_tasks_and_implants(bench):
     embed, tasks, implants = bench("evaluate", "implants", *FEW_SHOT, config="implants_tiny")
     assert (embed["part"], tasks["part"]) == ("embed", "tasks")
@@ -112,6 +113,7 @@ def test_lines_of_few_shot_tasks_and_implants(bench):
     assert expected <= implants["flops_per_task"] < 1.001 * expected
 
 
+@pytest.mark.slow
 def test_device_backend_runs_where_only_the_core_packages_are(python, root):
     """No TensorFlow, no drawing, no scikit-learn: what is not installed on a bare GPU machine is hidden here."""
     code = f"""
@@ -282,6 +284,7 @@ def test_compiler_counts_the_same_of_a_product():
     assert facts["program_bytes"] >= 4 * (32 * 48 + 48 * 16 + 32 * 16)
 
 
+@pytest.mark.slow
 def test_all_devices_are_counted(python):
     code = """
         import jax, jax.numpy as jnp
@@ -350,6 +353,7 @@ def test_batches_of_before_hide_no_slow_pipeline(monkeypatch, each, expected):
     assert {opened for batch, opened in run.seen if batch == "there"} == {0} and run.opened == 0
 
 
+@pytest.mark.slow
 def test_second_computations_are_no_work(bench):
     """`model.remat` leaves the operations that the model asks for, and adds a forward pass to those that are done."""
     options = ("--set", "loss.name=softmax", "--set", "model.cnn.pool=gap", "--set", "model.cnn.dim=None")

@@ -83,6 +83,7 @@ def test_other_classes_of_the_same_sizes_are_not_paired(figures, tmp_path, capsy
     assert "no tasks in common" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_implants_beside_a_run_that_was_trained_without(few_shot_runs, tmp_path, capsys):
     options = ("--implants", "--implant-option", "steps=2", "query_pool=dense", "--classes", "novel")
     out = tmp_path / "imp.json"
@@ -322,6 +323,7 @@ def test_an_interrupt_is_a_word_and_the_status_of_shells(monkeypatch, capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(root):
     # The script is longer than a pipe holds, so the command is still writing when its reader is gone.
     command = f"{sys.executable} -m fsjax completion bash | head -c 1; exit ${{PIPESTATUS[0]}}"

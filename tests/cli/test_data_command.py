@@ -91,6 +91,7 @@ def test_a_slip_in_a_config_is_named_with_its_line(text, message, tmp_path, caps
     assert f"{tmp_path / 'own.py'}, {message}" in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_it_starts_and_runs_without_jax(pictures, python):
     script = (
         "import sys; sys.modules.update(jax=None, flax=None, tensorflow=None, orbax=None)\n"

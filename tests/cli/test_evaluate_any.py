@@ -169,6 +169,7 @@ def test_tasks_of_another_source(digits_run, run, digit_pictures, tmp_path, caps
     assert figure["data"] == "meine Ziffern" and figure["classes"] == "novel"
 
 
+@pytest.mark.slow
 def test_a_source_by_its_config_and_its_class_split(few_shot_runs, capsys):
     """Noise of other classes than the run's: tasks of its test part, of its training part, and of novel classes."""
     arguments = ("--source", "fake", "--set", "data.fake.num_classes=30", "--set", "data.fake.train=300",

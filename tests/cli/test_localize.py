@@ -48,6 +48,7 @@ def test_boxes_of_the_runs_data_are_compared_with_the_true_ones(planted_run, tmp
     assert "3 of 12 pictures" in printed
 
 
+@pytest.mark.slow
 def test_pictures_of_ones_own(planted_run, tmp_path, capsys):
     """Of any size and kind; names are the files', and boxes are in the pictures, not in their middle squares."""
     rng = np.random.default_rng(0)

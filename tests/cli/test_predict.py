@@ -73,6 +73,7 @@ def test_a_table_and_a_page(few_shot_runs, pictures, tmp_path, capsys):
     assert "The 2 pictures with the least certain labels, of 5; the other 3 are in the CSV file only." in page
 
 
+@pytest.mark.slow
 def test_with_implants(few_shot_runs, pictures, tmp_path, capsys):
     arguments = [*pictures, "--run", str(few_shot_runs["implants"]), "--implants", "--out", str(tmp_path / "out")]
     assert main(arguments) == 3
@@ -85,6 +86,7 @@ def test_with_implants(few_shot_runs, pictures, tmp_path, capsys):
     assert "implants learn by leaving one out, so every class needs 2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_with_implants_the_words_are_of_implants(few_shot_runs, pictures, tmp_path, capsys):
     Image.new("RGB", (9, 9), (230, 230, 200)).save(tmp_path / "few" / "hell ä" / "9.png")
     arguments = [*pictures, "--run", str(few_shot_runs["implants"]), "--implants", "--out", str(tmp_path / "out")]

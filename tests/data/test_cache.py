@@ -264,6 +264,7 @@ def test_of_several_at_once_one_decodes(tmp_path, monkeypatch):
     assert len(asked) == 1 and set(found) == {digest_of(load_splits(FAKE, seed=0))}
 
 
+@pytest.mark.slow
 def test_processes_at_once(tmp_path, root):
     code = (
         "from fsjax.data import load_splits; "
@@ -392,6 +393,7 @@ def test_the_host_keeps_what_takes_long_to_decode(tmp_path, monkeypatch, mixed_f
     assert_same_splits(load_splits(config | {"backend": "device"}, seed=0), expected)
 
 
+@pytest.mark.slow
 def test_photographs_take_longer_than_small_pictures(tmp_path, monkeypatch):
     """26 pictures of 12 megapixels are 3 s, and 1,797 digits a quarter of one."""
     monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))

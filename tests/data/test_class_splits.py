@@ -353,6 +353,7 @@ def omniglot(tfds_data_dir):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["small1", "small2"])
 def test_omniglots_lists_name_the_records(omniglot, part):
     import tensorflow_datasets as tfds

@@ -1,6 +1,9 @@
 """TensorFlow as it is imported here."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_keras_is_imported_only_where_it_is_asked_for(python):
     script = (
         "import os, sys\n"

@@ -35,8 +35,12 @@ def named(drawn):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize(
     ("number", "size", "rows"),
-    [(0, 40, 16), (2, 40, 16), (7, 5, 16), (2**31 // 8, 1000, 16)],
-    ids=["begin", "two epochs", "many epochs in a batch", "rows past 2**32"],
+    [
+        pytest.param(0, 40, 16, id="begin", marks=pytest.mark.slow),
+        pytest.param(2, 40, 16, id="two epochs", marks=pytest.mark.slow),
+        pytest.param(7, 5, 16, id="many epochs in a batch"),
+        pytest.param(2**31 // 8, 1000, 16, id="rows past 2**32"),
+    ],
 )
 def test_draws_of_single_images(augmentation, devices, number, size, rows):
     seed, augment = 2**33 + 5, parse_augmentation(augmentation)
@@ -63,7 +67,7 @@ def test_draws_of_single_images(augmentation, devices, number, size, rows):
 
 
 @pytest.mark.parametrize("spec", [EpisodeSpec(3, 2, 3), EpisodeSpec((2, 4), (1, 3), (1, 2))], ids=["fixed", "ragged"])
-@pytest.mark.parametrize("number", [0, 3, 2**28])
+@pytest.mark.parametrize("number", [0, pytest.param(3, marks=pytest.mark.slow), 2**28])
 def test_draws_of_episodes(spec, number):
     seed, augment, episodes = 11, parse_augmentation(SOME | {"flip": True}), 4
     table = class_table(np.repeat(np.arange(6), 8), 6)

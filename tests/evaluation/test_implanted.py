@@ -29,6 +29,8 @@ RULES = [
     Rule("cosine", "flatten", "flatten", 10.0, unit_support=True),
 ]
 
+pytestmark = pytest.mark.xla  # its programs are what is tested
+
 # Most of these tests' time is compilation, and the arrays are tiny.
 FAST_COMPILE = {"xla_backend_optimization_level": 0}
 fast_train = jax.jit(train_implants, static_argnames=("options", "num_ways"), compiler_options=FAST_COMPILE)
@@ -130,10 +132,12 @@ def test_tasks_are_those_done_by_hand(network, by_hand, spec):
     assert not np.allclose(features["gap"][:, :4], 0) and not np.allclose(features["gap"][:, 4:], 0)
 
 
+@pytest.mark.slow
 def test_several_rules_at_once_equal_one_at_a_time(network):
     assert_same(score(network, RULES)[:2], [score(network, [rule])[0] for rule in RULES[:2]])
 
 
+@pytest.mark.slow
 def test_the_frozen_network_stays_as_it_is(network):
     """In its variables, and in what the widened network says with the channels that it had before."""
     variables = (network.params, network.collections)
@@ -151,6 +155,7 @@ def test_the_frozen_network_stays_as_it_is(network):
     assert jax.tree.map(lambda x: np.array(x).tobytes(), variables) == before
 
 
+@pytest.mark.slow
 def test_the_number_of_tasks_at_once_changes_nothing(network, monkeypatch):
     expected, sizes, at_once = score(network), [], 2
     monkeypatch.setitem(implanted._CHUNK_BYTES, "cpu", at_once * frozen(network).bytes_an_image * SPEC.rows)

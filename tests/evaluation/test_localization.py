@@ -95,6 +95,7 @@ def run():
     return Run(Path("runs/x"), config, INFO, 0, params, variables)
 
 
+@pytest.mark.slow
 def test_located_are_the_parts_of_the_method(run):
     """Whatever the batches; the crop in the colours of the picture."""
     images = RNG.integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)

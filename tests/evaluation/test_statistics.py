@@ -60,6 +60,7 @@ def test_a_simulated_evaluation_has_the_papers_interval(bank):
     assert 0.0021 <= half_width <= 0.0025
 
 
+@pytest.mark.xla
 def test_intervals_hold_the_true_mean_as_often_as_they_say(bank):
     truth = np.mean(accuracies(bank, 10**6, 60_000))
     intervals = [mean_interval(accuracies(bank, seed, 2000)) for seed in range(40)]

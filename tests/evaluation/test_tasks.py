@@ -208,6 +208,7 @@ def wide():
     return Bank.of({k: v.astype(np.float32) for k, v in features.items()}, labels, tuple("abcdef"), "")
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("pool", ["gap", "dense"])
 def test_features_of_all_tasks_are_never_there_at_once(wide, pool):
     rule, spec = Rule("cosine", "gap", pool, 1.0), EpisodeSpec(5, 5, 15)
@@ -239,6 +240,7 @@ def test_tasks_are_drawn_and_classified_by_the_chunk(wide):
     assert scores.count.sum() == 2500 * 75
 
 
+@pytest.mark.xla
 def test_other_seeds_and_numbers_of_tasks_compile_nothing_new(wide):
     rule, spec = Rule("cosine", "gap", "gap", 1.0), EpisodeSpec(5, 1, 3)
     score_tasks(wide, [rule], spec=spec, seed=0, tasks=1024)

@@ -65,10 +65,16 @@ def start(module, batch=1):
     return init(jax.random.key(0), jnp.ones((batch, DIM)), jnp.zeros(batch, int))
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
-def compiled(request, jit):
+BY_NUMPY = [pytest.param((name, "jit"), id=name) for name in VARIANTS]
+BY_XLA = [pytest.param((name, "xla_jit"), id=f"{name} by XLA", marks=(pytest.mark.slow, pytest.mark.xla))
+          for name in VARIANTS]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=BY_NUMPY + BY_XLA)
+def compiled(request):
     """Variables of a loss, and a function of its results and their gradients."""
-    module = build(*VARIANTS[request.param])
+    name, arithmetic = request.param
+    module, jit = build(*VARIANTS[name]), request.getfixturevalue(arithmetic)
     variables = jit(partial(start, module))()
 
     def total(params, features, labels):

@@ -190,6 +190,7 @@ def test_exponent_is_the_root_of_the_width_unless_given(x64):
     assert np.all(losses[None] != losses[1])
 
 
+@pytest.mark.xla
 def test_no_array_of_all_differences_is_kept():
     """256 examples, 50 classes, 64 dimensions: the differences of all of them would be 3.3 MB."""
     x, w = jnp.ones((256, 64)), jnp.zeros((50, 64))

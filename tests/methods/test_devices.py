@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from fsjax.losses import LOSSES
 
 SCRIPT = Path(__file__).parent / "objectives_on_devices.py"
 
 
+@pytest.mark.slow
 def test_one_and_four_devices_agree(python):
     cases = [json.loads(line) for line in python(str(SCRIPT), devices=4).stdout.splitlines()]
     coupled = {name for name, module in LOSSES.items() if not module.PER_EXAMPLE or module.READS}

@@ -13,6 +13,7 @@ from fsjax.errors import UserError
 from fsjax.methods import implants
 from fsjax.methods.implants import Activations, ImplantOptions, implant_loss, implant_maps, train_implants
 from fsjax.models import build_model
+from tests.numpy_arithmetic import numpy_jit
 
 SMALL = {"channels": 2, "steps": 2, "learning_rate": 0.01, "weight_decay": 0.1, "eps": 1e-4}
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2])
@@ -33,14 +34,14 @@ def random_activations(*lead, side=4, seed=0, dtype=np.float64) -> Activations:
     return Activations(*(rng.normal(size=(*lead, *shape)).astype(dtype) for shape in shapes))
 
 
-# Most of these tests' time is compilation, and the arrays are tiny.
-FAST_COMPILE = {"xla_backend_optimization_level": 0}
-fast_train = jax.jit(train_implants, static_argnames=("options", "num_ways"), compiler_options=FAST_COMPILE)
-maps_of = jax.jit(implant_maps, static_argnames=("options", "train"), compiler_options=FAST_COMPILE)
-loss_and_gradient = jax.jit(
-    jax.value_and_grad(implant_loss), static_argnames=("options", "num_ways"), compiler_options=FAST_COMPILE
-)
-loss_of = jax.jit(implant_loss, static_argnames=("options", "num_ways"), compiler_options=FAST_COMPILE)
+def by_numpy(function, static_argnames):
+    return numpy_jit(function, jax.jit(function, static_argnames=static_argnames), static_argnames=static_argnames)
+
+
+fast_train = by_numpy(train_implants, ("options", "num_ways"))
+maps_of = by_numpy(implant_maps, ("options", "train"))
+loss_and_gradient = by_numpy(jax.value_and_grad(implant_loss), ("options", "num_ways"))
+loss_of = by_numpy(implant_loss, ("options", "num_ways"))
 
 
 def keys(tasks: int, seed: int = 0) -> jax.Array:

@@ -108,6 +108,7 @@ MAPS = {
 DIMS = {"mnist_2d": 2, "mnist_100d": 100, "c64f": 5 * 5 * 64, "c128f": 5 * 5 * 128}
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("name", MODELS)
 def test_parameters_and_shapes(name):
     params, out = shapes_of(name)

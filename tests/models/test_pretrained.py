@@ -47,6 +47,7 @@ def tiny_weights():
     return SCRIPT["weights"](TINY["blocks"], width=TINY["width"])
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("name", OURS)
 def test_activations_are_those_of_pytorch(name, tmp_path):
     """On random weights, far from 0 and 1, and images of an even and of two odd sizes."""
@@ -67,6 +68,7 @@ def test_activations_are_those_of_pytorch(name, tmp_path):
         np.testing.assert_allclose(maps["stage4"].mean((1, 2)), stored[f"{size}/pooled"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(("name", "total"), [("resnet50", 25_576_264), ("resnet101", 44_568_392)])
 def test_parameters_of_the_deep_stem(name, total):
     """timm's resnet50c and resnet101c, less the classifier; the three convolutions' names; the size halves twice."""

@@ -40,6 +40,22 @@ def noise_config():
 
 
 @pytest.fixture(scope="session")
+def resolve():
+    """Build all that a config describes, and trace its first state and its objective, without a compilation."""
+    from fsjax.data import load_splits
+    from fsjax.training.experiment import build_experiment
+    from fsjax.training.settings import check
+
+    def build(config):
+        check(config)
+        experiment = build_experiment(config, load_splits(config.data, seed=config.seed))
+        with jax.disable_jit():  # a compiled function with options of its own cannot be traced within another
+            return jax.eval_shape(experiment.initial_state)
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def figures_of():
     """The lines of a run's metrics.jsonl without what depends on the clock."""
 

@@ -8,6 +8,7 @@ import pytest
 from fsjax.data import load_splits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["icu_digits", "proto_tiny"])
 def test_a_run_on_data_that_were_decoded_elsewhere(python, root, tmp_path, module):
     """The cache is made here, with all packages, and used there."""

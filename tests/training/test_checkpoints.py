@@ -78,6 +78,7 @@ def test_damaged_latest_is_reported_and_the_one_before_is_used(folder, caplog, d
     assert_equal(load(folder, 3, make_state(0)), make_state(3))
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_noticed_or_harmless(folder, tmp_path):
     """A bit is flipped in turn in every file of a checkpoint: what loads is what was written, facts included."""
     rng = np.random.default_rng(0)

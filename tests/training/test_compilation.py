@@ -45,6 +45,7 @@ def fresh(root, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_second_process_compiles_nothing(fresh, tmp_path):
     every = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     first, _ = fresh("one", **every)
@@ -55,6 +56,7 @@ def test_second_process_compiles_nothing(fresh, tmp_path):
     assert "error" not in said.lower()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_a_line(fresh, tmp_path):
     (tmp_path / "file").write_text("")
     seen, said = fresh("run", FSJAX_CACHE=str(tmp_path / "file"))

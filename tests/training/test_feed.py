@@ -24,17 +24,21 @@ def feeds():
     return module
 
 
-@pytest.mark.parametrize("case", ["mixed", "plain", "ragged"])
+@pytest.mark.parametrize(
+    "case", ["mixed", *(pytest.param(case, marks=pytest.mark.slow) for case in ("plain", "ragged"))]
+)
 def test_the_same_batches_on_one_device(case):
     feeds().compare(case, "shard_map")
 
 
+@pytest.mark.slow
 def test_the_same_batches_on_four_devices(python, root):
     """With `shard_map` and with `pmap`; the images are divided among the devices, and do not divide evenly."""
     done = python(str(CASES), devices=4, PYTHONPATH=str(root))
     assert json.loads(done.stdout.splitlines()[-1]) == {"devices": 4, "compared": 5}
 
 
+@pytest.mark.slow
 def test_a_run_of_either_backend_has_the_same_losses(noise_config, figures_of, tmp_path):
     """Several steps a dispatch, micro-batches, the end of an epoch within a dispatch, and a stop in between."""
     from fsjax.training import run
@@ -53,6 +57,7 @@ def test_a_run_of_either_backend_has_the_same_losses(noise_config, figures_of, t
             assert a[name] == pytest.approx(b[name], abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_continued_with_the_other_backend(noise_config, figures_of, run_until, tmp_path):
     from fsjax.training import run
 

@@ -14,7 +14,7 @@ from fsjax.evaluation.protocol import Protocol
 from fsjax.training import run
 from fsjax.training.checkpoints import steps_in
 
-METHODS = ("dense", "prototypical")
+METHODS = ("dense", pytest.param("prototypical", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module", params=METHODS)

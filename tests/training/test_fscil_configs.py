@@ -22,9 +22,14 @@ def test_variants_have_every_key(name):
         module.get_config("nothing")
 
 
-@pytest.mark.parametrize("name", ["fscil_cifar100", "fscil_tiny"])
-def test_smoke_variant_runs_and_has_sessions(root, tmp_path, name):
-    result = run(load_config(f"{root}/configs/{name}.py:smoke"), tmp_path / "run")
+@pytest.mark.slow
+def test_smoke_variant_resolves(root, resolve):
+    assert resolve(load_config(f"{root}/configs/fscil_tiny.py:smoke")).params["encoder"]
+
+
+@pytest.mark.slow
+def test_smoke_variant_runs_and_has_sessions(root, tmp_path):
+    result = run(load_config(f"{root}/configs/fscil_cifar100.py:smoke"), tmp_path / "run")
     assert result["training"]["steps"] == 4 and np.isfinite(result["training"]["last"]["loss"])
     assert {figure["classes"] for figure in result["test"]["figures"]} == {"novel", "base"}
     found = fsjax.restore(tmp_path / "run").sessions(way=5, shot=5, seeds=2)

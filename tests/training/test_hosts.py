@@ -105,6 +105,7 @@ def by_one_and_by_two(root, python, start, tmp_path_factory):
     return [json.loads(text.splitlines()[-1]) for text in (one.stdout, *(out for _, out, _ in both))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_two_processes_find_what_one_device_does(by_one_and_by_two, method):
     one, first, second = (process["found"][method] for process in by_one_and_by_two)
@@ -121,6 +122,7 @@ def test_two_processes_find_what_one_device_does(by_one_and_by_two, method):
     assert first == second
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_process_that_has_met_the_others(by_one_and_by_two):
     """Until the run saves and stops on it: JAX alone would have it go on."""
     assert [process["sigterm"] for process in by_one_and_by_two] == [None] * 3
@@ -135,6 +137,7 @@ def uninterrupted(start, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_killed_processes_are_named_and_the_run_goes_on(start, tmp_path, uninterrupted):
     """SIGKILL to the second process, then to the first; the third start ends with the bits of a run never stopped."""
     workdir, named = tmp_path / "killed", "process {} of 2 (host " + socket.gethostname() + ")"
@@ -156,6 +159,7 @@ def test_killed_processes_are_named_and_the_run_goes_on(start, tmp_path, uninter
     assert figures(workdir) == figures(uninterrupted)
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_stops_both_and_four_devices_of_one_process_go_on(start, python, tmp_path, uninterrupted):
     workdir = tmp_path / "stopped"
     both = start(train(workdir, train__progress=True))
@@ -173,6 +177,7 @@ def test_sigterm_to_one_stops_both_and_four_devices_of_one_process_go_on(start, 
     np.testing.assert_allclose(ours, whole, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_config_in_one_process_ends_both_in_words(start, tmp_path):
     both = ends(start(train(tmp_path / "run"), each=lambda index: [f"--config.seed={index}"]), timeout=120)
     for status, _, errors in both:
@@ -225,6 +230,7 @@ def test_slurm_gives_a_process_alone_on_its_node_all_gpus(monkeypatch):
     assert given["local_device_ids"] is None
 
 
+@pytest.mark.slow
 def test_a_tpu_machine_runs_alone_only_if_nothing_is_known_of_others(python):
     """JAX's own words where it finds nothing; beside it a coordinator that nobody is at."""
     code = (

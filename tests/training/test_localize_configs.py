@@ -64,11 +64,21 @@ def test_recipe_is_the_papers(name, data):
         assert config.pretrained.attnet.startswith("timm/resnet50.")
 
 
-@pytest.mark.parametrize("name", ["cub", "cub:setting2", "cars", "aircraft", "tiny", "planted"])
-def test_every_config_runs_its_smoke_variant(root, tmp_path, name):
+def smoke_of(root, name):
     file, _, variant = name.partition(":")
-    config = load_config(f"{root}/configs/localize_{file}.py:{f'{variant},' if variant else ''}smoke")
-    result = run(config, tmp_path / "run")
+    return load_config(f"{root}/configs/localize_{file}.py:{f'{variant},' if variant else ''}smoke")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cub:setting2", "cars", "aircraft", "planted"])
+def test_smoke_variants_resolve(root, resolve, name):
+    assert resolve(smoke_of(root, name)).params["encoder"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cub", "tiny"])
+def test_smoke_variants_run(root, tmp_path, name):
+    result = run(smoke_of(root, name), tmp_path / "run")
     assert result["training"]["steps"] == 4
     assert np.isfinite([result["training"]["last"][name] for name in ("loss", "att", "aff", "iou_target")]).all()
     assert result["test"]["num_examples"] > 0

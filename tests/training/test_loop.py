@@ -12,24 +12,37 @@ from fsjax.training import run
 from fsjax.training.checkpoints import steps_in
 from fsjax.training.reporting import DivergedError
 
-SMOKE = [
-    "icu_digits:smoke", "icu_mnist:2d,smoke", "icu_mnist:100d,smoke", "icu_cifar10:smoke", "icu_cifar100:smoke",
-    "icu_cifar_lt:cifar10,10,smoke", "icu_cifar_lt:cifar100,100,smoke", "icu_imagenet:smoke",
-]  # fmt: skip
 
-
-@pytest.mark.parametrize("name", SMOKE)
-def test_every_config_runs_its_smoke_variant(root, tmp_path, name):
+def smoke_of(root, name):
     from fsjax.training.flags import load_config
 
     file, _, variant = name.partition(":")
-    result = run(load_config(f"{root}/configs/{file}.py:{variant}"), tmp_path / "run")
+    return load_config(f"{root}/configs/{file}.py:{variant}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "icu_digits:smoke", "icu_mnist:100d,smoke", "icu_cifar10:smoke", "icu_cifar_lt:cifar10,10,smoke",
+        "icu_cifar_lt:cifar100,100,smoke", "icu_imagenet:smoke",
+    ],
+)  # fmt: skip
+def test_smoke_variants_resolve(root, resolve, name):
+    assert resolve(smoke_of(root, name)).params["loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["icu_mnist:2d,smoke", "icu_cifar100:smoke"])
+def test_smoke_variants_run(root, tmp_path, name):
+    result = run(smoke_of(root, name), tmp_path / "run")
     assert result["training"]["steps"] == 4
     assert np.isfinite(result["training"]["last"]["loss"])
     assert result["test"]["num_examples"] > 0
     assert (tmp_path / "run" / "features.png").exists() == (name == "icu_mnist:2d,smoke")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["softmax", "focal", "class_balanced", "mixup", "center", "lsoftmax", "lgm", "icu"])
 def test_every_loss_trains(digits_config, tmp_path, loss):
     """Each loss, by one override; half the digits right after 60 steps is five times chance."""
@@ -38,6 +51,7 @@ def test_every_loss_trains(digits_config, tmp_path, loss):
     assert result["loss"] == loss
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_like_float32(digits_config, digits_run, tmp_path):
     result = run(digits_config(model__dtype="bfloat16"), tmp_path)
     assert result["test"]["accuracy"] > digits_run[1]["test"]["accuracy"] - 0.05

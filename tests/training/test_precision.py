@@ -114,6 +114,7 @@ def standard_error(first, second):
     return np.sqrt(sum(x.var(axis=0, ddof=1) / len(x) for x in (first, second)))
 
 
+@pytest.mark.slow
 def test_accuracy_agrees_within_the_noise_of_seeds(curves):
     """Two standard errors, and 1 point: of 359 test images, the binomial deviation of an accuracy of 96 %.
 
@@ -124,6 +125,7 @@ def test_accuracy_agrees_within_the_noise_of_seeds(curves):
     assert abs(exact.mean() - rough.mean()) <= 2 * standard_error(exact, rough) + 0.01
 
 
+@pytest.mark.slow
 def test_loss_curves_agree_within_the_noise_of_seeds(curves):
     """Means over windows of 20 steps; the margin is 5 % of the loss, where the spread of three seeds is small."""
     exact, rough = (
