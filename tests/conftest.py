@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +36,8 @@ sys.path.insert(0, str(ROOT))  # for `configs` and `train`, which are not part o
 
 # Where the files are that take longest: they begin first, so that no worker is left alone with one at the end.
 LONGEST = ("training", "tests", "cli")
+# Where most tests are of formulas of small arrays.
+FORMULAS = ("losses", "models", "methods", "evaluation", "labelling")
 
 
 def pytest_collection_modifyitems(items):
@@ -123,16 +124,19 @@ def jit(xla_jit):
     return jit
 
 
-@pytest.fixture
-def numpy_arithmetic(request):
-    """Operations outside of traced functions are computed by NumPy too.
+@pytest.fixture(autouse=True)
+def formulas_by_numpy(request):
+    """In the folders of formulas, operations outside of traced functions are computed by NumPy too.
 
     But for tests that are marked `xla`, and for those of whole runs: these are trained and evaluated as for users.
     """
+    whole_runs = {"digits_run", "few_shot_runs"} & set(request.fixturenames)
+    if request.path.parent.name not in FORMULAS or "xla" in request.keywords or whole_runs:
+        yield
+        return
     from tests.numpy_arithmetic import numpy_arithmetic
 
-    by_xla = "xla" in request.keywords or {"digits_run", "few_shot_runs"} & set(request.fixturenames)
-    with nullcontext() if by_xla else numpy_arithmetic():
+    with numpy_arithmetic():
         yield
 
 
@@ -242,7 +246,7 @@ def digits_run(digits_config, made_once):
     return folder / "run", pickle.loads((folder / "result.pickle").read_bytes())
 
 
-METHODS = {"implants": "implants", "gap": "classification"}
+FEW_SHOT_METHODS = {"implants": "implants", "gap": "classification"}
 
 
 def _few_shot_config(name):
@@ -250,7 +254,7 @@ def _few_shot_config(name):
 
     config = base()
     config.name = name
-    config.method.name = METHODS[name]
+    config.method.name = FEW_SHOT_METHODS[name]
     config.loss.name = "cosine"
     config.data.name = "fake"
     config.data.fake.update(height=16, width=16, num_classes=20, train=20 * 16, test=20 * 8)
@@ -283,9 +287,9 @@ def few_shot_runs(made_once):
             return made_once(f"few_shot_{name}", make) / name
 
         def __iter__(self):
-            return iter(METHODS)
+            return iter(FEW_SHOT_METHODS)
 
         def __len__(self):
-            return len(METHODS)
+            return len(FEW_SHOT_METHODS)
 
     return Runs()

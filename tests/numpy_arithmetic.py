@@ -52,6 +52,11 @@ ELEMENTWISE: dict[str, Rule] = {
 }  # fmt: skip
 
 
+def _without_options(rules: dict[str, Rule]) -> dict[str, Rule]:
+    """The same rules, for the parameters that primitives have and arithmetic does not need."""
+    return {name: lambda *values, rule=rule, **_: rule(*values) for name, rule in rules.items()}
+
+
 # Shapes
 
 
@@ -334,17 +339,13 @@ def _convolution(
     return np.transpose(result, np.argsort(of_out))
 
 
-def _padded(x: np.ndarray, padding: Sequence[tuple[int, int]], value: Any) -> np.ndarray:
-    return np.pad(x, padding, constant_values=value)
-
-
 def _in_windows(function: Callable[..., Any], start: Callable[[np.dtype], Any]) -> Rule:
     def rule(
         x: np.ndarray, *, window_dimensions: Any, window_strides: Any, padding: Any, base_dilation: Any,
         window_dilation: Any, **_: Any,
     ) -> np.ndarray:  # fmt: skip
         assert set(base_dilation) | set(window_dilation) == {1}
-        x = _padded(_wide(x), padding, start(x.dtype))
+        x = np.pad(_wide(x), padding, constant_values=start(x.dtype))
         return function(_windows(x, window_dimensions, window_strides), axis=tuple(range(x.ndim, 2 * x.ndim)))
 
     return rule
@@ -359,8 +360,9 @@ def _to_the_largest(
 ) -> np.ndarray:
     """The gradient of the largest of each window: to the first of equal ones."""
     assert str(select_prim) == "ge"
-    places = _padded(np.arange(x.size).reshape(x.shape), padding, -1)
-    windows = _windows(_padded(x, padding, _least(x.dtype)), window_dimensions, window_strides)
+    places = np.pad(np.arange(x.size).reshape(x.shape), padding, constant_values=-1)
+    padded = np.pad(x, padding, constant_values=_least(x.dtype))
+    windows = _windows(padded, window_dimensions, window_strides)
     largest = windows.reshape(*source.shape, -1).argmax(-1)[..., None]
     flat = _windows(places, window_dimensions, window_strides).reshape(*source.shape, -1)
     result = np.zeros(x.size, _wide(x).dtype)
@@ -392,7 +394,7 @@ def _threefry(key_1: np.ndarray, key_2: np.ndarray, x_1: np.ndarray, x_2: np.nda
 
 
 RANDOM = {"random_bits", "random_fold_in", "random_seed", "random_split", "random_unwrap", "random_wrap"}
-RULES = ELEMENTWISE | SHAPES | REDUCTIONS | PLACES | WINDOWS | {"threefry2x32": _threefry}
+RULES = _without_options(ELEMENTWISE) | SHAPES | REDUCTIONS | PLACES | WINDOWS | {"threefry2x32": _threefry}
 
 
 # Programs
@@ -474,7 +476,7 @@ def _results(equation: Any, values: list[Any]) -> list[Any]:
         return run(params[CALLS[name]], *values)
     if name in CONTROL:
         return CONTROL[name](*values, **params)
-    found = RULES[name](*values) if name in ELEMENTWISE else RULES[name](*values, **params)
+    found = RULES[name](*values, **params)
     return found if equation.primitive.multiple_results else [found]
 
 
@@ -566,14 +568,13 @@ def numpy_jit(
 
 def _impl(primitive: Any, rule: Rule, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """What a primitive does with values."""
-    with_options = str(primitive) not in ELEMENTWISE
 
     def compute(*args: Any, **params: Any) -> Any:
         if any(map(_is_key, map(jax.typeof, args))):
             return otherwise(*args, **params)
         avals, _ = primitive.abstract_eval(*map(jax.typeof, args), **params)
         with np.errstate(all="ignore"):
-            found = rule(*map(np.asarray, args), **(params if with_options else {}))
+            found = rule(*map(np.asarray, args), **params)
         if not primitive.multiple_results:
             return jax.device_put(np.asarray(found).astype(avals.dtype, copy=False))
         return [

@@ -229,6 +229,11 @@ def read_benchmark(words: list[str]) -> None:
         importlib.import_module(words[2]).main()
 
 
+def kind_not_run(command: Command) -> str:
+    """What is checked of a command that is not run, by NOT_RUN; "" for one that is."""
+    return next((kind for pattern, (_, kind) in NOT_RUN.items() if re.fullmatch(pattern, str(command))), "")
+
+
 def check_not_run(command: Command, kind: str) -> None:
     """What can be said of a command without running it."""
     words = list(command.words)
@@ -344,11 +349,9 @@ def run_export(command: Command, place: Path, capsys: pytest.CaptureFixture[str]
 
 def run_command(command: Command, place: Path, workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     """Runs a command, or checks what it is not run for."""
-    for pattern, (_, kind) in NOT_RUN.items():
-        if re.fullmatch(pattern, str(command)):
-            check_not_run(command, kind)
-            return
-    if command.words[:2] == ("python", "train.py"):
+    if kind := kind_not_run(command):
+        check_not_run(command, kind)
+    elif command.words[:2] == ("python", "train.py"):
         run_training(command, place, workshop)
     elif command.words[0] == "fsjax":
         run_fsjax(command, place, workshop, capsys)
@@ -360,11 +363,9 @@ def run_command(command: Command, place: Path, workshop: Workshop, capsys: pytes
 
 def read_command(command: Command) -> None:
     """Reads a command by the parser it is for, or checks what can be checked of others."""
-    for pattern, (_, kind) in NOT_RUN.items():
-        if re.fullmatch(pattern, str(command)):
-            check_not_run(command, kind)
-            return
-    if command.words[:2] == ("python", "train.py"):
+    if kind := kind_not_run(command):
+        check_not_run(command, kind)
+    elif command.words[:2] == ("python", "train.py"):
         read_training(list(command.words[2:]))
     elif command.words[0] == "fsjax":
         read_fsjax(list(command.words[1:]))

@@ -99,8 +99,3 @@ def make_bank():
         return Bank.of(features, labels, names, where), labels
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def formulas_by_numpy(numpy_arithmetic):
-    """All arithmetic of these tests is NumPy's."""

@@ -87,8 +87,3 @@ def folders(tmp_path, paint):
         for i in range(2):
             Image.fromarray(paint(name, 40, 12 + 30 * i)).save(query / f"{name} {i}.png")
     return support, query
-
-
-@pytest.fixture(autouse=True)
-def formulas_by_numpy(numpy_arithmetic):
-    """All arithmetic of these tests is NumPy's."""

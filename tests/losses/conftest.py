@@ -7,11 +7,6 @@ import jax.numpy as jnp
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def formulas_by_numpy(numpy_arithmetic):
-    """All arithmetic of these tests is NumPy's."""
-
-
 @pytest.fixture(scope="session")
 def evaluate(jit):
     """Total loss of a module, its gradients by parameters and features, and its output."""

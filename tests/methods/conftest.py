@@ -66,8 +66,3 @@ def in_training(jit):
         return np.asarray(encoded.embedding, np.float64), np.asarray(list(encoded.maps.values())[-1], np.float64)
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def formulas_by_numpy(numpy_arithmetic):
-    """All arithmetic of these tests is NumPy's."""

@@ -87,8 +87,3 @@ def narrow():
         "resnet50": {"width": 4, "blocks": [1, 1]},
         "resnet101": {"width": 4, "blocks": [1, 1]},
     }
-
-
-@pytest.fixture(autouse=True)
-def formulas_by_numpy(numpy_arithmetic):
-    """All arithmetic of these tests is NumPy's."""

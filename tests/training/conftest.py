@@ -40,6 +40,18 @@ def noise_config():
 
 
 @pytest.fixture(scope="session")
+def smoke_config(root):
+    """The `:smoke` variant of a config by its file's name, with more variants behind a colon: "dc_fc100:gap"."""
+    from fsjax.config_file import load_config
+
+    def load(name):
+        file, _, variants = name.partition(":")
+        return load_config(f"{root}/configs/{file}.py:{f'{variants},' if variants else ''}smoke")
+
+    return load
+
+
+@pytest.fixture(scope="session")
 def resolve():
     """Build all that a config describes, and trace its first state and its objective, without a compilation."""
     from fsjax.data import load_splits

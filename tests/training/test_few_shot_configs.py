@@ -110,24 +110,24 @@ def _holds_the_evaluation(config, dataset, shot, *, reconstructed):
         holds(config.few_shot.reconstructed, images=half, test_base=0, validation_base=0)
 
 
-# The data set on which the smoke variant of a family trains: each of them once.
+# The data set on which the smoke variant of a family trains; each data set is there.
 TRAINS_ON = {"dc": "mini", "implants": "fc100", "proto": "tiny", "metabaseline": "cifarfs", "aflm": "mini"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_smoke_variants_resolve(root, resolve, name, dataset):
-    state = resolve(load_config(f"{root}/configs/{name}_{dataset}.py:smoke"))
+def test_smoke_variants_resolve(smoke_config, resolve, name, dataset):
+    state = resolve(smoke_config(f"{name}_{dataset}"))
     assert state.params["encoder"] and state.step.shape == ()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "dataset"), TRAINS_ON.items())
-def test_every_family_runs_its_smoke_variant(root, tmp_path, name, dataset):
-    config = load_config(f"{root}/configs/{name}_{dataset}.py:smoke")
+def test_every_family_runs_its_smoke_variant(smoke_config, tmp_path, name, dataset):
+    config = smoke_config(f"{name}_{dataset}")
     if name == "metabaseline":
-        first = load_config(f"{root}/configs/{name}_{dataset}.py:classifier,smoke")
+        first = smoke_config(f"{name}_{dataset}:classifier")
         run(first, tmp_path / "classifier")
         config.start_from = str(tmp_path / "classifier")
     result = run(config, tmp_path / "run")
@@ -146,17 +146,16 @@ def test_every_family_runs_its_smoke_variant(root, tmp_path, name, dataset):
         "aflm:no_attention,1shot",
     ],
 )  # fmt: skip
-def test_variants_resolve(root, resolve, variant):
+def test_variants_resolve(smoke_config, resolve, variant):
     family, _, arg = variant.partition(":")
-    assert resolve(load_config(f"{root}/configs/{family}_fc100.py:{arg},smoke")).params["encoder"]
+    assert resolve(smoke_config(f"{family}_fc100:{arg}")).params["encoder"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["dc:imprinted", "proto:susana", "aflm:reconstructed"])
-def test_variants_run(root, tmp_path, variant):
+def test_variants_run(smoke_config, tmp_path, variant):
     family, _, arg = variant.partition(":")
-    config = load_config(f"{root}/configs/{family}_fc100.py:{arg},smoke")
-    result = run(config, tmp_path / "run")
+    result = run(smoke_config(f"{family}_fc100:{arg}"), tmp_path / "run")
     expected = {"novel", "reconstructed"} if family == "aflm" else {"novel", "base", "both"}
     assert {figure["classes"] for figure in result["test"]["figures"]} == expected
 

@@ -7,7 +7,6 @@ import pytest
 
 import fsjax
 from fsjax.training import run
-from fsjax.training.flags import load_config
 from fsjax.training.settings import check
 
 
@@ -23,13 +22,13 @@ def test_variants_have_every_key(name):
 
 
 @pytest.mark.slow
-def test_smoke_variant_resolves(root, resolve):
-    assert resolve(load_config(f"{root}/configs/fscil_tiny.py:smoke")).params["encoder"]
+def test_smoke_variant_resolves(smoke_config, resolve):
+    assert resolve(smoke_config("fscil_tiny")).params["encoder"]
 
 
 @pytest.mark.slow
-def test_smoke_variant_runs_and_has_sessions(root, tmp_path):
-    result = run(load_config(f"{root}/configs/fscil_cifar100.py:smoke"), tmp_path / "run")
+def test_smoke_variant_runs_and_has_sessions(smoke_config, tmp_path):
+    result = run(smoke_config("fscil_cifar100"), tmp_path / "run")
     assert result["training"]["steps"] == 4 and np.isfinite(result["training"]["last"]["loss"])
     assert {figure["classes"] for figure in result["test"]["figures"]} == {"novel", "base"}
     found = fsjax.restore(tmp_path / "run").sessions(way=5, shot=5, seeds=2)

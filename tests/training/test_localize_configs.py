@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fsjax.training import run
-from fsjax.training.flags import load_config
 from fsjax.training.settings import check
 
 FINE_GRAINED = {"cub": "caltech_birds2011", "cars": "cars", "aircraft": "aircraft"}
@@ -64,21 +63,16 @@ def test_recipe_is_the_papers(name, data):
         assert config.pretrained.attnet.startswith("timm/resnet50.")
 
 
-def smoke_of(root, name):
-    file, _, variant = name.partition(":")
-    return load_config(f"{root}/configs/localize_{file}.py:{f'{variant},' if variant else ''}smoke")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cub:setting2", "cars", "aircraft", "planted"])
-def test_smoke_variants_resolve(root, resolve, name):
-    assert resolve(smoke_of(root, name)).params["encoder"]
+def test_smoke_variants_resolve(smoke_config, resolve, name):
+    assert resolve(smoke_config(f"localize_{name}")).params["encoder"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cub", "tiny"])
-def test_smoke_variants_run(root, tmp_path, name):
-    result = run(smoke_of(root, name), tmp_path / "run")
+def test_smoke_variants_run(smoke_config, tmp_path, name):
+    result = run(smoke_config(f"localize_{name}"), tmp_path / "run")
     assert result["training"]["steps"] == 4
     assert np.isfinite([result["training"]["last"][name] for name in ("loss", "att", "aff", "iou_target")]).all()
     assert result["test"]["num_examples"] > 0

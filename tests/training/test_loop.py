@@ -13,33 +13,26 @@ from fsjax.training.checkpoints import steps_in
 from fsjax.training.reporting import DivergedError
 
 
-def smoke_of(root, name):
-    from fsjax.training.flags import load_config
-
-    file, _, variant = name.partition(":")
-    return load_config(f"{root}/configs/{file}.py:{variant}")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        "icu_digits:smoke", "icu_mnist:100d,smoke", "icu_cifar10:smoke", "icu_cifar_lt:cifar10,10,smoke",
-        "icu_cifar_lt:cifar100,100,smoke", "icu_imagenet:smoke",
+        "icu_digits", "icu_mnist:100d", "icu_cifar10", "icu_cifar_lt:cifar10,10", "icu_cifar_lt:cifar100,100",
+        "icu_imagenet",
     ],
 )  # fmt: skip
-def test_smoke_variants_resolve(root, resolve, name):
-    assert resolve(smoke_of(root, name)).params["loss"]
+def test_smoke_variants_resolve(smoke_config, resolve, name):
+    assert resolve(smoke_config(name)).params["loss"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["icu_mnist:2d,smoke", "icu_cifar100:smoke"])
-def test_smoke_variants_run(root, tmp_path, name):
-    result = run(smoke_of(root, name), tmp_path / "run")
+@pytest.mark.parametrize("name", ["icu_mnist:2d", "icu_cifar100"])
+def test_smoke_variants_run(smoke_config, tmp_path, name):
+    result = run(smoke_config(name), tmp_path / "run")
     assert result["training"]["steps"] == 4
     assert np.isfinite(result["training"]["last"]["loss"])
     assert result["test"]["num_examples"] > 0
-    assert (tmp_path / "run" / "features.png").exists() == (name == "icu_mnist:2d,smoke")
+    assert (tmp_path / "run" / "features.png").exists() == (name == "icu_mnist:2d")
 
 
 @pytest.mark.slow
