@@ -393,7 +393,58 @@ def _threefry(key_1: np.ndarray, key_2: np.ndarray, x_1: np.ndarray, x_2: np.nda
     return x
 
 
-RANDOM = {"random_bits", "random_fold_in", "random_seed", "random_split", "random_unwrap", "random_wrap"}
+def _from_key(key: np.ndarray, shape: Sequence[int]) -> list[np.ndarray]:
+    """Two words of 32 bits for each place of an array, from a key of two words."""
+    places = np.arange(np.prod(shape, dtype=int), dtype=np.uint64).reshape(shape)
+    return _threefry(key[0], key[1], (places >> np.uint64(32)).astype(np.uint32), places.astype(np.uint32))
+
+
+def _bits(key: np.ndarray, *, bit_width: int, shape: Sequence[int]) -> np.ndarray:
+    high, low = _from_key(key, shape)
+    if bit_width == 64:
+        return (high.astype(np.uint64) << np.uint64(32)) | low
+    return (high ^ low).astype(f"u{bit_width // 8}")
+
+
+def _folded(key: np.ndarray, number: np.ndarray) -> np.ndarray:
+    return np.stack(_threefry(key[0], key[1], np.zeros((), np.uint32), number.astype(np.uint32)))
+
+
+OF_ONE_KEY: dict[str, Rule] = {
+    "random_bits": _bits,
+    "random_fold_in": _folded,
+    "random_split": lambda key, *, shape: np.stack(_from_key(key, shape), -1),
+}
+
+
+def _random(name: str, *values: Any, **params: Any) -> Any:
+    """What jax draws from one key of its default generator, or from several of them."""
+    keys, numbers = np.asarray(jax.random.key_data(values[0])), [np.asarray(number) for number in values[1:]]
+    shape = np.broadcast_shapes(keys.shape[:-1], *(number.shape for number in numbers))
+    keys = np.broadcast_to(keys, (*shape, 2)).reshape(-1, 2)
+    numbers = [np.broadcast_to(number, shape).reshape(-1) for number in numbers]
+    with np.errstate(over="ignore"):
+        each = [OF_ONE_KEY[name](key, *own, **params) for key, *own in zip(keys, *numbers, strict=True)]
+    found = np.stack(each).reshape(*shape, *each[0].shape)
+    return found if name == "random_bits" else jax.random.wrap_key_data(found)
+
+
+def _is_drawn(name: str, values: Sequence[Any]) -> bool:
+    """Whether a primitive draws from keys of the default generator, of which there is at least one."""
+    partitionable = jax.config.jax_threefry_partitionable
+    return name in OF_ONE_KEY and partitionable and _is_threefry(values[0]) and values[0].size > 0
+
+
+def _is_key(value: Any) -> bool:
+    return jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # of `jax.random.key`
+
+
+def _is_threefry(value: Any) -> bool:
+    return _is_key(value) and str(jax.random.key_impl(value)) == "threefry2x32"
+
+
+# What jax does itself: these have keys, or, as `random_gamma`, a compiled loop of their own.
+RANDOM = {*OF_ONE_KEY, "random_gamma", "random_seed", "random_unwrap", "random_wrap"}
 RULES = _without_options(ELEMENTWISE) | SHAPES | REDUCTIONS | PLACES | WINDOWS | {"threefry2x32": _threefry}
 
 
@@ -463,14 +514,13 @@ def unknown(jaxpr: Any) -> set[str]:
     return found.union(*(unknown(part) for equation in jaxpr.eqns for part in _within(equation)))
 
 
-def _is_key(value: Any) -> bool:
-    return jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # of `jax.random.key`
-
-
 def _results(equation: Any, values: list[Any]) -> list[Any]:
     name, params = str(equation.primitive), equation.params
+    if _is_drawn(name, values):
+        return [_random(name, *values, **params)]
     if name in RANDOM or any(map(_is_key, values)):
-        found = equation.primitive.bind(*values, **params)
+        with jax.disable_jit(False):
+            found = equation.primitive.bind(*values, **params)
         return found if equation.primitive.multiple_results else [found]
     if name in CALLS:
         return run(params[CALLS[name]], *values)
@@ -571,7 +621,8 @@ def _impl(primitive: Any, rule: Rule, otherwise: Callable[..., Any]) -> Callable
 
     def compute(*args: Any, **params: Any) -> Any:
         if any(map(_is_key, map(jax.typeof, args))):
-            return otherwise(*args, **params)
+            with jax.disable_jit(False):
+                return otherwise(*args, **params)
         avals, _ = primitive.abstract_eval(*map(jax.typeof, args), **params)
         with np.errstate(all="ignore"):
             found = rule(*map(np.asarray, args), **params)
@@ -585,14 +636,27 @@ def _impl(primitive: Any, rule: Rule, otherwise: Callable[..., Any]) -> Callable
     return compute
 
 
+def _impl_of_random(primitive: Any, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """What a primitive of random numbers does with keys."""
+
+    def compute(*args: Any, **params: Any) -> Any:
+        if _is_drawn(str(primitive), args):
+            return jax.device_put(_random(str(primitive), *args, **params))
+        with jax.disable_jit(False):
+            return otherwise(*args, **params)
+
+    return compute
+
+
 @contextmanager
 def numpy_arithmetic() -> Iterator[None]:
     """Operations one by one are computed by NumPy, and functions with `jax.jit` are operations one by one."""
     every = {value for room in (primitives, jax.lax) for name, value in vars(room).items() if name.endswith("_p")}
-    before = [(primitive, primitive.impl) for primitive in every if str(primitive) in RULES]
+    before = [(primitive, primitive.impl) for primitive in every if str(primitive) in RULES.keys() | RANDOM]
     try:
         for primitive, impl in before:
-            primitive.impl = _impl(primitive, RULES[str(primitive)], impl)
+            rule = RULES.get(str(primitive))
+            primitive.impl = _impl(primitive, rule, impl) if rule else _impl_of_random(primitive, impl)
         with jax.disable_jit():
             yield
     finally:

@@ -149,6 +149,30 @@ def test_operations_one_by_one_are_xlas(function, x64):
     np.testing.assert_allclose(drawn, jax.random.normal(jax.random.fold_in(key, 7), (5,)), rtol=1e-12)
 
 
+def drawn(seed):
+    key = jax.random.key(seed, impl="threefry2x32")
+    first, second = jax.random.split(key)
+    rows = jax.vmap(lambda key: jax.random.normal(key, (3,)))(jax.random.split(second, 4))
+    folded = jax.vmap(lambda number: jax.random.uniform(jax.random.fold_in(first, number)))(jnp.arange(4))
+    bits = [jax.random.bits(key, (2, 3), f"uint{width}") for width in (8, 16, 32)]
+    wide = jax.random.bits(first, (5,), "uint64") if jax.config.jax_enable_x64 else ()
+    others = jax.random.uniform(jax.random.key(seed, impl="rbg"), (3,))
+    return rows, folded, bits, wide, others, jax.random.permutation(first, 7), jax.random.beta(second, 2.0, 3.0)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_random_numbers_are_xlas(double):
+    with jax.enable_x64(double):
+        theirs = jax.tree.leaves(jax.jit(drawn)(3))
+        traced = jax.tree.leaves(numpy_jit(drawn, refuse)(3))
+        with numpy_arithmetic():
+            one_by_one = jax.tree.leaves(drawn(3))
+        for x, *ours in zip(theirs, traced, one_by_one, strict=True):
+            for y in ours:
+                np.testing.assert_allclose(y, x, rtol=1e-12 if double else 1e-6, atol=1e-7)
+                assert y.dtype == x.dtype
+
+
 def test_other_primitives_are_compiled():
     called = []
     numpy_jit(jnp.linalg.cholesky, lambda x: called.append(x.shape))(np.eye(3))

@@ -46,7 +46,8 @@ def start(root):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         environment = {
-            **os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(root)
+            **os.environ, "PYTHONPATH": str(root),
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         }  # fmt: skip
         for index in range(2):
             numbers = [address, "2", str(index)]
