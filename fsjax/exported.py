@@ -1,6 +1,7 @@
 """A classifier that fsjax exported, with jax and NumPy alone: uint8 pictures in, class names out.
 
-Nothing of fsjax is imported here, so that this file can be copied; `fsjax export` puts it beside what it describes:
+Nothing of fsjax is imported here, so that this file can be copied, with `picture_files.py`; `fsjax export` puts both
+beside what they describe:
 
     python FOLDER/exported.py photo.jpg ...         # file, label, probability, similarity (this needs pillow)
 
@@ -24,6 +25,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.util
 import io
 import json
 import math
@@ -43,15 +45,14 @@ FORMAT = 2
 FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES = (
     "export.json", "features.jaxexport", "logits.jaxexport", "weights.npz", "classes.npz",
 )  # fmt: skip
-_FILES = (FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES, "exported.py")
+PICTURE_FILES = "picture_files.py"
+_FILES = (FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES, "exported.py", PICTURE_FILES)
 # What is predicted of a picture that is not similar enough to any class.
 NONE_OF_THESE = "none of these"
 # Under square roots, as in fsjax.
 _EPSILON = 1e-12
 # Pictures of more pixels are refused before they are decoded: a small file can hold gigabytes of them.
 MAX_PIXELS = 100_000_000
-# What a picture may be, whatever its suffix: pillow goes by the content, and would call Ghostscript for PostScript.
-_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 
 class ExportError(ValueError):
@@ -405,6 +406,7 @@ def write_folder(
         **files,
         FACTS: (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode(),
         "exported.py": Path(__file__).read_bytes(),
+        PICTURE_FILES: Path(__file__).with_name(PICTURE_FILES).read_bytes(),
     }
     try:
         replaced = folder.exists()
@@ -644,18 +646,30 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
 # Pictures, as `fsjax.data` opens them.
 
 
+@functools.cache
+def _picture_files() -> types.ModuleType:
+    """What opens picture files lies beside this file, in fsjax as in an export."""
+    path = Path(__file__).with_name(PICTURE_FILES)
+    spec = importlib.util.spec_from_file_location("_picture_files", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ExportError(f"{path} is not there: it belongs to {Path(__file__).name}, and opens the pictures")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _picture(file: str | os.PathLike[str], shape: tuple[int, int, int], view: Mapping[str, Any]) -> np.ndarray:
     """A picture file as uint8 `[height, width, channels]`."""
     from PIL import Image
 
     try:
-        Image.init()
-        with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+        files = _picture_files()
+        with files.opened(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ExportError(
                     f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}: make it smaller first"
                 )
-            picture = _upright(image, shape[-1])
+            picture = files.upright(image, shape[-1])
     except Exception as error:
         # Pillow and its codecs raise almost anything for a broken file.
         raise ExportError(f"{os.fspath(file)} cannot be read: {error or type(error).__name__}") from error
@@ -678,29 +692,6 @@ def _box(picture: Any, view: Mapping[str, Any]) -> tuple[float, float, float, fl
     side = view["share"] * min(picture.width, picture.height)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     return (left, top, left + side, top + side)
-
-
-def _upright(image: Any, channels: int) -> Any:
-    """Turned as the camera noted, on white where transparent, in 8 bits, grey or RGB."""
-    from PIL import Image, ImageOps
-
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        if values.dtype.kind == "f":
-            if not np.isfinite(values).all():
-                raise ExportError("some of its values are no finite numbers")
-            # As scientific programs write them, from 0 to 1.
-            values = values * 255 if values.max(initial=0) <= 1 else values
-        elif values.max(initial=0) > 255 or image.mode != "I":
-            values = values / 257
-        image = Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    mode = "L" if channels == 1 else "RGB"
-    return image if image.mode == mode else image.convert(mode)
 
 
 # jax.export reads its files with the package flatbuffers, which jax does not install. Where it is missing, what reading

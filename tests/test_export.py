@@ -584,7 +584,7 @@ def pictures(tmp_path_factory):
     Image.fromarray(clear, "RGBA").save(folder / "alpha.png")
     Image.fromarray(grey).save(folder / "sixteen.png")
     Image.fromarray(grey.astype(np.float32) / 2**16).save(folder / "share.tiff")
-    Image.fromarray(grey.astype(np.float32) / 2**8).save(folder / "level.tiff")
+    Image.fromarray(grey.astype(np.int32)).save(folder / "wide.tiff", tiffinfo={274: 6})
     return sorted(folder.iterdir())
 
 

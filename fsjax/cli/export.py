@@ -7,8 +7,9 @@
     python birds_export/exported.py photo.jpg
 
 The folder holds the network as StableHLO, for any number of images at once and for several platforms, its weights, the
-classes, export.json with the facts, and exported.py, which reads all that and needs jax and NumPy (pillow too, to open
-picture files). In Python, with that folder on the path: `model = exported.load(); model.predict(images)`.
+classes, export.json with the facts, and exported.py, which reads all that and needs jax and NumPy; picture_files.py
+beside it opens pictures, and needs pillow. In Python, with that folder on the path: `model = exported.load();
+model.predict(images)`.
 
 Classes are those of --support, a folder of class folders: the means of their pictures' features, to which `add_class`
 and `add_pictures` add, and which `remove_class` takes away, without training. Without --support they are the run's own,

@@ -4,13 +4,13 @@ It is imported where it is used, so that a data set that was decoded before need
 """
 
 import contextlib
-import io
 import math
 from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 
+from fsjax import picture_files
 from fsjax.data import random
 from fsjax.data.errors import DataError
 
@@ -25,17 +25,14 @@ _ORIENTED = (b"Exif", b"eXIf", b"EXIF", b"tiff:Orientation", b"Raw profile type 
 CROP_WORDS = 4 * _ATTEMPTS
 # Pillow refuses twice its MAX_IMAGE_PIXELS by itself, and only warns between once and twice.
 LARGEST_PIXELS = 178_956_970
-# What pictures of unknown origin may be, whatever their suffix says: pillow goes by the content, and would call
-# Ghostscript for a PostScript file of the name a.png. Phones' MPO files are JPEGs with more behind them.
-_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP", "AVIF")
 
 
 def decode(source: bytes | str | IO[bytes], channels: int, *, max_pixels: int | None = None) -> np.ndarray:
     """An image file as uint8 `[height, width, channels]`.
 
-    The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; 16-bit grey
-    values are divided by 257, and floats of at most 1 multiplied by 255; grey becomes three equal channels, and
-    colour becomes luma (ITU-R 601) where one channel is asked for. Of an animation, the first frame.
+    The rotation noted by the camera (EXIF) is applied; transparent pixels are laid on white; grey of more than 8
+    bits is scaled as `fsjax.picture_files.upright` says; grey becomes three equal channels, and colour becomes luma
+    (ITU-R 601) where one channel is asked for. Of an animation, the first frame.
 
     Args:
       source: the file's content, or its path.
@@ -43,22 +40,11 @@ def decode(source: bytes | str | IO[bytes], channels: int, *, max_pixels: int | 
       max_pixels: see `opened`.
 
     Raises:
-      DataError: for values that are no finite numbers.
+      DataError: for values that cannot be told, and for what is no file.
       Exception: whatever pillow raises for a broken file, or for one so large that it may be an attack.
     """
-    from PIL import Image, ImageOps
-
-    with opened(source, max_pixels=max_pixels) as file:
-        image: Image.Image = file
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I") or image.mode == "F":
-            image = _to_8_bits(image)
-        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        mode = "L" if channels == 1 else "RGB"
-        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    with opened(source, max_pixels=max_pixels) as image:
+        pixels = np.asarray(picture_files.upright(image, channels))
     return pixels[..., None] if channels == 1 else pixels
 
 
@@ -77,18 +63,17 @@ def opened(source: bytes | str | IO[bytes], *, max_pixels: int | None = None) ->
       DataError: for a picture of more than `max_pixels`.
       Exception: whatever pillow raises for a file that is no picture.
     """
-    from PIL import Image
-
-    Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
-        width, height = image.size
-        if max_pixels is not None and width * height > max_pixels:
-            raise DataError(
-                f"{width}×{height} is {width * height / 1e6:.1f} megapixels, and {max_pixels / 1e6:g} are the most "
-                "allowed"
-            )
-        yield image
+    try:
+        with picture_files.opened(source) as image:
+            width, height = image.size
+            if max_pixels is not None and width * height > max_pixels:
+                raise DataError(
+                    f"{width}×{height} is {width * height / 1e6:.1f} megapixels, and {max_pixels / 1e6:g} are the most "
+                    "allowed"
+                )
+            yield image
+    except picture_files.PictureError as error:
+        raise DataError(str(error)) from error
 
 
 def head_of(source: bytes | str, *, max_pixels: int | None = None) -> tuple[tuple[int, int], int]:
@@ -108,7 +93,8 @@ def head_of(source: bytes | str, *, max_pixels: int | None = None) -> tuple[tupl
 
     with opened(source, max_pixels=max_pixels) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        width, height = image.size
+        # Of a TIFF, pillow's size is that of the turned picture already.
+        width, height = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
     if orientation not in range(1, 9):  # of no meaning: the picture is not turned
         orientation = 1
     return ((width, height) if orientation >= 5 else (height, width)), orientation
@@ -218,18 +204,3 @@ def _resize(
     picture = picture.resize((columns, rows), Image.Resampling[resize.upper()], box=box)
     pixels = np.asarray(picture)
     return pixels[..., None] if grey else pixels
-
-
-def _to_8_bits(image: Any) -> Any:
-    """Grey values of 16 bits (pillow's modes "I", "I;16") or floats, as 8 bits."""
-    from PIL import Image
-
-    values = np.asarray(image)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise DataError("some of its values are no finite numbers")
-        # As scientific programs write them, from 0 to 1.
-        scaled = values * 255 if values.max(initial=0) <= 1 else values
-    else:
-        scaled = values / 257 if values.max(initial=0) > 255 or image.mode != "I" else values
-    return Image.fromarray(np.clip(np.round(scaled), 0, 255).astype(np.uint8))

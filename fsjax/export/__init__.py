@@ -3,7 +3,7 @@
     from fsjax.export import export
     export(fsjax.restore("runs/icu"), "icu_export")
 
-`fsjax.exported` reads it, and a copy of that file goes with it.
+`fsjax.exported` reads it; copies of that file and of `fsjax.picture_files` go with it.
 """
 
 from fsjax.export.write import DEFAULT_PLATFORMS, PLATFORMS, Report, export

@@ -185,23 +185,6 @@ def test_odd_kinds_of_files(tmp_path):
     np.testing.assert_array_equal(decode(turned.read_bytes(), 3), np.rot90(colour, -1))
 
 
-def test_pictures_of_floats(tmp_path):
-    """From 0 to 1, or to 255; what is no number is none."""
-    levels = np.arange(30, dtype=np.float32).reshape(6, 5) * 8
-    for name, values in (
-        ("share", levels / 255),
-        ("level", levels),
-        ("nan", levels + np.nan),
-        ("inf", levels + np.inf),
-    ):
-        Image.fromarray(values.astype(np.float32)).save(tmp_path / f"{name}.tiff")
-    for name in ("share", "level"):
-        np.testing.assert_array_equal(decode(str(tmp_path / f"{name}.tiff"), 1)[..., 0], levels)
-    for name in ("nan", "inf"):
-        with pytest.raises(DataError, match="some of its values are no finite numbers"):
-            decode(str(tmp_path / f"{name}.tiff"), 1)
-
-
 def test_centre_crop_takes_the_centre():
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, 10:30] = 200
