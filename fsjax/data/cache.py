@@ -25,6 +25,7 @@ from fsjax.data.config import NO_CACHE, DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.examples import ARRAYS_BYTES, find_reference
 from fsjax.data.sources import SOURCES, Source, load_source
+from fsjax.data.sources.layout import is_passed_over
 from fsjax.data.view import View
 
 try:
@@ -233,8 +234,8 @@ def _source(entry: Path, config: DataConfig, why: str) -> Source:
 def _fingerprint(config: DataConfig, version: str) -> str | None:
     """What tells one state of the source from another, by a look at files alone; None where it is not here.
 
-    Of our own sources the names, sizes and times of all files; of a TFDS data set its description, which counts the
-    bytes of its files.
+    Of our own sources the names, sizes, inodes and times of all files; of a TFDS data set its description, which
+    counts the bytes of its files.
     """
     if config.name in SOURCES:
         return _files(Path(config.path).expanduser()) if config.path else ""
@@ -267,7 +268,7 @@ def _files(root: Path) -> str | None:
         return None
     found, seen = [], set()
     for folder, inside, names in os.walk(root, followlinks=True):
-        inside[:] = [name for name in inside if not name.startswith(".")]
+        inside[:] = [name for name in inside if not is_passed_over(name)]
         here = os.stat(folder)
         if (here.st_dev, here.st_ino) in seen:  # links may lead in a circle
             inside.clear()
@@ -275,9 +276,11 @@ def _files(root: Path) -> str | None:
         seen.add((here.st_dev, here.st_ino))
         for name in names:
             path = os.path.join(folder, name)
-            if not name.startswith(".") and os.path.isfile(path):
+            if not is_passed_over(name) and os.path.isfile(path):
                 stat = os.stat(path)
-                found.append((os.path.relpath(path, root), stat.st_size, stat.st_mtime_ns))
+                # Size and time of change can be kept by what changes a file; the inode and its own time cannot.
+                times = stat.st_mtime_ns, stat.st_ctime_ns
+                found.append((os.path.relpath(path, root), stat.st_size, stat.st_ino, *times))
     return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()
 
 

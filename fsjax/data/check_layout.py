@@ -15,17 +15,12 @@ from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
 from fsjax.data.sources.below import SUFFIXES, below, is_image, not_opened, walk
 from fsjax.data.sources.folder import load, part_roots
+from fsjax.data.sources.layout import LAYOUT, PARTS, LayoutError
 from fsjax.data.sources.part import Part, Source, merged
 from fsjax.errors import counted, one_line
 
-# Names of folders that are parts of a data set rather than classes.
-_PARTS = {
-    "train": "train", "training": "train", "trn": "train", "test": "test", "testing": "test", "tst": "test",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-}  # fmt: skip
 _ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"))
 _PICTURES = frozenset((".heic", ".heif", ".avif", ".jxl", ".jfif", ".jpe", ".svg", ".psd", ".cr2", ".nef", ".dng"))
-_LAYOUT = "a folder a class, PATH/CLASS/..., or PATH/train/CLASS/... with PATH/test/CLASS/..."
 
 
 @dataclasses.dataclass
@@ -64,14 +59,17 @@ def survey(config: DataConfig) -> tuple[Source | None, list[Finding]]:
     Raises:
       DataError: for a missing root, and one that cannot be opened.
     """
-    roots = part_roots(config)
     root = Path(config.path).expanduser()
+    try:
+        roots = part_roots(config)
+    except LayoutError as error:
+        return None, [Finding("parts", one_line(str(error)), f"fsjax reads {LAYOUT}", serious=True)]
     closed: dict[str, str] = {}
     tree = _tree(root, closed)
     findings = [*_closed(closed), *_files(tree, root)]
     if not tree.below:
         held = _held(tree)
-        advice = f"the images may be elsewhere, or still packed: fsjax reads {_LAYOUT}"
+        advice = f"the images may be elsewhere, or still packed: fsjax reads {LAYOUT}"
         what = f"{one_line(str(root))} holds no image" + (f"; it holds {held}" if held else "; it is empty")
         return None, [Finding("no images", what, advice, serious=True), *findings]
     filled = tree.filled
@@ -80,14 +78,14 @@ def survey(config: DataConfig) -> tuple[Source | None, list[Finding]]:
             Finding(
                 "no class folders",
                 f"{counted(tree.below, 'image lies', 'images lie')} in {one_line(str(root))} itself, and in no folder",
-                f"make {_LAYOUT}, and move each image to its class",
+                f"make {LAYOUT}, and move each image to its class",
                 serious=True,
             )
         )
         return None, findings
     if len(filled) == 1 and filled[0] != config.train_split and not config.class_split.name:
         inner = tree.inside[filled[0]]
-        if len(inner.filled) < 2 and not set(map(str.lower, inner.filled)) & _PARTS.keys():
+        if len(inner.filled) < 2 and not set(map(str.lower, inner.filled)) & PARTS.keys():
             findings.append(
                 Finding(
                     "one class",
@@ -109,14 +107,14 @@ def survey(config: DataConfig) -> tuple[Source | None, list[Finding]]:
         )
         found, more = survey(dataclasses.replace(config, path=str(path)))
         return found, findings + [finding for finding in more if finding.kind not in {f.kind for f in findings}]
-    findings += _of_parts(tree, roots, config)
+    findings += _folders_in_classes(tree, roots, config)
     findings += _loose(tree, root, roots)
     findings += _of_classes(roots, config)
     try:
         return load(config), findings
     except DataError as error:
         if not any(finding.serious for finding in findings):
-            findings.append(Finding("layout", one_line(str(error)), f"fsjax reads {_LAYOUT}", serious=True))
+            findings.append(Finding("layout", one_line(str(error)), f"fsjax reads {LAYOUT}", serious=True))
         return _source(config, roots), findings
 
 
@@ -177,22 +175,10 @@ def _files(tree: _Folder, root: Path) -> Iterator[Finding]:
     )
 
 
-def _of_parts(tree: _Folder, roots: dict[str, Path], config: DataConfig) -> Iterator[Finding]:
-    """Folders that look like parts but are taken as classes, and the other way round."""
+def _folders_in_classes(tree: _Folder, roots: dict[str, Path], config: DataConfig) -> Iterator[Finding]:
+    """Class folders that hold folders, which may be the classes."""
     if "train" in roots and roots["train"] == Path(config.path).expanduser():
-        parts = {name: _PARTS[name.lower()] for name in tree.filled if name.lower() in _PARTS}
-        held = {name: tree.inside[name].filled for name in parts}
-        if len(parts) == len(tree.filled) and all(held.values()):
-            kinds = {kind: name for name, kind in parts.items()}
-            sets = [f"data.{kind}_split={kinds[kind]}" for kind in ("train", "test") if kind in kinds]
-            yield Finding(
-                "parts taken for classes",
-                f"the folders {some(list(parts))} look like parts of a data set, each with folders of classes in it, "
-                "and would be taken for its classes",
-                f"set {' and '.join(sets)}, or rename them to train and test",
-                serious=True,
-            )
-        elif not config.class_split.name and all(
+        if not config.class_split.name and all(
             not tree.inside[name].images and len(tree.inside[name].filled) > 1 for name in tree.filled
         ):
             inner = [below for name in tree.filled for below in tree.inside[name].filled]
@@ -238,12 +224,11 @@ def _of_classes(roots: dict[str, Path], config: DataConfig) -> Iterator[Finding]
     found = {part: _tree(path) for part, path in roots.items()}
     empty = [str(roots[p] / name) for p, t in found.items() for name, f in t.inside.items() if not f.below]
     if empty:
-        mac = any(Path(path).name == "__MACOSX" for path in empty)
         yield Finding(
             "empty class folders",
             f"{counted(len(empty), 'class folder holds', 'class folders hold')} no image: "
             f"{some(list(map(one_line, empty)))}",
-            "put images there, or remove them" + ("; __MACOSX is left by an archive of macOS" if mac else ""),
+            "put images there, or remove them",
             serious=True,
             items=[one_line(path) for path in empty],
         )

@@ -19,6 +19,7 @@ from fsjax.data.load import view_of
 from fsjax.data.pictures import LARGEST_PIXELS, decode, fitted, head_of
 from fsjax.data.sources.below import SUFFIXES, below, looking_into, not_opened
 from fsjax.data.sources.folder import class_files, class_names_of
+from fsjax.data.sources.layout import refuse_parts
 from fsjax.data.view import View
 
 _NAMED = 10
@@ -107,16 +108,16 @@ def labelled_files(folder: str | Path) -> LabelledFiles:
     """The image files in a folder of class folders, read as the source "folder" reads them.
 
     Raises:
-      DataError: for a folder that is not there, or with fewer than two class folders, or one without an image, and
-        for folders that cannot be opened.
+      DataError: for a folder that is not there, that holds the parts of a data set or fewer than two class folders, or
+        one without an image, and for folders that cannot be opened.
     """
     root = Path(folder).expanduser()
     with looking_into(root):
-        is_folder = root.is_dir()
-    if not is_folder:
-        raise DataError(f"{folder} is no folder")
-    names = class_names_of(root)
-    found = [class_files(root / name) for name in names]
+        if not root.is_dir():
+            raise DataError(f"{folder} is no folder")
+        refuse_parts(root)
+    names, seen = class_names_of(root), dict[str, str]()
+    found = [class_files(root / name, seen) for name in names]
     labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(files) for files, _ in found])
     return LabelledFiles(names, [f for files, _ in found for f in files], labels, sum(others for _, others in found))
 

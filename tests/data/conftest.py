@@ -60,10 +60,10 @@ def prepare_tfds(tmp_path_factory):
     """
     import tensorflow_datasets as tfds
 
-    def prepare(splits, *, name="tiny", num_classes=3, shape=(8, 6, 3), box=None):
+    def prepare(splits, *, name="tiny", num_classes=3, shape=(8, 6, 3), dtype=np.uint8, box=None):
         data_dir = tmp_path_factory.mktemp("tfds")
         features = {
-            "image": tfds.features.Image(shape=shape, encoding_format="png"),
+            "image": tfds.features.Image(shape=shape, dtype=dtype, encoding_format="png"),
             "label": tfds.features.ClassLabel(num_classes=num_classes),
             "height": np.int64,
         }

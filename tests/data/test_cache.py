@@ -177,6 +177,32 @@ def test_more_than_memory_should_hold_is_streamed_from_the_folder(tmp_path, monk
     assert not streamed.train.part.viewed
 
 
+@pytest.mark.parametrize("how", ["exchanged", "edited in place"])
+def test_a_change_that_keeps_names_sizes_and_times_is_seen(tmp_path, how):
+    root = tmp_path / "pictures"
+    for number, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (8, 8), (100 * number, i, 9)).save(root / name / f"{i}.bmp")
+            os.utime(root / name / f"{i}.bmp", ns=(0, 0))
+    config = {"name": "folder", "path": str(root), "cache": str(tmp_path / "cache")}
+    before = load_splits(config, seed=0)
+    assert (before.train.images[:, 0, 0, 0] == before.train.labels * 100).all()
+    if how == "exchanged":
+        (root / "cat").rename(root / "other")
+        (root / "dog").rename(root / "cat")
+        (root / "other").rename(root / "dog")
+    else:
+        for file in root.glob("*/*.bmp"):
+            content = file.read_bytes()
+            with file.open("r+b") as stream:
+                stream.write(content[:54] + bytes(100 - x if i % 3 == 2 else x for i, x in enumerate(content[54:])))
+            os.utime(file, ns=(0, 0))
+    after = load_splits(config, seed=0)
+    assert (after.train.images[:, 0, 0, 0] == 100 - after.train.labels * 100).all()
+    assert any("its source has changed" in note for note in after.notes)
+
+
 def test_a_changed_picture_is_decoded_anew(tmp_path, mixed_folder):
     config = {"name": "folder", "path": str(mixed_folder), "image_size": 8, "cache": str(tmp_path / "cache")}
     before = load_splits(config, seed=0)

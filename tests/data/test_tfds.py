@@ -1,5 +1,6 @@
 """Data sets that TFDS prepared, found by name or by folder, whole and broken."""
 
+import os
 import shutil
 import socket
 
@@ -107,12 +108,46 @@ def test_a_cut_off_file_is_named(tiny, tmp_path):
         load(copy)
 
 
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "unknown"])
+def test_a_folder_that_is_not_whole_is_named(tiny, tmp_path, name, damage):
+    copy = shutil.copytree(tiny, tmp_path / "tiny" / "1.0.0")
+    text = (copy / name).read_text()
+    if damage == "missing":
+        (copy / name).unlink()
+    elif damage == "cut":
+        (copy / name).write_text(text[:100])
+    else:
+        (copy / name).write_text(
+            text.replace("image_feature.Image", "image_feature.Picture").replace('"name"', '"nam"')
+        )
+    words = f"has no {name}" if damage == "missing" else "cannot be read: [^\n]*"
+    with pytest.raises(DataError, match=rf"^data\.path=\S+ {words}: it is not whole, or of another version") as caught:
+        load(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_of_floats_are_refused(prepare_tfds):
+    """TFDS writes their bytes as four channels of a PNG."""
+    shares = np.full((4, 8, 6, 1), 0.35, np.float32)
+    path = prepare_tfds({"train": (shares, [0, 1, 2, 0])}, name="floats", shape=(8, 6, 1), dtype=np.float32)
+    with pytest.raises(DataError, match="data.image_key='image': the images of floats are float32, whose range is not"):
+        load(path, name="floats", test_split="")
+
+
+def test_images_of_16_bits_are_scaled(prepare_tfds):
+    grey = np.array([40, 90], np.uint16).reshape(1, 1, 2, 1) * np.uint16(257)
+    path = prepare_tfds({"train": (grey.repeat(3, 0), [0, 1, 2])}, name="sixteen", shape=(1, 2, 1), dtype=np.uint16)
+    splits = load(path, name="sixteen", test_split="", test_fraction=0.0)
+    np.testing.assert_array_equal(splits.train.images[0, 0, :, 0], [40, 90])
+
+
 def test_scans_of_large_files_are_kept_until_the_files_change(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "CACHED_BYTES", 0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "cache"))
     copy = shutil.copytree(tiny, tmp_path / "tiny" / "1.0.0")
     first = load(copy)
-    kept = sorted((tmp_path / "cache/fsjax").iterdir())
+    kept = sorted((tmp_path / "cache").glob("records-*"))
     assert len(kept) == 2
     monkeypatch.setattr(records, "_read", None)
     again = load(copy)
@@ -120,10 +155,16 @@ def test_scans_of_large_files_are_kept_until_the_files_change(tiny, tmp_path, mo
     np.testing.assert_array_equal(again.train.labels, first.train.labels)
     monkeypatch.undo()
     monkeypatch.setattr(records, "CACHED_BYTES", 0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    next(copy.glob("*train*")).touch()
+    monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "cache"))
+    (file,) = copy.glob("*train*")
+    stat = file.stat()
+    file.write_bytes(file.read_bytes())
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # written anew, with the size and the time of before
     load(copy)
-    assert len(list((tmp_path / "cache/fsjax").iterdir())) == 3
+    assert len(list((tmp_path / "cache").glob("records-*"))) == 3
+    for kept in (tmp_path / "cache").glob("records-*"):
+        kept.write_bytes(kept.read_bytes()[:-30])
+    np.testing.assert_array_equal(load(copy).train.images, first.train.images)
 
 
 def test_an_unknown_name_is_answered_with_close_ones(tmp_path):

@@ -23,8 +23,8 @@ def load(config: DataConfig) -> Source:
     and the class split divides it. Classes are in alphabetical order. A list that is not there is done without.
 
     Raises:
-      DataError: without a class split; for missing folders, lists, columns or images, rows that are short, and
-        images that are listed twice.
+      DataError: without a class split; for missing folders, lists, columns or images, rows that are shorter or longer
+        than the header, quotes that are not closed, and images that are listed twice or lie elsewhere.
     """
     if not config.class_split.name:
         raise DataError(
@@ -66,19 +66,40 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     """`(filename, label)` of each row of a list."""
     # Spreadsheets put a mark (BOM) before the header, which "utf-8-sig" drops.
     with open(path, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, skipinitialspace=True)
-        absent = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if absent:
-            raise DataError(
-                f"{path} has no column {' and no column '.join(absent)}; its first line must be a header with "
-                f"{' and '.join(_COLUMNS)}, and is: {','.join(reader.fieldnames or ()) or 'empty'}"
-            )
-        rows = []
-        for row in reader:
-            name, label = ((row[column] or "").strip() for column in _COLUMNS)
-            if not name or not label:
-                raise DataError(f"{path}, line {reader.line_num}: a row needs a filename and a label")
-            rows.append((name, label))
+        reader = csv.reader(stream, skipinitialspace=True, strict=True)  # strict: a quote that is open is an error
+        try:
+            places = _columns(next(reader, []), path)
+            rows = [_row(row, places, f"{path}, line {reader.line_num}") for row in reader if row]
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     if not rows:
         raise DataError(f"{path} lists no image")
     return rows
+
+
+def _columns(header: list[str], path: Path) -> tuple[int, list[int]]:
+    """How many columns a list has, and which are those that are read."""
+    absent = [name for name in _COLUMNS if name not in header]
+    if absent:
+        raise DataError(
+            f"{path} has no column {' and no column '.join(absent)}; its first line must be a header with "
+            f"{' and '.join(_COLUMNS)}, and is: {','.join(header) or 'empty'}"
+        )
+    for name in _COLUMNS:
+        if header.count(name) > 1:
+            raise DataError(f"{path} has {header.count(name)} columns {name}: leave one")
+    return len(header), [header.index(name) for name in _COLUMNS]
+
+
+def _row(row: list[str], columns: tuple[int, list[int]], where: str) -> tuple[str, str]:
+    count, places = columns
+    if len(row) > count:
+        raise DataError(
+            f"{where}: {len(row)} values, and the header names {count} columns: a value with a comma in it needs quotes"
+        )
+    name, label = ((row[place] if place < len(row) else "").strip() for place in places)
+    if not name or not label:
+        raise DataError(f"{where}: a row needs a filename and a label")
+    if len((name + label).splitlines()) > 1:
+        raise DataError(f"{where}: a filename or a label has a line break in it; is a quote not closed?")
+    return name, label

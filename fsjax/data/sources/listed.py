@@ -1,6 +1,7 @@
 """Image files that lists name, with their boxes in pixels: what several sources share."""
 
 import os
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,7 +98,14 @@ def numbers(keys: Sequence[str], texts: Sequence[str], count: int, path: Path) -
 
 
 def paths_of(folder: Path, names: Sequence[str]) -> list[str]:
-    """The files of the listed images; raises a `DataError` for those that are missing or listed twice."""
+    """The files of the listed images; raises a `DataError` for those elsewhere, missing or listed twice."""
+    names = [posixpath.normpath(name) for name in names]  # a.jpg and ./a.jpg are one
+    outside = [name for name in names if name.startswith("/") or name.split("/")[0] == ".." or os.path.isabs(name)]
+    if outside:
+        raise DataError(
+            f"{len(outside)} of {len(names)} listed images lie outside of {folder}: {some(outside)}. Put them, or "
+            "links to them, into that folder"
+        )
     # One listing of the folder is far cheaper than 60,000 questions to a file system in the network.
     there = {entry.name for entry in folder.iterdir()}
     missing = [name for name in names if name not in there and not ("/" in name and (folder / name).is_file())]

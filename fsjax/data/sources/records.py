@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import struct
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from fsjax.cache_folder import cache_folder
 from fsjax.data.errors import DataError
 
 _HEADER, _FOOTER = 12, 4
@@ -55,7 +56,7 @@ class RecordFiles:
 def scan(instructions: list[tuple[str, int, int]], extract: Extract, *, what: str) -> tuple[RecordFiles, np.ndarray]:
     """Finds the named records, and some numbers in each of them.
 
-    Scans of large files are kept in the user's cache folder (`XDG_CACHE_HOME`) until the files change.
+    Scans of large files are kept in the user's cache folder until the files change.
 
     Args:
       instructions: `(file, skip, take)`: which records of which files.
@@ -70,8 +71,8 @@ def scan(instructions: list[tuple[str, int, int]], extract: Extract, *, what: st
     """
     files = [str(file) for file, _, _ in instructions]
     try:
-        stats = [(stat.st_size, stat.st_mtime_ns) for stat in map(os.stat, files)]
-        if sum(size for size, _ in stats) < CACHED_BYTES:
+        stats = [(stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for stat in map(os.stat, files)]
+        if sum(size for size, *_ in stats) < CACHED_BYTES:
             where, values = _read(instructions, extract)
         else:
             key = json.dumps([_KEPT, *([str(f), s, t] for f, s, t in instructions), *stats, what])
@@ -113,11 +114,13 @@ def _lengths(stream: IO[bytes], count: int, file: str) -> Iterator[tuple[int, in
 
 def _cached(key: str, compute: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """What `compute` returns, kept under the key where the user's cache folder can be written."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fsjax"
+    folder = cache_folder()
+    if folder is None:
+        return compute()
     path = folder / f"records-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-    if path.exists():
-        with np.load(path) as kept:
-            return kept["where"], kept["values"]
+    # A file that is not there, or is damaged, is written anew; each array of it has a checksum.
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(path) as kept:
+        return kept["where"], kept["values"]
     where, values = compute()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

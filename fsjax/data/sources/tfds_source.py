@@ -24,6 +24,9 @@ from fsjax.data.sources.part import Part, Source
 from fsjax.data.tensorflow_runtime import import_tensorflow
 
 _CONNECT_SECONDS = 10
+# What TFDS writes of a data set beside its records.
+_DESCRIBES = ("dataset_info.json", "features.json")
+_NOT_WHOLE = "it is not whole, or of another version of TFDS; copy it again, or prepare it anew"
 _BOX_FORMAT = "REL_YXYX"
 
 
@@ -60,8 +63,15 @@ def _builder(config: DataConfig) -> Any:
     import tensorflow_datasets as tfds
 
     path = Path(config.path).expanduser() if config.path else None
-    if path and (path / "dataset_info.json").exists():
-        builder = tfds.builder_from_directory(path)
+    if path and any((path / name).exists() for name in _DESCRIBES):
+        for name in _DESCRIBES:
+            if not (path / name).is_file():
+                raise DataError(f"data.path={config.path} has no {name}: {_NOT_WHOLE}")
+        try:
+            builder = tfds.builder_from_directory(path)
+        # What is cut off, or of another version of TFDS, gives errors of many types.
+        except Exception as error:
+            raise DataError(f"data.path={config.path} cannot be read: {_first_line(error)}: {_NOT_WHOLE}") from error
         if builder.name != config.name.split("/")[0].split(":")[0]:
             raise DataError(f"data.path={config.path} holds {builder.name!r}, but data.name is {config.name!r}")
         return builder
@@ -81,6 +91,8 @@ def _builder(config: DataConfig) -> Any:
         ) from error
     except (ValueError, RuntimeError) as error:
         raise DataError(f"TFDS refuses data.name={config.name!r}: {error}") from error
+    except Exception as error:
+        raise DataError(f"{config.name!r} in {place} cannot be read: {_first_line(error)}: {_NOT_WHOLE}") from error
     if not (Path(builder.data_path) / "dataset_info.json").exists():
         _prepare(builder, config.name, place)
     return builder
@@ -118,6 +130,11 @@ def _hosts(builder: Any) -> list[tuple[str, int]]:
     return sorted(host for host in hosts if not getproxies() or proxy_bypass(host[0]))[:3]
 
 
+def _first_line(error: Exception) -> str:
+    """What an error says first; TFDS's own begin with a line for each argument."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _answers(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
@@ -139,6 +156,12 @@ def _features(builder: Any, config: DataConfig) -> Any:
                 f"data.{field}={key!r}: {builder.name} has no {kind.__name__} of that name; it has: "
                 f"{', '.join(able) or 'none'}"
             )
+    dtype = np.dtype(features[config.image_key].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"data.image_key={config.image_key!r}: the images of {builder.name} are {dtype}, whose range is not known; "
+            "prepare it with pictures of 8 or 16 bits"
+        )
     return features[config.label_key]
 
 
