@@ -43,8 +43,12 @@ class Checkpoints:
         """
         self._directory = Path(directory).absolute()
         self._metadata = {"facts": metadata, "sha256": _sha256(metadata)} if metadata is not None else None
+        self._pending: Any = None
+        # Two folders are written at a time, and the processes of a run meet by names: these must not be the same.
+        names = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self._directory.name)
         self._writer = ocp.training.Checkpointer(
             self._directory,
+            context=ocp.Context(multiprocessing_options=names),
             save_decision_policy=_SAVE_ALWAYS,
             preservation_policy=_KEEP(keep),
             # What a killed process left half-written has a name of its own and is never read.
@@ -55,10 +59,15 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        try:
+            self.wait()
+        finally:
+            self._writer.close()
 
     def save(self, step: int, state: Any) -> None:
         """Start to write a state; returns once it is copied from the devices, and the write goes on behind.
+
+        The state before is complete first.
 
         Args:
           step: the name of the checkpoint; later than those in the folder (see `drop_after`).
@@ -66,7 +75,8 @@ class Checkpoints:
         """
         arrays = _by_name(state)
         tree = {"state": arrays, "digest": _digest(arrays)}
-        self._writer.save_async(step, tree, custom_metadata=self._metadata)
+        self.wait()
+        self._pending = self._writer.save_async(step, tree, custom_metadata=self._metadata)
 
     def drop_after(self, step: int) -> None:
         """Remove what a killed run wrote after the step it is continued from: it will be written again."""
@@ -75,6 +85,9 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when everything is written."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()  # nothing else ends its thread and closes what that has open
         self._writer.wait()
 
     def newest(self) -> int | None:
