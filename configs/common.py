@@ -254,8 +254,8 @@ def losses() -> ConfigDict:
     # Wan et al. 2018, their CIFAR-100 settings but for alpha's schedule: identity covariance, alpha 0.1.
     loss.lgm = ConfigDict(
         {
-            "alpha": 0.1, "alpha_max": 0.3, "alpha_double_every": 0, "lam": 0.1, "covariance": "identity",
-            "logdet_in_logits": False, "mean_init_std": placeholder(float),
+            "alpha": 0.1, "alpha_max": 0.3, "alpha_double_every": 0, "lam": 0.1, "ramp_steps": 0,
+            "covariance": "identity", "logdet_in_logits": False, "mean_init_std": placeholder(float),
         }
     )  # fmt: skip
     loss.cosine = ConfigDict({"tau_init": 10.0})  # Lifchitz et al. 2019: 10 on miniImageNet, 100 on FC100
@@ -274,8 +274,8 @@ def losses() -> ConfigDict:
         {"beta": 0.9999, "base": "softmax", "gamma": 1.0, "normalize_by": "count"}
     )
     loss.zloss = ConfigDict({"a": 1.0, "b": 0.0})  # de Brébisson & Vincent 2016, the authors' example
-    # The same authors 2016; "spherical" or "taylor". The epsilon is METHODS's.
-    loss.spherical = ConfigDict({"kind": "spherical", "epsilon": 1e-4})
+    # The same authors 2016; "spherical" or "taylor". They state no epsilon; the gradient grows as 1/sqrt(epsilon).
+    loss.spherical = ConfigDict({"kind": "spherical", "epsilon": 1.0})
     # Baek et al. 2025 suggest n = sqrt(dim); p, of the Minkowski distance, from released code.
     loss.harmonic = ConfigDict(
         {

@@ -1,7 +1,10 @@
 """The error of everything that a user can set right: its message names the thing, the value and the way out."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Iterator
 
 
 class UserError(ValueError):
@@ -34,3 +37,19 @@ def unknown(what: str, value: object, known: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(str(value), known, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {what} {value!r}; known: {', '.join(known)}.{guess}")
+
+
+@contextlib.contextmanager
+def platform_errors() -> Iterator[None]:
+    """Turn what JAX raises where it finds no device of the kind that it is told to use into a `UserError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).strip()
+        if not re.match(r"Unable to initialize backend|Unknown backend", text):
+            raise
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise UserError(
+            f"JAX_PLATFORMS={asked!r} names what JAX does not find here ({one_line(text.splitlines()[0][:160])}): "
+            "set it to cpu, install jax for that device, or leave it unset"
+        ) from error

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, several of them together; and whether one can be, before anything is computed."""
+"""Paths that users give; and files written whole or not at all, and whether one can be before anything is computed."""
 
 import contextlib
 import io
@@ -11,7 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.errors import UserError
+from fsjax.errors import UserError, one_line
+
+
+def absolute_path(path: str | Path, *, what: str) -> Path:
+    """The absolute path of a text, "~" being the home folder.
+
+    Args:
+      path: as the user gave it.
+      what: it is, for the message.
+
+    Raises:
+      UserError: for a text that can be no path here: none, too long, with a NUL in it, of an unknown user.
+    """
+    try:
+        if not str(path) or "\0" in str(path):
+            raise ValueError("it holds a NUL" if str(path) else "it is empty")
+        found = Path(path).expanduser().absolute()
+        found.exists()
+        return found
+    except (OSError, RuntimeError, ValueError) as error:
+        shown = one_line(str(path))
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}…"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"{what} {shown!r} is no path: {reason}") from error
 
 
 def write_files(contents: Mapping[Path, str | bytes]) -> None:

@@ -1,7 +1,6 @@
 """What a run is, in words: the lines that `Run.summary()` prints, and the same for a notebook."""
 
 import dataclasses
-import json
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,11 @@ import jax
 from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
+from fsjax.errors import UserError
 from fsjax.evaluation.protocol import in_pools
 from fsjax.pages import Html, fragment, table, tag
 from fsjax.pages.document import facts_list
+from fsjax.run_folder import read_result
 
 _WIDTH, _NAME = 110, 12
 # So many class names are listed whole; of more, the first ones.
@@ -74,7 +75,10 @@ def summarize(
       config, info, step, params, method: as those of `fsjax.runs.Run`.
       dim: length of its embeddings.
     """
-    result = _result(workdir)
+    try:
+        result, damage = read_result(workdir), ""
+    except UserError as error:
+        result, damage = None, str(error)
     test = (result or {}).get("test") or {}
     facts = {
         "Folder": str(workdir),
@@ -82,18 +86,10 @@ def summarize(
         "Network": f"{config.model.name}: {_parameters(params)}; embeddings of {dim} numbers",
         "Method": config.method.name,
         **({"Loss": config.loss.name} if method.reads_loss else {}),
-        **(_outcome(result, step) if result else {"Result": _no_result(config, step)}),
+        **(_outcome(result, step) if result else {"Result": damage or _no_result(config, step)}),
     }
     figures = tuple(map(_row, test.get("figures", ())))
     return Summary(f"{config.name}: a run of fsjax, at step {step:,}", facts, figures, _usage(info, method, dim))
-
-
-def _result(workdir: Path) -> dict[str, Any] | None:
-    try:
-        result = json.loads((workdir / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return result if isinstance(result, dict) else None
 
 
 def _data(info: DataInfo) -> str:
@@ -122,7 +118,7 @@ def _parameters(params: Any) -> str:
 
 def _no_result(config: ConfigDict, step: int) -> str:
     steps = f" of {config.train.steps:,}" if config.train.steps else ""
-    return f"none: the folder has no readable result.json, so the run has not finished (step {step:,}{steps})"
+    return f"none: the folder has no result.json, so the run has not finished (step {step:,}{steps})"
 
 
 def _outcome(result: Mapping[str, Any], step: int) -> dict[str, str]:

@@ -123,9 +123,10 @@ class Run:
           The label of each query, `[m]`, of those in `labels`, by the method's own rule (prototypes and its pooling).
 
         Raises:
-          UserError: for as many labels as there are not images, or images that the network does not take.
+          UserError: for as many labels as there are not images, labels that name no class (None, NaN), or images that
+            the network does not take.
         """
-        known = np.asarray(labels)
+        known = _class_labels(labels)
         if known.shape != (len(support),) or not len(known):
             raise UserError(f"{len(support)} support images need as many labels, at least one, not {known.shape}")
         rule, classes = self.method.rule(self.params), np.unique(known)
@@ -250,6 +251,7 @@ class Run:
         for name in ("class_names", "validation_classes", "test_classes", "image_shape"):
             if getattr(splits.info, name) != getattr(self.info, name):
                 raise UserError(f"the data here are others than those of {self.workdir}: their {name} differ")
+        _check_division(self.info, splits.info, self.workdir)
         return dataclasses.replace(splits, info=self.info)
 
     @functools.cached_property
@@ -286,6 +288,36 @@ class Run:
             real = slice(len(part))
             outputs.append(jax.tree.map(lambda x, real=real: np.asarray(x)[real], output))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *outputs)
+
+
+def _class_labels(labels: Sequence[Any]) -> np.ndarray:
+    """Names or numbers of classes as an array; what a table has for a missing one would be a class of its own."""
+    for number, label in enumerate(np.asarray(labels, object).ravel().tolist()):
+        names_a_class = isinstance(label, str | bytes | int) or (isinstance(label, float) and np.isfinite(label))
+        if not names_a_class or label == "":
+            raise UserError(
+                f"label {number} is {label!r}, which names no class: leave its image out, or give its class"
+            )
+    return np.asarray(labels)
+
+
+def _check_division(trained: DataInfo, here: DataInfo, workdir: Path) -> None:
+    """Raise a `UserError` where the data are divided otherwise than when the run was trained.
+
+    Images that were added or removed move others from one part to another: what is the test part now would hold images
+    that the run was trained on.
+    """
+    differ = [split for split in trained.division if here.division.get(split) != trained.division[split]]
+    if differ:
+        counts = ", ".join(
+            f"{split}: {trained.counts[split]:,} images then, {here.counts.get(split, 0):,} now"
+            + (" (others, or with other labels)" if here.counts.get(split) == trained.counts[split] else "")
+            for split in differ
+        )
+        raise UserError(
+            f"the data here are not those that {workdir} was trained on, and would be divided anew ({counts}): put the "
+            "images back as they were, or evaluate on the new ones alone, as a source of their own"
+        )
 
 
 def restore(workdir: str | Path, *, which: str = "best") -> Run:

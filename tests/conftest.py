@@ -21,9 +21,8 @@ VECTORS = Path(__file__).parent / "vectors"
 # Compilation takes most of the time of nearly all that is compiled here: networks are small, and runs have few steps.
 FAST_COMPILE = {"0.10": ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")}
 FAST_COMPILE["0.12"] = FAST_COMPILE["0.10"][:1]  # an unknown flag aborts the process
-os.environ["XLA_FLAGS"] = " ".join(
-    (os.environ.get("XLA_FLAGS", ""), *FAST_COMPILE.get(version("jaxlib").rpartition(".")[0], ()))
-)
+GIVEN_FLAGS = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = " ".join((GIVEN_FLAGS, *FAST_COMPILE.get(version("jaxlib").rpartition(".")[0], ())))
 # Compiled programs are kept between runs of the tests, and between their subprocesses.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
@@ -162,17 +161,23 @@ def finite_differences(jit):
 
 @pytest.fixture(scope="session")
 def python():
-    """Run a Python command in a process of its own, with a number of virtual devices."""
+    """Run a Python command in a process of its own, with a number of virtual devices.
 
-    def call(*args: str, devices: int = 1, check: bool = True, **env: str) -> subprocess.CompletedProcess:
-        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    `optimized=True` compiles as for users: slower, to what computes faster.
+    """
+
+    def call(
+        *args: str, devices: int = 1, check: bool = True, optimized: bool = False, **env: str
+    ) -> subprocess.CompletedProcess:
+        fast = GIVEN_FLAGS if optimized else os.environ["XLA_FLAGS"]
+        flags = f"{fast} --xla_force_host_platform_device_count={devices}"
         result = subprocess.run(
             [sys.executable, *args],
             cwd=ROOT,
             env={**os.environ, "XLA_FLAGS": flags, **env},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1200,
         )
         if check:
             assert result.returncode == 0, result.stderr[-4000:]

@@ -98,11 +98,14 @@ def test_unfinished_and_at_another_step(digits_run, tmp_path):
     path.write_text(json.dumps({**result, "selected": {"step": 20, "why": "best validation accuracy"}}))
     latest = fsjax.restore(folder, which="latest")
     assert fact(latest.summary(), "Scored") == "step 20: best validation accuracy; what is open here is step 60"
-    for content in ('{"test": ', "[]", None):
-        path.write_text(content) if content else path.unlink()
-        assert "has not finished (step 60 of 60)" in fact(latest.summary(), "Result")
-        assert "Test" not in latest._repr_html_()
-    path.write_text("{}")
+    for content in ('{"test": ', "[]", "{}", '{"test": null, "selected": 3, "training": {}}', "[" * 100_000):
+        path.write_text(content)
+        said = fact(latest.summary(), "Result")
+        assert said.startswith(f"{path} is damaged (") and "remove it, and the command that trained" in said
+    path.unlink()
+    assert "has not finished (step 60 of 60)" in fact(latest.summary(), "Result")
+    assert "Test" not in latest._repr_html_()
+    selected = {"step": 60, "why": "the last step"}
+    path.write_text(json.dumps({"test": None, "selected": selected, "training": {"steps": 60, "batch_size": 32}}))
     assert "Test" not in latest.summary()
-    path.write_text(json.dumps({"name": "older", "test": None, "training": {"steps": 60, "batch_size": 32}}))
     assert fact(latest.summary(), "Training") == "60 steps of 32 images"

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import fsjax
 from fsjax.data import normalize
@@ -143,3 +145,86 @@ def test_few_shot_labels_by_the_methods_own_rule(few_shot_runs):
     assert list(found) == [names[i] for i in shares.argmax(-1)]
     with pytest.raises(fsjax.UserError, match="6 support images need as many labels"):
         run.few_shot(support, labels[:5], queries)
+
+
+@pytest.mark.parametrize("labels", [["a", None], ["a", math.nan], [1.0, math.nan], [0, math.inf], ["a", ""]])
+def test_labels_that_name_no_class_are_refused(digits_run, images, labels):
+    with pytest.raises(fsjax.UserError, match=r"label 1 is .*, which names no class"):
+        fsjax.restore(digits_run[0]).few_shot(images[:2], labels, images)
+
+
+@pytest.fixture
+def of_pictures(digits_run, tmp_path):
+    """A run whose data are two folders of twenty pictures, and a function that makes another picture."""
+    from fsjax import data
+
+    root, draw = tmp_path / "pictures", np.random.default_rng(0)
+
+    def write(name):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8), np.uint8)).save(root / name)
+
+    for name in ("cat", "dog"):
+        for i in range(20):
+            write(f"{name}/{i:02d}.png")
+    run = fsjax.restore(digits_run[0])
+    config = run.config.copy_and_resolve_references()
+    config.data.update(name="folder", path=str(root), channels=1)
+    info = data.load_splits(config.data, seed=0).info
+    return dataclasses.replace(run, config=config, info=info), root, write
+
+
+def test_data_that_moved_as_a_whole_are_those_of_the_run(of_pictures, tmp_path, monkeypatch):
+    run, root, _ = of_pictures
+    expected = run.splits()
+    assert expected.info.counts == {"train": 28, "validation": 4, "test": 8}
+    root.rename(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(run.splits(data_path=str(tmp_path / "elsewhere")).test.images, expected.test.images)
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(run.splits(data_path="elsewhere").test.images, expected.test.images)
+
+
+@pytest.mark.parametrize("change", ["three more", "one less", "renamed", "exchanged"])
+def test_data_that_are_divided_anew_are_refused(of_pictures, change):
+    """Three pictures more, and what is tested are others: some that were trained on."""
+    run, root, write = of_pictures
+    if change == "three more":
+        for i in range(3):
+            write(f"cat/new{i}.png")
+    elif change == "one less":
+        (root / "dog/03.png").unlink()
+    elif change == "renamed":
+        (root / "dog/03.png").rename(root / "dog/zebra.png")
+    else:
+        (root / "dog/03.png").rename(root / "cat/20.png")
+        (root / "cat/04.png").rename(root / "dog/20.png")
+    with pytest.raises(fsjax.UserError, match=r"would be divided anew \(.*images then, .* now") as caught:
+        run.splits()
+    if change == "renamed":
+        assert "(others, or with other labels)" in str(caught.value)
+
+
+def test_under_x64_a_run_is_read_and_goes_on(python, digits_run, digits_config, tmp_path):
+    """By the types that are stored: half of a run is trained without, the rest and the restoring with it."""
+    workdir = tmp_path / "run"
+    shutil.copytree(digits_run[0], workdir)
+    code = (
+        "import sys, numpy as np, jax, fsjax\n"
+        "run = fsjax.restore(sys.argv[1])\n"
+        "assert all(x.dtype != np.float64 for x in jax.tree.leaves(run.params))\n"
+        "images = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), dtype=np.uint8)\n"
+        "np.save(sys.argv[2], run.embed(images))\n"
+    )
+    done = python("-c", code, str(workdir), str(tmp_path / "found.npy"), JAX_ENABLE_X64="1")
+    assert "damaged" not in done.stderr
+    images = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), dtype=np.uint8)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), fsjax.restore(workdir).embed(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 5000, "~nouser-of-this-name/x", "a\0b", ""], ids=["long", "no user", "NUL", "empty"]
+)
+def test_what_can_be_no_path_is_one_line(text):
+    with pytest.raises(fsjax.UserError, match="the run '.*' is no path: ") as caught:
+        fsjax.restore(text)
+    assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)

@@ -26,7 +26,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         try:
             line = json.loads(text)
             rate(line)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: no figure of `fsjax bench`: {text[:80]!r}") from error
         lines.append(line)
     return lines

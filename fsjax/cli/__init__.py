@@ -6,7 +6,7 @@ import os
 import sys
 from types import ModuleType
 
-from fsjax.errors import UserError
+from fsjax.errors import UserError, platform_errors
 from fsjax.version import __version__
 
 # By name of the command, which is that of its module here. Modules are imported when they are needed: `--help`, and a
@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
     show_messages()
     try:
-        return command(args.command).run(args) or 0
+        with platform_errors():
+            return command(args.command).run(args) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

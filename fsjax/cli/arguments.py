@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
-from fsjax.files import check_writable
+from fsjax.files import absolute_path, check_writable
 
 
 def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
@@ -29,9 +29,10 @@ def count(text: str) -> int | tuple[int, int]:
 def path_of(text: str) -> Path:
     """A path; "~" is the home folder also where no shell has seen to it, as in `--out=~/a.json`."""
     try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # "~nobody"
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+        absolute_path(text, what="the path")
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text).expanduser()
 
 
 def add_reject(parser: argparse.ArgumentParser) -> None:

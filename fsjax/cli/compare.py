@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from fsjax.cli.arguments import path_of
 from fsjax.errors import UserError
 from fsjax.evaluation.classified import Classified, paired
 from fsjax.evaluation.paired import differences_by_kind, pairs, same_content
@@ -34,8 +35,8 @@ from fsjax.evaluation.statistics import Interval
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("first", type=Path, help="a file that `fsjax evaluate --out` wrote")
-    parser.add_argument("second", type=Path, help="another, which is subtracted")
+    parser.add_argument("first", type=path_of, help="a file that `fsjax evaluate --out` wrote")
+    parser.add_argument("second", type=path_of, help="another, which is subtracted")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -118,7 +119,7 @@ def read_figures(path: Path) -> list[Figure]:
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return [Figure(facts, arrays[str(n)], _parts(arrays, f"{n}_")) for n, facts in enumerate(figures)]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
 
 

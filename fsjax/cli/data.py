@@ -92,7 +92,7 @@ def _name(path: Path) -> str:
         return str(json.loads(info.read_text())["name"]) if info.is_file() else "folder"
     except OSError as error:
         raise UserError(f"{path} cannot be looked into: {error.strerror}; allow it to be read") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{info} cannot be read as the description of a data set by TFDS: {error}") from error
 
 
@@ -109,5 +109,5 @@ def _of_run(folder: Path) -> tuple[Any, Any]:
         info = folder / "data.json"
         expected = data.DataInfo.from_json(json.loads(info.read_text())) if info.is_file() else None
         return config, expected if config["data"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder}: its config.json or data.json cannot be read: {error}") from error

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--support", type=path_of, required=True, help="folder with a folder of pictures for each class"
     )
-    parser.add_argument("--query", type=Path, nargs="+", required=True, help="pictures to label, or folders of them")
+    parser.add_argument("--query", type=path_of, nargs="+", required=True, help="pictures to label, or folders of them")
     parser.add_argument("--run", help="the workdir of a trained run (the small network that comes with fsjax)")
     parser.add_argument("--out", type=path_of, default=Path("predictions"), help="folder to write to (predictions)")
     add_reject(parser)

@@ -24,7 +24,7 @@ from fsjax.data import decoded
 from fsjax.data.config import NO_CACHE, DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.examples import ARRAYS_BYTES, find_reference
-from fsjax.data.sources import SOURCES, Source, load_source
+from fsjax.data.sources import SOURCES, Source, absolute, load_source
 from fsjax.data.sources.layout import is_passed_over
 from fsjax.data.view import View
 
@@ -161,7 +161,7 @@ def facts(config: DataConfig, view: View) -> dict[str, Any]:
     """What decides on the decoded images of a config, but for the content of its source; plain types."""
     found = {name: getattr(config, name) for name in _FIELDS}
     # Files of our own sources are known by where they are; those of TFDS by name and version, wherever they are.
-    path = str(Path(config.path).expanduser().absolute()) if config.path and config.name in SOURCES else ""
+    path = absolute(config.path) if config.name in SOURCES else ""
     found |= {"path": path, "view": dataclasses.asdict(view)}
     # A class split puts parts together, or reads others.
     found["class_split"] = bool(config.class_split.name)
@@ -238,7 +238,7 @@ def _fingerprint(config: DataConfig, version: str) -> str | None:
     counts the bytes of its files.
     """
     if config.name in SOURCES:
-        return _files(Path(config.path).expanduser()) if config.path else ""
+        return _files(Path(absolute(config.path))) if config.path else ""
     path = Path(config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     info = path / _TFDS_INFO
     if not info.is_file():

@@ -76,7 +76,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         content, checksum = stored["content"], stored["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{folder / _MANIFEST} is damaged: {error}") from error
     if _checksum(content) != checksum:
         raise DamagedError(f"{folder / _MANIFEST} is damaged: its checksum differs")
@@ -127,7 +127,7 @@ def _check(folder: Path, content: Mapping[str, Any]) -> None:
     now = {name: [checksum, *state(name)] for name, checksum in checksums.items()}  # before they are read
     try:
         before = json.loads((folder / _CHECKED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         before = {}
     if before == now:
         return

@@ -21,6 +21,8 @@ class DataInfo:
       mean, std: by channel, of images in 0..1; normalised is `(x / 255 - mean) / std`.
       validation_classes, test_classes: by label of their splits, under a class split; else empty, and the
         labels of all splits are those of `class_names`.
+      division: which images are in each split, in which order and with which labels: a digest of their names, those of
+        files relative to `data.path`.
     """
 
     name: str
@@ -32,6 +34,7 @@ class DataInfo:
     std: tuple[float, ...]
     validation_classes: tuple[str, ...] = ()
     test_classes: tuple[str, ...] = ()
+    division: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def few_shot(self) -> bool:

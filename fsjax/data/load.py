@@ -1,6 +1,8 @@
 """From a config to the splits of a run."""
 
 import dataclasses
+import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +26,7 @@ from fsjax.data.info import DataInfo
 from fsjax.data.noise import with_noise
 from fsjax.data.normalization import mean_and_deviation
 from fsjax.data.pictures import CENTRE
-from fsjax.data.sources import Part, Source, check_labels, checked_boxes
+from fsjax.data.sources import Part, Source, absolute, check_labels, checked_boxes
 from fsjax.data.view import View
 
 # Of every choice that must not depend on the run: test parts, statistics of a sample.
@@ -232,6 +234,7 @@ def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataCon
         std=std,
         validation_classes=classes.get("validation", ()),
         test_classes=classes.get("test", ()),
+        division={split: _division(part, absolute(config.path)) for split, part in parts.items()},
     )
     return Splits(
         train=examples["train"],
@@ -244,6 +247,15 @@ def _splits(parts: dict[str, Part], name: str, classes: Classes, config: DataCon
         items=train.items,
         cluster_shares=cluster_shares(config.clusters, train, source=name),
     )
+
+
+def _division(part: Part, root: str) -> str:
+    """A digest of the names and labels of a part's images."""
+    digest, below = hashlib.sha256(), root.rstrip(os.sep) + os.sep
+    for item, label in zip(part.items.tolist(), part.labels.tolist(), strict=True):
+        name = part.locate(item).removeprefix(below).replace(os.sep, "/")
+        digest.update(f"{label} {name}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def view_of(config: DataConfig) -> View:

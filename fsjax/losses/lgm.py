@@ -63,6 +63,8 @@ class LgmLoss(LossModule):
       alpha_max: where its doubling ends; not applied to a constant `alpha`.
       alpha_double_every: `alpha` doubles every so many steps; 0 keeps it constant.
       lam: weight of the likelihood term.
+      ramp_steps: `alpha` and `lam` grow from 0 in so many steps, in proportion; 0 is none. While the means are still
+        near one another the gradient `(alpha (1 - p) + lam) (x - mu)` draws the features of all classes to one point.
       mean_init_std: standard deviation of the means at the start; None is `1/sqrt(dim)`.
     """
 
@@ -72,6 +74,7 @@ class LgmLoss(LossModule):
     alpha_max: float = 0.3
     alpha_double_every: int = 0
     lam: float = 0.1
+    ramp_steps: int = 0
     mean_init_std: float | None = None
 
     NO_DECAY: ClassVar[tuple[str, ...]] = ("log_var",)
@@ -80,7 +83,7 @@ class LgmLoss(LossModule):
         """Raises UserError for an unknown switch or a number out of range."""
         check_choice("covariance", self.covariance, ("diag", "identity"))
         check_choice("logdet_in_logits", self.logdet_in_logits, (True, False))
-        for field in ("alpha", "alpha_max", "alpha_double_every", "lam"):
+        for field in ("alpha", "alpha_max", "alpha_double_every", "lam", "ramp_steps"):
             check_at_least(field, getattr(self, field), 0)
         if self.mean_init_std is not None:
             check_at_least("mean_init_std", self.mean_init_std, 0)
@@ -98,8 +101,12 @@ class LgmLoss(LossModule):
             return jnp.zeros((self.num_classes,), self.means.dtype)
         return gaussian.clip_inward(self.raw_log_var, -gaussian.LOG_VAR_LIMIT, gaussian.LOG_VAR_LIMIT)
 
+    def ramp_at(self, step: jax.Array) -> jax.Array:
+        """Returns the share of margin and likelihood that counts at `step`."""
+        return jnp.minimum(step / self.ramp_steps, 1.0) if self.ramp_steps else jnp.ones(())
+
     def alpha_at(self, step: jax.Array) -> jax.Array:
-        """Returns the margin at `step`."""
+        """Returns the margin at `step`, before the ramp."""
         if self.alpha_double_every == 0:
             return jnp.asarray(self.alpha, float)
         # 2^60 times any alpha worth the name is beyond alpha_max; without the bound the power overflows.
@@ -108,7 +115,8 @@ class LgmLoss(LossModule):
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]` at the given training step."""
-        features, log_var, alpha = self.prepare(features), self.log_variances(), self.alpha_at(step)
+        features, log_var, ramp = self.prepare(features), self.log_variances(), self.ramp_at(step)
+        alpha = ramp * self.alpha_at(step)
         logits = lgm_logits(
             features,
             self.means,
@@ -118,7 +126,7 @@ class LgmLoss(LossModule):
             logdet_in_logits=self.logdet_in_logits,
         )
         likelihood = negative_log_likelihood(features, labels, self.means, log_var)
-        losses = softmax_cross_entropy(logits, labels) + self.lam * likelihood
+        losses = softmax_cross_entropy(logits, labels) + ramp * self.lam * likelihood
         return LossOutput(losses, jnp.zeros(()), {"alpha": alpha, "likelihood": jnp.mean(likelihood)})
 
     def logits(self, features: jax.Array) -> jax.Array:

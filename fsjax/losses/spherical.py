@@ -29,11 +29,12 @@ class SphericalLoss(LinearLoss):
     Attributes:
       kind: `"spherical"`, (o^2 + epsilon) over its sum: even in o, so that an output far below zero is as good as one
         far above; or `"taylor"`, (1 + o + o^2 / 2) over its sum, the exponential's second-order expansion, least at -1.
-      epsilon: of the spherical softmax; bounds the gradient of the loss by each output by `1 / sqrt(epsilon)`.
+      epsilon: of the spherical softmax; bounds the gradient of the loss by each output by `1 / sqrt(epsilon)`: small
+        ones, such as 1e-4, make training unstable.
     """
 
     kind: str = "spherical"
-    epsilon: float = 1e-4
+    epsilon: float = 1.0
 
     PER_EXAMPLE = True
 

@@ -81,8 +81,10 @@ def k_max_pool(x: jax.Array, *, k: int) -> jax.Array:
             f"{height}x{width} (enlarge the images, halve them less often, or pool by 'gap' or 'gmp')"
         )
     values = jnp.moveaxis(x.reshape(x.shape[0], height * width, -1), 1, 2)
-    largest, _ = lax.top_k(values.astype(jnp.float32), k)
-    return jnp.mean(largest, axis=-1)
+    values = values.astype(jnp.float32)
+    largest, _ = lax.top_k(values, k)
+    # XLA sorts a NaN whose sign is set, such as a computed 0/0, below all numbers: it would be passed over.
+    return jnp.where(jnp.any(jnp.isnan(values), axis=-1), jnp.nan, jnp.mean(largest, axis=-1))
 
 
 def flatten(x: jax.Array) -> jax.Array:

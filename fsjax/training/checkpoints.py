@@ -11,6 +11,7 @@ import gc
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ _SAVE_ALWAYS = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
 _KEEP = ocp.training.preservation_policies.LatestN
 
 logger = logging.getLogger("fsjax")
+# What fails in orbax's threads is raised by the next call, and told in one line; orbax logs it with a traceback of each
+# thread that it passed through.
+logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
 
 
 class Checkpoints:
@@ -45,10 +49,11 @@ class Checkpoints:
         self._metadata = {"facts": metadata, "sha256": _sha256(metadata)} if metadata is not None else None
         self._pending: Any = None
         # Two folders are written at a time, and the processes of a run meet by names: these must not be the same.
-        names = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self._directory.name)
+        context = ocp.Context()
+        context.multiprocessing.barrier_sync_key_prefix = self._directory.name
         self._writer = ocp.training.Checkpointer(
             self._directory,
-            context=ocp.Context(multiprocessing_options=names),
+            context=context,
             save_decision_policy=_SAVE_ALWAYS,
             preservation_policy=_KEEP(keep),
             # What a killed process left half-written has a name of its own and is never read.
@@ -58,11 +63,16 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self.wait()
-        finally:
-            self._writer.close()
+            try:
+                self.wait()
+            finally:
+                self._writer.close()
+        except Exception:
+            if kind is None:
+                raise
+            # What ended the run is told, and not what became of its last write.
 
     def save(self, step: int, state: Any) -> None:
         """Start to write a state; returns once it is copied from the devices, and the write goes on behind.
@@ -156,7 +166,8 @@ def load(directory: Path, step: int, like: Any) -> Any:
     Args:
       directory: a folder of checkpoints.
       step: which one.
-      like: a tree of arrays or shapes that says what to expect: a whole state, or a dict of some of its fields.
+      like: a tree of arrays or shapes that says what to expect: a whole state, or a dict of some of its fields. The
+        arrays have the types that are stored, whatever those of `like`.
 
     Raises:
       DamagedError: if it cannot be read or its digest differs.
@@ -168,11 +179,12 @@ def load(directory: Path, step: int, like: Any) -> Any:
         found = _stored_arrays(path)
         _check_same_arrays(path, found, wanted)
         placeholders = {n: ocp.PLACEHOLDER for n in found}
-        tree: dict[str, Any] = {"state": placeholders | wanted, "digest": np.zeros(len(found), np.uint32)}
+        tree: dict[str, Any] = {"digest": jax.ShapeDtypeStruct((len(found),), np.uint32)}
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        # In the types that are stored: where JAX_ENABLE_X64 is set here, others would be asked for.
         tree = jax.tree.map(
             lambda x: x if x is ocp.PLACEHOLDER else jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-            tree,
+            tree | {"state": placeholders | {n: found[n] for n in wanted}},
         )
         try:
             tree = ocp.load(path, tree, checkpointable_name="state")
@@ -211,8 +223,9 @@ def load_metadata(directory: Path, step: int) -> dict[str, Any]:
             metadata = ocp.metadata(path).custom_metadata
     except Exception as error:
         raise DamagedError(f"checkpoint {path} is damaged ({_first_line(error)})") from error
-    facts = (metadata or {}).get("facts")
-    if facts is None or metadata.get("sha256") != _sha256(facts):
+    metadata = metadata if isinstance(metadata, dict) else {}
+    facts = metadata.get("facts")
+    if not isinstance(facts, dict) or metadata.get("sha256") != _sha256(facts):
         raise DamagedError(f"checkpoint {path} is damaged (the facts stored with it are not those that were written)")
     return facts
 
@@ -254,21 +267,25 @@ def _digest(arrays: dict[str, jax.Array]) -> jax.Array:
 _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
 
 
-def _stored_arrays(path: Path) -> dict[str, tuple[int, ...]]:
+def _stored_arrays(path: Path) -> dict[str, jax.ShapeDtypeStruct]:
     try:
         stored = ocp.metadata(path, checkpointable_name="state").metadata
     except Exception as error:
         raise DamagedError(f"checkpoint {path} is damaged ({_first_line(error)})") from error
     if stored is None:
         raise DamagedError(f"checkpoint {path} is damaged (the list of its arrays cannot be read)")
-    return {name: tuple(array.shape) for name, array in stored["state"].items()}
+    try:
+        return {name: jax.ShapeDtypeStruct(tuple(x.shape), np.dtype(x.dtype)) for name, x in stored["state"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"checkpoint {path} is damaged (the list of its arrays cannot be read)") from error
 
 
-def _check_same_arrays(path: Path, found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
+def _check_same_arrays(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    shapes = {name: tuple(array.shape) for name, array in found.items()}
     for name, array in wanted.items():
-        if found.get(name) != tuple(array.shape):
+        if shapes.get(name) != tuple(array.shape):
             raise UserError(
-                f"checkpoint {path} holds another model: {name} is {found.get(name, 'absent')} there and "
+                f"checkpoint {path} holds another model: {name} is {shapes.get(name, 'absent')} there and "
                 f"{tuple(array.shape)} in this config"
             )
 
@@ -279,14 +296,12 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep orbax's own reports of what we report in one line ourselves from the terminal."""
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels = [log.level for log in loggers]
-    for log in loggers:
-        log.setLevel(logging.CRITICAL)
+    """Keep asyncio's own reports of what we report in one line ourselves from the terminal."""
+    log = logging.getLogger("asyncio")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         gc.collect()  # asyncio reports a failed read when its task is collected
-        for log, level in zip(loggers, levels, strict=True):
-            log.setLevel(level)
+        log.setLevel(level)

@@ -58,6 +58,8 @@ def connect(*, coordinator: str | None = None, num_processes: int | None = None,
         jax.distributed.initialize(
             coordinator, num_processes, process_id,
             local_device_ids=_local_devices(), heartbeat_timeout_seconds=_HEARTBEAT,
+            # JAX listens on all interfaces, where what is to be reached from this machine alone has no business.
+            coordinator_bind_address=coordinator if coordinator and _is_loopback(coordinator) else None,
             # Without a launcher's environment everything is given.
             cluster_detection_method="deactivate" if None not in given.values() else None,
         )  # fmt: skip
@@ -70,6 +72,12 @@ def connect(*, coordinator: str | None = None, num_processes: int | None = None,
     if on_sigterm is not None and threading.current_thread() is threading.main_thread():
         # JAX's preemption service took it, and would have the process go on without a word.
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is of this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def leave(status: int) -> None:

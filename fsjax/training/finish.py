@@ -59,7 +59,7 @@ def _described(
             "steps": experiment.steps,
             "batch_size": images_per_step(experiment.config, experiment.method),
             "last": _figures(train[-1]) if train else None,
-            "seconds": sum(x["timing"]["seconds"] for x in lines),
+            "seconds": sum(x["timing"].get("seconds", 0.0) for x in lines),
             "parameters": _count(state.params, parallel),
         },
         "machine": {

@@ -18,6 +18,8 @@ from fsjax.errors import UserError, unknown
 from fsjax.messages import show_messages
 from fsjax.training.connect import connect, leave
 
+# Of a process that was interrupted from the keyboard, as shells have it.
+_INTERRUPTED = 130
 _PROCESSES = ("coordinator", "num_processes", "process_id")
 
 
@@ -93,6 +95,9 @@ def _user_errors() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         leave(2)
+    except KeyboardInterrupt:
+        print("interrupted at once: the same command continues the run from its last checkpoint", file=sys.stderr)
+        leave(_INTERRUPTED)
     except Exception:
         if not jax.distributed.is_initialized():
             raise

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from fsjax import data
+from fsjax.errors import platform_errors
 from fsjax.training import hosts, pretrained, same_data, settings, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
 from fsjax.training.compilation import keep_compiled
@@ -53,6 +54,8 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
     """
     set_cpu_flags()
     keep_compiled()
+    with platform_errors():
+        jax.devices()
     with hosts.together(lambda: workdir.common_facts(config.to_dict())) as watch:
         return _run(config, path, watch)
 
@@ -64,7 +67,7 @@ def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
     if result is not None:
         logger.info("the run in %s is complete; nothing is trained: %s", path, summary(result))
         return result
-    latest = Path(path).expanduser() / "checkpoints" / "latest"
+    latest = Path(path).expanduser() / "checkpoints" / "latest"  # that it can be a folder, `finished` has looked
     begun = hosts.by_first(lambda: bool(steps_in(latest)))  # a run that is continued needs no start
     weights = {} if begun else hosts.in_turn(lambda: pretrained.find_files(config))
     splits = hosts.in_turn(lambda: data.load_splits(config.data, seed=config.seed))
@@ -84,6 +87,7 @@ def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
 def _write(experiment: Experiment, state: TrainState, result: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the result and what is drawn; the result, with what the run started from."""
     config = experiment.config
+    workdir.check_in_place(folder)
     result = result | pretrained.recorded(config, folder)
     write_json(folder / "result.json", result)
     logger.info("%s", summary(result))
@@ -143,8 +147,11 @@ def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path], wa
             if validate:
                 state, improved = reporter.validate(state, end)
                 if improved:
+                    workdir.check_in_place(folder)
                     best.save(end, parallel.single(state))
                 save = save or improved
+            if log or save:
+                workdir.check_in_place(folder)
             if save:
                 # A state that knows of a best one is never written before it, nor is a run continued from before
                 # its best: so the best checkpoint is always there.

@@ -57,7 +57,7 @@ def read(folder: Path) -> Restored:
     except KeyError as error:
         raise UserError(f"{folder} is not whole ({FACTS} lacks {error}): install fsjax anew") from error
     # json's errors, and those of UTF-8, are ValueErrors; a TypeError is another JSON type than an object, or its field.
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{folder} is not whole ({error}): install fsjax anew") from error
     if found != expected:
         raise UserError(

@@ -81,16 +81,31 @@ def _board(workdir: Path, start_step: int) -> Any:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file of JSON lines; a line that a killed process left half-written is not one."""
+    """The lines of `metrics.jsonl`; of a killed process the last one may be half-written, and is left out.
+
+    Others that are damaged are left out, too, and told.
+    """
     if not path.exists():
         return []
-    lines = []
-    for text in path.read_text().splitlines(keepends=True):
-        try:
-            lines.append(json.loads(text) if text.endswith("\n") else None)
-        except json.JSONDecodeError:
-            lines.append(None)
+    texts = path.read_bytes().splitlines(keepends=True)
+    lines = [_line(text) for text in texts]
+    damaged = [number for number, (line, text) in enumerate(zip(lines, texts, strict=True), 1)
+               if line is None and text.endswith(b"\n")]  # fmt: skip
+    if damaged:
+        logger.warning("%s: line %d and %d others are damaged, and left out", path, damaged[0], len(damaged) - 1)
     return [line for line in lines if line is not None]
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    """A line as `Records.add` writes them; None for another."""
+    try:
+        line = json.loads(text) if text.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict):
+        return None
+    kinds = {"step": int, "kind": str, "timing": dict}
+    return line if all(isinstance(line.get(name), kind) for name, kind in kinds.items()) else None
 
 
 class Progress:

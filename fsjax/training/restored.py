@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from fsjax.data import DataInfo
 from fsjax.errors import UserError
 from fsjax.methods import build_method
 from fsjax.training import checkpoints
+
+logger = logging.getLogger("fsjax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +59,7 @@ def restored(folder: Path, which: str = "best") -> Restored:
 
 
 def _at_step(folder: Path, directory: Path, step: int) -> Restored:
-    config, info = _facts(folder, directory, step)
+    config, info = facts_of(folder, directory, step)
     image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
     variables = jax.eval_shape(build_method(config, info).init, jax.random.key(0), image)
     params = variables.pop("params")
@@ -64,13 +67,28 @@ def _at_step(folder: Path, directory: Path, step: int) -> Restored:
     return Restored(config, info, step, state["params"], state["collections"])
 
 
-def _facts(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, DataInfo]:
-    """Config and data description: from the run's files, or from the checkpoint where those are gone or damaged."""
-    try:
-        config, info = (json.loads((folder / name).read_text()) for name in ("config.json", "data.json"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        facts = checkpoints.load_metadata(directory, step)
-        config, info = facts["config"], facts["data"]
+def facts_of(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, DataInfo]:
+    """Config and data description that were stored, with a digest, in a checkpoint; the run's files are for people.
+
+    Where a file says something else, that is told.
+
+    Raises:
+      UserError: if the checkpoint is damaged, or of a version of fsjax that knew no methods.
+    """
+    facts = checkpoints.load_metadata(directory, step)
+    config, info = facts["config"], facts["data"]
+    for name, stored in (("config.json", config), ("data.json", info)):
+        try:
+            same = json.loads((folder / name).read_text(encoding="utf-8")) == stored
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError):
+            same = False
+        if not same:
+            logger.warning(
+                "%s is damaged or was changed: it is not what the run stored in its checkpoint, which is used",
+                folder / name,
+            )
     if isinstance(config["method"], str):
         raise UserError(f"{folder} was written by a version of fsjax before config.method.name: train it anew")
     return ConfigDict(config), DataInfo.from_json(info)

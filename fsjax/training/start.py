@@ -8,6 +8,7 @@ from typing import Any
 from fsjax.data import DataInfo, default_config
 from fsjax.errors import UserError
 from fsjax.training import checkpoints
+from fsjax.training.restored import facts_of
 from fsjax.training.state import TrainState
 
 logger = logging.getLogger("fsjax")
@@ -36,11 +37,11 @@ def check_start(config: Any, method: Any, info: DataInfo) -> None:
                 "first, and give its folder: --config.start_from=runs/CLASSIFIER"
             )
         return
-    directory, _ = _checkpoint(config.start_from)
-    folder = directory.parents[1]
-    config_there, data_there = (json.loads((folder / name).read_text()) for name in ("config.json", "data.json"))
+    directory, step = _checkpoint(config.start_from)
+    config_there, info_there = facts_of(directory.parents[1], directory, step)
+    there = _facts(json.loads(json.dumps(config_there.to_dict())), info_there.to_json())
     ours = _facts(json.loads(json.dumps(config.to_dict())), info.to_json())
-    for name, theirs in _facts(config_there, data_there).items():
+    for name, theirs in there.items():
         if theirs != ours[name]:
             raise UserError(
                 f"config.start_from={config.start_from} was trained with {name}={short(theirs)}, and this run has "
@@ -105,6 +106,6 @@ def _checkpoint(run: str) -> tuple[Path, int]:
     for which in ("best", "latest"):
         directory = folder / "checkpoints" / which
         steps = checkpoints.steps_in(directory)
-        if steps and (folder / "config.json").is_file():
+        if steps:
             return directory, steps[-1]
     raise UserError(f"config.start_from={run}: no checkpoint in {folder / 'checkpoints'}: is it the workdir of a run?")

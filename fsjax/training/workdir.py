@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -13,7 +14,9 @@ from typing import Any
 
 from fsjax.data import default_config
 from fsjax.errors import UserError
+from fsjax.files import absolute_path
 from fsjax.methods.episode_terms import ADDED as EPISODE_LOSSES
+from fsjax.run_folder import read_json, read_result
 from fsjax.training import hosts
 from fsjax.training.records import write_json
 from fsjax.version import __version__
@@ -23,6 +26,8 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]  # mypy knows no optional modules
 
+# The inode of the lock of each folder that this process holds, by path.
+_HELD: dict[Path, int] = {}
 # Seconds that a shared file system may take to show what another host wrote.
 _SHARED_WITHIN = 30.0
 # What may differ when a run is continued: where it runs, where its data lie, and what it shows meanwhile.
@@ -34,6 +39,7 @@ _SMALLER_BATCH = (
     "or divide it with --config.train.accumulate; on episodes, a smaller --config.episodes.per_step or query (and "
     "--config.eval.batch_size); --config.data.backend=host keeps the images out of it"
 )
+_TOO_MANY_FILES = "too many files open: raise its limit (ulimit -n 4096), and the same command continues the run"
 _NO_DROPOUT = {"name": "none", "rate": 0.5, "samples": 8, "mu": 0.0, "sigma": 100.0, "keep": 0}
 # Keys that a run begun by an older version lacks, with the values that do what it did.
 _ADDED = {
@@ -53,11 +59,11 @@ def finished(workdir: str | Path, config: Mapping[str, Any]) -> dict[str, Any] |
     """The result of a run of this config that is complete; None if there is none. Writes nothing.
 
     Raises:
-      UserError: if the folder holds a run of another config.
+      UserError: if the folder holds a run of another config, or its result is damaged.
     """
-    path = Path(workdir).expanduser().absolute()
+    path = _absolute(workdir)
     _refuse_another(path, config=config)
-    return _read(path / "result.json") if (path / "result.json").exists() else None
+    return read_result(path)
 
 
 @contextlib.contextmanager
@@ -76,12 +82,22 @@ def prepared(workdir: str | Path, config: Mapping[str, Any], data: Mapping[str, 
       UserError: if the folder cannot be written, its disk is full, another process is at work in it, or it
         holds a run of another config or of other data.
     """
-    path = Path(workdir).expanduser().absolute()
+    path = _absolute(workdir)
     with contextlib.ExitStack() as stack:
         token = hosts.by_first(lambda: _prepare(path, stack, config=config, data=data))
         _check_shared(path, token)
         stack.enter_context(readable_errors(path))
         yield path
+
+
+def _absolute(workdir: str | Path) -> Path:
+    """The absolute path of a run's folder."""
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(workdir)):
+        raise UserError(
+            f"--workdir={workdir} is the address of a store, and a run is written to a folder: mount the store, and "
+            "give the folder where it is"
+        )
+    return absolute_path(workdir, what="--workdir")
 
 
 def _prepare(path: Path, stack: contextlib.ExitStack, **facts: Mapping[str, Any]) -> str:
@@ -142,9 +158,12 @@ def readable_errors(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            if any(os.strerror(number) in text for text in _texts(error)):
-                raise cannot_write(path, OSError(number, os.strerror(number))) from error
+        check_in_place(path)
+        number = _of_disk(error)
+        if number == errno.EMFILE:
+            raise UserError(f"this process has {_TOO_MANY_FILES}") from error
+        if number:
+            raise cannot_write(path, OSError(number, os.strerror(number))) from error
         raise
 
 
@@ -156,13 +175,30 @@ def full_memory(message: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if any("RESOURCE_EXHAUSTED" in text for text in _texts(error)):
+        # TensorStore says RESOURCE_EXHAUSTED of a full disk, too, and XLA only INTERNAL of the memory of a CPU.
+        full = any(words in text for text in _texts(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
+        if full and not _of_disk(error):
             raise UserError(message) from error
         raise
 
 
-def _texts(error: Exception) -> list[str]:
-    return [str(e) for e in (error, error.__cause__, error.__context__) if e is not None]
+def _of_disk(error: BaseException) -> int:
+    """The number of what the system said against writing a file, of an error that tells of it; 0 for others."""
+    texts = _texts(error)
+    numbers = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EMFILE)
+    return next((number for number in numbers if any(os.strerror(number) in text for text in texts)), 0)
+
+
+def _texts(error: BaseException) -> list[str]:
+    """What an error says, and all those that it came from."""
+    found, following = [], [error]
+    while following:
+        seen = following.pop()
+        found.append(str(seen))
+        following += [e for e in (seen.__cause__, seen.__context__) if e is not None]
+        if len(found) > 100:
+            break
+    return found
 
 
 @contextlib.contextmanager
@@ -182,7 +218,31 @@ def _locked(path: Path, token: str) -> Iterator[None]:
         file.truncate(0)
         file.write(token)
         file.flush()
-        yield
+        _HELD[path] = os.fstat(file.fileno()).st_ino
+        try:
+            yield
+        finally:
+            del _HELD[path]
+
+
+def check_in_place(path: Path) -> None:
+    """Raise a `UserError` if a run's folder is no longer the one that it began in; for the process that writes.
+
+    Otherwise orbax would make a new one, with the checkpoints to come and nothing else.
+    """
+    if not _in_place(path):
+        raise UserError(
+            f"the workdir {path} was removed, moved or replaced while the run went on: it stops here, and nothing more "
+            "is written"
+        )
+
+
+def _in_place(path: Path) -> bool:
+    """Whether the folder is the one that this process has locked, if it has."""
+    try:
+        return path not in _HELD or (path / ".lock").stat().st_ino == _HELD[path]
+    except OSError:
+        return False
 
 
 def _has_begun(path: Path) -> bool:
@@ -207,7 +267,8 @@ def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:
         stored = path / f"{what}.json"
         if not (_has_begun(path) and stored.exists()):
             continue
-        old, new = _flat(_read(stored)), _flat(_plain(here))
+        old = _flat(read_json(stored, "remove it, or use another --workdir"))
+        new = _flat(_plain(here))
         free: tuple[str, ...] = ()
         if what == "config":
             added = _ADDED | _flat({"data": _plain(default_config())})
@@ -236,13 +297,6 @@ def _not_chosen(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     text = "absent" if value is None else repr(value)
     return text if len(text) < 80 else f"{text[:77]}…"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove it, or use another --workdir") from error
 
 
 def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:

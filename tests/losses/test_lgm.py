@@ -72,6 +72,23 @@ def test_the_margin_doubles_up_to_its_maximum():
     assert constant.alpha_at(10**9) == 1.0
 
 
+def test_margin_and_likelihood_grow_together_from_nothing(evaluate):
+    """At the start it is the cross-entropy of the distances; at half of the ramp that of half the margin and weight."""
+    x, labels = np.random.default_rng(3).normal(size=(5, 3)), np.array([0, 1, 2, 0, 1])
+    params = {"means": np.random.default_rng(4).normal(size=(3, 3))}
+    size = {"num_classes": 3, "dim": 3, "covariance": "identity"}
+    ramped = lgm.LgmLoss(**size, alpha=0.4, lam=0.2, ramp_steps=100)
+    for step, share in ((0, 0.0), (50, 0.5), (100, 1.0), (10**6, 1.0)):
+        result = evaluate(ramped, params, x, labels, step=step)
+        expected = evaluate(lgm.LgmLoss(**size, alpha=0.4 * share, lam=0.2 * share), params, x, labels)
+        np.testing.assert_allclose(result.total, expected.total, rtol=1e-6)
+        np.testing.assert_allclose(result.by_features, expected.by_features, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(result.output.metrics["alpha"], 0.4 * share, rtol=1e-6)
+    distances = 0.5 * ((x[:, None] - params["means"]) ** 2).sum(-1)
+    plain = distances[np.arange(5), labels] + np.log(np.exp(-distances).sum(-1))
+    np.testing.assert_allclose(evaluate(ramped, params, x, labels, step=0).total, plain.mean(), rtol=1e-6)
+
+
 def test_the_step_reaches_the_loss(evaluate):
     module = lgm.LgmLoss(num_classes=2, dim=2, covariance="identity", alpha_double_every=10)
     params, x, labels = {"means": jnp.eye(2)}, jnp.ones((3, 2)), jnp.array([0, 1, 1])

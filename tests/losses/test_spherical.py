@@ -34,7 +34,7 @@ def test_gives_the_vector(x64, vector):
 @pytest.mark.parametrize("kind", UNNORMALISED)
 def test_module_gives_probabilities_of_a_linear_classifier(x64, module_case, evaluate, finite_differences, kind):
     x, labels, params = module_case
-    module = spherical.SphericalLoss(num_classes=5, dim=3, kind=kind)
+    module = spherical.SphericalLoss(num_classes=5, dim=3, kind=kind, epsilon=1e-4)
 
     def probabilities(x):
         q = UNNORMALISED[kind](x @ params["kernel"] + params["bias"])

@@ -1,5 +1,9 @@
+import gc
 import logging
+import os
 import shutil
+import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -147,3 +151,23 @@ def test_drop_after(folder):
         checkpoints.drop_after(2)
         checkpoints.save(3, make_state(9))
     assert_equal(load(folder, 3, make_state(0)), make_state(9))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts this process's descriptors in /proc")
+def test_saves_leave_nothing_open(tmp_path):
+    """A run of 1,000 checkpoints would end at the limit of descriptors if each left one."""
+
+    def held():
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    with Checkpoints(tmp_path / "latest", keep=2) as checkpoints:
+        for step in range(5):
+            checkpoints.save(step, make_state(step))
+        checkpoints.wait()
+        before = held()
+        for step in range(5, 30):
+            checkpoints.save(step, make_state(step))
+        checkpoints.wait()
+        assert all(now <= then for now, then in zip(held(), before, strict=True)), (held(), before)
+    assert steps_in(tmp_path / "latest") == [28, 29]

@@ -94,3 +94,27 @@ def test_who_says_where(settings, tmp_path):
     assert settings("chosen") == "chosen"
     assert settings(enabled=False) is None
     assert settings(FSJAX_CACHE="off") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX's rights")
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+def test_a_folder_that_others_may_write_to_is_not_used(settings, tmp_path, caplog, mode):
+    """What lies there is run."""
+    folder = tmp_path / "mine" / "xla"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    assert settings(FSJAX_CACHE=str(tmp_path / "mine")) is None
+    assert f"compiled programs are not kept: {folder} can be written by others" in caplog.text
+    folder.chmod(0o755)
+    assert settings(FSJAX_CACHE=str(tmp_path / "mine")) == str(folder)
+
+
+def test_what_was_not_read_for_longest_is_removed(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "_MOST_BYTES", 250)
+    folder = tmp_path / "mine" / "xla"
+    folder.mkdir(parents=True)
+    for age in (3, 1, 4, 2):
+        (folder / f"{age}-cache").write_bytes(b"x" * 100)
+        os.utime(folder / f"{age}-cache", (10**9 - age, 10**9 - age))
+    settings(FSJAX_CACHE=str(tmp_path / "mine"))
+    assert sorted(path.name for path in folder.iterdir()) == ["1-cache", "2-cache"]

@@ -27,7 +27,7 @@ METHODS = ("softmax", "opl", "prototypical", "divided")
 OVERRIDES = {
     "model.cnn.stages": "((8,),(16,))", "model.cnn.dim": "16", "train.epochs": "0", "train.steps": "60",
     "train.batch_size": "32", "train.log_every": "10", "train.eval_every": "10", "train.checkpoint_every": "10",
-    "train.progress": "False",
+    "train.progress": "False", "data.backend": "device",  # starts in half the time: without TensorFlow
 }  # fmt: skip
 
 
@@ -179,6 +179,14 @@ def test_sigterm_to_one_stops_both_and_four_devices_of_one_process_go_on(start, 
 
 
 @pytest.mark.slow
+def test_two_folders_of_checkpoints_are_written_at_once(start, root, tmp_path):
+    """Twenty saves, ten times: the processes meet for each by names, and two writers must not use the same."""
+    script = str(root / "tests" / "training" / "save_on_hosts.py")
+    both = ends(start([script, str(tmp_path), "10"], flags=False))
+    assert [(status, out.splitlines()[-1:]) for status, out, _ in both] == [(0, ["saved"])] * 2, both
+
+
+@pytest.mark.slow
 def test_another_config_in_one_process_ends_both_in_words(start, tmp_path):
     both = ends(start(train(tmp_path / "run"), each=lambda index: [f"--config.seed={index}"]), timeout=120)
     for status, _, errors in both:
@@ -279,6 +287,17 @@ def test_kubernetes_without_its_package_is_told_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "kubernetes", None)
     with pytest.raises(UserError, match=r"pip install 'jax\[k8s\]'.* or give --coordinator=.*give --num_processes=1"):
         connect()
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "bound"),
+    [("127.0.0.1:12", "127.0.0.1:12"), ("localhost:12", "localhost:12"), ("[::1]:12", "[::1]:12"), ("node1:12", None)],
+)
+def test_what_is_for_this_machine_alone_listens_on_it_alone(monkeypatch, coordinator, bound):
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **options: given.update(options))
+    connect(coordinator=coordinator, num_processes=2, process_id=0)
+    assert given["coordinator_bind_address"] == bound
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the C library")

@@ -11,7 +11,7 @@ from fsjax.training.parallel import DataParallel
 
 def train(python, root, folder, *args):
     script = str(root / "tests" / "training" / "train_on_devices.py")
-    done = python(script, str(folder), *args, devices=4, PYTHONPATH=str(root))
+    done = python(script, str(folder), *args, devices=4, optimized="whole" in args, PYTHONPATH=str(root))
     results = json.loads(done.stdout.splitlines()[-1])
     one = results["one"]
     assert one["devices"].startswith("1 x")

@@ -1,22 +1,23 @@
 """Localization learns from labels alone where real digits are, whose places are known exactly."""
 
+import json
+
 import numpy as np
 import pytest
 
 import fsjax
 from fsjax.evaluation.localization import box_figures, boxes_of
-from fsjax.training import run
 
 
 @pytest.mark.slow
-def test_digits_are_found_without_their_boxes(tmp_path):
+def test_digits_are_found_without_their_boxes(python, tmp_path):
     """A short run on small pictures: a few minutes more, and the config itself, give what the README's results say."""
-    from configs.localize_planted import get_config
-
-    config = get_config()
-    config.train.update(steps=300, checkpoint_every=300, progress=False)
-    config.data.planted.update(size=32, smallest=15, largest=26, clutter=4, train=2000, test=300)
-    result = run(config, tmp_path / "run")
+    options = ("train.steps=300", "train.checkpoint_every=300", "train.progress=False")
+    pictures = {"size": 32, "smallest": 15, "largest": 26, "clutter": 4, "train": 2000, "test": 300}
+    overrides = [*options, *(f"data.planted.{name}={value}" for name, value in pictures.items())]
+    command = ["train.py", "--config=configs/localize_planted.py", f"--workdir={tmp_path / 'run'}"]
+    python(*command, *(f"--config.{override}" for override in overrides), optimized=True)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
     restored = fsjax.restore(tmp_path / "run")
     test = restored.splits().test
     boxes = boxes_of(restored.locate(test.images))

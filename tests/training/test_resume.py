@@ -20,6 +20,7 @@ OVERRIDES = {
     "model.cnn.stages": "((8,),(16,))", "model.cnn.dim": "16", "train.epochs": "0", "train.steps": "400",
     "train.batch_size": "32", "train.log_every": "10", "train.eval_every": "20", "train.checkpoint_every": "20",
     "train.steps_per_dispatch": "5", "data.augment.mixup": "0.4", "data.augment.flip": "True",
+    "data.backend": "device",  # starts in half the time: without TensorFlow
 }  # fmt: skip
 
 

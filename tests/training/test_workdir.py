@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -126,9 +127,36 @@ def test_full_disk_while_training_is_said_in_words(tmp_path):
         raise ValueError(f"UNKNOWN: Error writing file: [OS error {errno.ENOSPC}: {os.strerror(errno.ENOSPC)}]")
 
 
-def test_full_device_memory_is_said_in_words(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes",
+        "INTERNAL: Out of memory allocating 1 bytes.",  # of a CPU
+    ],
+)
+def test_full_device_memory_is_said_in_words(tmp_path, text):
     with pytest.raises(UserError, match="smaller --config.train.batch_size"), workdir.readable_errors(tmp_path):
-        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes")
+        raise RuntimeError(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device .*MiB free"),
+        (errno.EDQUOT, "Disk quota exceeded .*MiB free"),
+        (errno.EMFILE, r"too many files open: raise its limit \(ulimit -n 4096\)"),
+    ],
+)
+def test_a_disk_that_is_full_is_no_full_memory(tmp_path, number, words):
+    """TensorStore calls both RESOURCE_EXHAUSTED; what the system said may be several causes away."""
+    with pytest.raises(UserError, match=words), workdir.readable_errors(tmp_path):
+        try:
+            try:
+                raise ValueError(f"RESOURCE_EXHAUSTED: Failed writing: {os.strerror(number)} [os_error_code='28']")
+            except ValueError as error:
+                raise ValueError("RESOURCE_EXHAUSTED: a save failed") from error
+        except ValueError as error:
+            raise RuntimeError("one of the threads failed") from error
 
 
 def test_images_that_a_device_cannot_hold_are_said_in_words(tmp_path, digits_config, monkeypatch):
@@ -147,9 +175,53 @@ def test_a_figure_without_what_draws_it_is_refused_at_the_start(tmp_path, digits
     assert not (tmp_path / "run").exists()
 
 
+def test_a_workdir_that_is_gone_ends_the_run(digits_config, tmp_path, monkeypatch):
+    """It is not made anew, with half of its files."""
+    from fsjax.training import reporting
+
+    validate, folder = reporting.Reporter.validate, tmp_path / "run"
+
+    def remove(self, state, step):
+        while step == 40 and folder.exists():  # a checkpoint may be being written there
+            shutil.rmtree(folder, ignore_errors=True)
+        return validate(self, state, step)
+
+    monkeypatch.setattr(reporting.Reporter, "validate", remove)
+    with pytest.raises(UserError, match="was removed, moved or replaced while the run went on: it stops here"):
+        run(digits_config(), folder)
+    assert not (folder / "checkpoints").exists() and not (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket/run", "hdfs:/run"])
+def test_a_store_is_no_workdir(digits_config, tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"--workdir={address} is the address of a store.*mount the store"):
+        run(digits_config(), address)
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_errors_pass_through(tmp_path):
     with pytest.raises(KeyError), workdir.readable_errors(tmp_path):
         raise KeyError("a bug")
+
+
+def test_a_run_on_a_full_disk_ends_with_one_line(root, tmp_path):
+    """A real one of 2.5 MB, in a name space of its own: it holds a checkpoint or two."""
+    mounted = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=2500k none "$0" && "$@"', str(tmp_path)]
+    try:
+        subprocess.run([*mounted, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here without rights to it")
+    small = ("train.steps=40", "train.checkpoint_every=1", "train.progress=False")
+    done = subprocess.run(
+        [*mounted, sys.executable, "train.py", "--config=configs/icu_digits.py:smoke", f"--workdir={tmp_path}/run"]
+        + [f"--config.{override}" for override in small],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    said = done.stderr.strip().splitlines()
+    assert said[-1].startswith(f"error: cannot write the workdir {tmp_path}/run: No space left on device (")
+    assert "Traceback" not in done.stderr and "RESOURCE" not in done.stderr
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits file sizes through resource.RLIMIT_FSIZE")

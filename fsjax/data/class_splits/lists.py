@@ -98,7 +98,7 @@ def read_lists(name: str) -> ClassLists:
         text, where = path.read_bytes(), str(path)
     try:
         content = json.loads(text)
-    except ValueError as error:  # UnicodeDecodeError is one
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise DataError(f"class split {where} is no JSON in UTF-8: {error}") from error
     lists = _checked(content, where)
     return ClassLists(

@@ -1,12 +1,14 @@
 """Where data come from: one file a kind of source, and one line here."""
 
+import dataclasses
 from collections.abc import Callable
 
 from fsjax.data.config import DataConfig
 from fsjax.data.sources import aircraft, cars, csv_images, cub, digits, drawings, fake, folder, planted, tfds_source
 from fsjax.data.sources.part import Part, Source, check_labels, checked_boxes, merged
+from fsjax.files import absolute_path
 
-__all__ = ["SOURCES", "Part", "Source", "check_labels", "checked_boxes", "load_source", "merged"]
+__all__ = ["SOURCES", "Part", "Source", "absolute", "check_labels", "checked_boxes", "load_source", "merged"]
 
 SOURCES: dict[str, Callable[[DataConfig], Source]] = {
     "aircraft": aircraft.load,
@@ -23,4 +25,13 @@ SOURCES: dict[str, Callable[[DataConfig], Source]] = {
 
 def load_source(config: DataConfig) -> Source:
     """The source of `config.name`: one of `SOURCES`, else the TFDS data set of that name."""
-    return SOURCES.get(config.name, tfds_source.load)(config)
+    load = SOURCES.get(config.name)
+    if load is None:
+        return tfds_source.load(config)
+    # The files are known by where they are, whatever folder this process is in.
+    return load(dataclasses.replace(config, path=absolute(config.path)))
+
+
+def absolute(path: str) -> str:
+    """The absolute path of `config.path`, "" of ""; raises a `UserError` for what can be no path."""
+    return str(absolute_path(path, what="data.path")) if path else ""

@@ -22,6 +22,7 @@ from fsjax.data.pictures import decode, head_of, orientation_of
 from fsjax.data.sources import records
 from fsjax.data.sources.part import Part, Source
 from fsjax.data.tensorflow_runtime import import_tensorflow
+from fsjax.files import absolute_path
 
 _CONNECT_SECONDS = 10
 # What TFDS writes of a data set beside its records.
@@ -62,7 +63,7 @@ def _builder(config: DataConfig) -> Any:
     """The builder of prepared data."""
     import tensorflow_datasets as tfds
 
-    path = Path(config.path).expanduser() if config.path else None
+    path = absolute_path(config.path, what="data.path") if config.path else None
     if path and any((path / name).exists() for name in _DESCRIBES):
         for name in _DESCRIBES:
             if not (path / name).is_file():

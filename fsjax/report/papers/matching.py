@@ -214,6 +214,6 @@ def _start(config: Mapping[str, Any], training: Training) -> list[str]:
     try:
         other = json.loads((Path(path).expanduser() / "config.json").read_text(encoding="utf-8"))
         departs = departures(complete(flat(other)), start)
-    except (OSError, ValueError, AttributeError, KeyError):
+    except (OSError, ValueError, AttributeError, KeyError, RecursionError):
         return [f"started from {path}, whose config is not there to be looked at"]
     return [f"started from a run with {words}" for words in departs]

@@ -69,7 +69,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"there is no {path}: give workdirs of runs, and files of `fsjax evaluate --out`") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{what} ({error})") from error
     named = isinstance(content, dict) and isinstance(content.get("run"), str)
     figures = content.get("figures") if named else None
