@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import os
 import re
+import traceback
 from collections.abc import Iterable, Iterator
 
 
@@ -44,12 +45,15 @@ def platform_errors() -> Iterator[None]:
     """Turn what JAX raises where it finds no device of the kind that it is told to use into a `UserError`."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         text = str(error).strip()
-        if not re.match(r"Unable to initialize backend|Unknown backend", text):
+        # Of a known platform without a device JAX only asserts that there was one.
+        where = traceback.extract_tb(error.__traceback__)[-1].filename
+        asserted = isinstance(error, AssertionError) and os.path.basename(where) == "xla_bridge.py"
+        if not (asserted or re.match(r"Unable to initialize backend|Unknown backend", text)):
             raise
-        asked = os.environ.get("JAX_PLATFORMS", "")
+        reason = one_line(text.splitlines()[0][:160]) if text else "there is no such device, or no jax for it"
         raise UserError(
-            f"JAX_PLATFORMS={asked!r} names what JAX does not find here ({one_line(text.splitlines()[0][:160])}): "
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r} names what JAX does not find here ({reason}): "
             "set it to cpu, install jax for that device, or leave it unset"
         ) from error

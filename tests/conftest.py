@@ -1,6 +1,7 @@
 """Fixtures for all tests; everything here runs on the CPU and needs no download."""
 
 import gc
+import hashlib
 import json
 import os
 import pickle
@@ -21,7 +22,8 @@ VECTORS = Path(__file__).parent / "vectors"
 # Compilation takes most of the time of nearly all that is compiled here: networks are small, and runs have few steps.
 FAST_COMPILE = {"0.10": ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")}
 FAST_COMPILE["0.12"] = FAST_COMPILE["0.10"][:1]  # an unknown flag aborts the process
-GIVEN_FLAGS = os.environ.get("XLA_FLAGS", "")
+# (pytest's workers inherit what is set here.)
+GIVEN_FLAGS = os.environ.setdefault("FSJAX_TESTS_GIVEN_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
 os.environ["XLA_FLAGS"] = " ".join((GIVEN_FLAGS, *FAST_COMPILE.get(version("jaxlib").rpartition(".")[0], ())))
 # Compiled programs are kept between runs of the tests, and between their subprocesses.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
@@ -163,14 +165,15 @@ def finite_differences(jit):
 def python():
     """Run a Python command in a process of its own, with a number of virtual devices.
 
-    `optimized=True` compiles as for users: slower, to what computes faster.
+    With several devices, or with `optimized=True`, it compiles as for users: slower, to what computes faster, and
+    rounds nearly alike on any number of devices.
     """
 
     def call(
         *args: str, devices: int = 1, check: bool = True, optimized: bool = False, **env: str
     ) -> subprocess.CompletedProcess:
-        fast = GIVEN_FLAGS if optimized else os.environ["XLA_FLAGS"]
-        flags = f"{fast} --xla_force_host_platform_device_count={devices}"
+        given = GIVEN_FLAGS if optimized or devices > 1 else os.environ["XLA_FLAGS"]
+        flags = f"{given} --xla_force_host_platform_device_count={devices}"
         result = subprocess.run(
             [sys.executable, *args],
             cwd=ROOT,
@@ -184,6 +187,12 @@ def python():
         return result
 
     return call
+
+
+@pytest.fixture(scope="session")
+def given_flags():
+    """XLA's flags as they were outside of the tests."""
+    return GIVEN_FLAGS
 
 
 @pytest.fixture(scope="session")
@@ -245,6 +254,25 @@ def digits_run(digits_config, made_once):
 
     folder = made_once("digits", make)
     return folder / "run", pickle.loads((folder / "result.pickle").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def with_config():
+    """`with_config(run, change)` has a copied run say that it was trained by another config: `change(config)`."""
+
+    def rewrite(run, change):
+        for path in run.glob("checkpoints/*/*/_CHECKPOINT_METADATA"):
+            content = json.loads(path.read_text())
+            facts = content["custom_metadata"]["facts"]
+            change(facts["config"])
+            facts["data"]["division"] = {}  # of other data
+            digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+            content["custom_metadata"]["sha256"] = digest
+            path.write_text(json.dumps(content))
+            for name in ("config", "data"):
+                (run / f"{name}.json").write_text(json.dumps(facts[name]))
+
+    return rewrite
 
 
 FEW_SHOT_METHODS = {"implants": "implants", "gap": "classification"}

@@ -91,7 +91,6 @@ def test_lines_of_a_classifier(bench, tmp_path):
     assert restore["bytes"] == 4 * (weights + 2 * (4 + 6))
 
 
-@pytest.mark.slow
 def test_lines_of_few_shot_tasks_and_implants(bench):
     embed, tasks, implants = bench("evaluate", "implants", *FEW_SHOT, config="implants_tiny")
     assert (embed["part"], tasks["part"]) == ("embed", "tasks")
@@ -284,7 +283,6 @@ def test_compiler_counts_the_same_of_a_product():
     assert facts["program_bytes"] >= 4 * (32 * 48 + 48 * 16 + 32 * 16)
 
 
-@pytest.mark.slow
 def test_all_devices_are_counted(python):
     code = """
         import jax, jax.numpy as jnp
@@ -353,7 +351,6 @@ def test_batches_of_before_hide_no_slow_pipeline(monkeypatch, each, expected):
     assert {opened for batch, opened in run.seen if batch == "there"} == {0} and run.opened == 0
 
 
-@pytest.mark.slow
 def test_second_computations_are_no_work(bench):
     """`model.remat` leaves the operations that the model asks for, and adds a forward pass to those that are done."""
     options = ("--set", "loss.name=softmax", "--set", "model.cnn.pool=gap", "--set", "model.cnn.dim=None")

@@ -215,24 +215,24 @@ def test_a_list_of_reconstructed_tasks_is_of_its_base_classes(few_shot_runs, tmp
     assert "these data are of" in capsys.readouterr().err
 
 
-def test_runs_from_before_there_were_reconstructed_tasks(few_shot_runs, reconstructed, tmp_path):
+def test_runs_from_before_there_were_reconstructed_tasks(few_shot_runs, with_config, reconstructed, tmp_path):
     old = tmp_path / "run"
     shutil.copytree(few_shot_runs["gap"], old)
-    config = json.loads((old / "config.json").read_text())
-    del config["few_shot"]["reconstructed"], config["few_shot"]["validation"]["classes"]
-    (old / "config.json").write_text(json.dumps(config))
+
+    def without(config):
+        del config["few_shot"]["reconstructed"], config["few_shot"]["validation"]["classes"]
+
+    with_config(old, without)
     out = tmp_path / "figures.json"
     assert evaluate(old, "--classes", "reconstructed", "novel", "--shots", "3", "--out", out) == 0
     expected = json.loads((reconstructed / "gap.json").read_text())["figures"]
     assert json.loads(out.read_text())["figures"] == expected
 
 
-def test_base_classes_that_selected_the_checkpoint_are_named(few_shot_runs, tmp_path, capsys):
+def test_base_classes_that_selected_the_checkpoint_are_named(few_shot_runs, with_config, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(few_shot_runs["gap"], run)
-    config = json.loads((run / "config.json").read_text())
-    config["few_shot"]["validation"]["classes"] = "reconstructed_validation"
-    (run / "config.json").write_text(json.dumps(config))
+    with_config(run, lambda config: config["few_shot"]["validation"].update(classes="reconstructed_validation"))
     one = ("--classes", "reconstructed", "--shots", "3")
     assert evaluate(run, *one) == 0
     assert "chose this run" not in capsys.readouterr().err

@@ -54,7 +54,6 @@ def test_name_of_the_file_is_checked_first(digits_run, capsys):
     assert "must end with .npz" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_run_trains_with_the_file_and_is_restored_without_it(digits_config, cluster_file, tmp_path):
     gone = tmp_path / "gone.npz"
     gone.write_bytes(cluster_file.read_bytes())

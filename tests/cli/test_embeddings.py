@@ -102,11 +102,11 @@ def test_json_has_null_where_there_is_no_number(few_shot_runs, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("asked", "way_out"), [((), "--classes novel train"), (("--classes", "train", "base"), "--classes train")]
 )
-def test_a_run_that_held_no_base_images_out_is_told_both_ways_out(few_shot_runs, tmp_path, capsys, asked, way_out):
+def test_a_run_that_held_no_base_images_out_is_told_both_ways_out(
+    few_shot_runs, with_config, tmp_path, capsys, asked, way_out
+):
     run = shutil.copytree(few_shot_runs["gap"], tmp_path / "run")
-    config = json.loads((run / "config.json").read_text())
-    config["data"]["base_holdout"] = 0
-    (run / "config.json").write_text(json.dumps(config))
+    with_config(run, lambda config: config["data"].update(base_holdout=0))
     assert embeddings([run], *asked, "--out", tmp_path / "fig.png") == 2
     assert capsys.readouterr().err == (
         f"error: {run} kept no images of base classes out of training: draw others, with {way_out}, or train anew "

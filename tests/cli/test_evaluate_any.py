@@ -169,7 +169,6 @@ def test_tasks_of_another_source(digits_run, run, digit_pictures, tmp_path, caps
     assert figure["data"] == "meine Ziffern" and figure["classes"] == "novel"
 
 
-@pytest.mark.slow
 def test_a_source_by_its_config_and_its_class_split(few_shot_runs, capsys):
     """Noise of other classes than the run's: tasks of its test part, of its training part, and of novel classes."""
     arguments = ("--source", "fake", "--set", "data.fake.num_classes=30", "--set", "data.fake.train=300",
@@ -182,12 +181,11 @@ def test_a_source_by_its_config_and_its_class_split(few_shot_runs, capsys):
     assert "tasks of the 6 classes of fake" in capsys.readouterr().out  # 0.2 of 30
 
 
-def test_a_folder_is_paired_by_its_pictures(digits_run, digit_pictures, tmp_path, capsys):
+def test_a_folder_is_paired_by_its_pictures(digits_run, with_config, digit_pictures, tmp_path, capsys):
     """A run of another seed on the same folder is; another folder of the same names and numbers is not."""
     workdir, turned = tmp_path / "seed", tmp_path / "turned" / digit_pictures.name
     shutil.copytree(digits_run[0], workdir)
-    config = json.loads((workdir / "config.json").read_text())
-    (workdir / "config.json").write_text(json.dumps(config | {"seed": config["seed"] + 1}))
+    with_config(workdir, lambda config: config.update(seed=config["seed"] + 1))
     shutil.copytree(digit_pictures, turned)
     file = sorted((turned / "4").iterdir())[3]
     Image.open(file).rotate(180).save(file)  # one picture of 36

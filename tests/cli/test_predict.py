@@ -1,7 +1,6 @@
 """`fsjax predict`, called as the shell calls it, in this process."""
 
 import csv
-import json
 import re
 import shutil
 
@@ -73,7 +72,6 @@ def test_a_table_and_a_page(few_shot_runs, pictures, tmp_path, capsys):
     assert "The 2 pictures with the least certain labels, of 5; the other 3 are in the CSV file only." in page
 
 
-@pytest.mark.slow
 def test_with_implants(few_shot_runs, pictures, tmp_path, capsys):
     arguments = [*pictures, "--run", str(few_shot_runs["implants"]), "--implants", "--out", str(tmp_path / "out")]
     assert main(arguments) == 3
@@ -104,12 +102,11 @@ def test_without_a_run_the_starter_is_used(few_shot_runs, pictures, tmp_path, ca
     assert (tmp_path / "a" / "b" / "index.html").is_file()
 
 
-def test_what_is_refused_leaves_nothing(few_shot_runs, pictures, tmp_path, capsys):
+def test_what_is_refused_leaves_nothing(few_shot_runs, with_config, pictures, tmp_path, capsys):
     out, run = tmp_path / "new" / "out", str(few_shot_runs["gap"])
     old = tmp_path / "old"
     shutil.copytree(few_shot_runs["gap"], old)
-    config = json.loads((old / "config.json").read_text())
-    (old / "config.json").write_text(json.dumps({**config, "method": "classification"}))
+    with_config(old, lambda config: config.update(method="classification"))
     (tmp_path / "file").write_text("x")
     for arguments, message in (
         (["--run", str(tmp_path)], "is .* the workdir of a run"),
@@ -180,3 +177,15 @@ def test_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
         ("b", "b"),
     ]
     assert (tmp_path / "b").stat().st_mode & 0o777 == (tmp_path / "a").stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("query", ["", "~nouser-of-this-name/x", "x" * 5000])
+def test_a_query_that_can_be_no_path_is_refused(tmp_path, capsys, query):
+    """ "" would be the folder that one happens to be in."""
+    from fsjax.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--support", str(tmp_path), "--query", query])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "argument --query: the path '" in said and "is no path: " in said

@@ -224,7 +224,6 @@ def test_evaluation_of_arrays_by_a_loop_over_images(array_examples, shape):
         assert batch["label"][row] == (examples.labels[number] if number < 21 else 0)
 
 
-@pytest.mark.slow
 def test_evaluation_of_arrays_and_the_package_need_no_tensorflow(python):
     code = (
         "import sys; import fsjax.training; from fsjax import data; s = data.load_splits({'name': 'digits'}, seed=0); "

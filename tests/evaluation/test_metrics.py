@@ -98,8 +98,8 @@ for name in whole:
 
 
 @pytest.mark.slow
-def test_four_devices_equal_one():
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+def test_four_devices_equal_one(given_flags):
+    flags = given_flags + " --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-c", SHARDED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

@@ -203,7 +203,6 @@ def small_resnet():
 
 
 @pytest.mark.xla
-@pytest.mark.slow
 def test_implants_are_those_of_the_evaluation_of_the_same_task(small_resnet):
     """The first task of a seed: the same hits; and those of training without a part have not seen it."""
     method, params, collections, images, labels, info = small_resnet

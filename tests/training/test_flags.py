@@ -3,6 +3,7 @@
 import pytest
 
 from fsjax.errors import UserError
+from fsjax.training import flags
 from fsjax.training.flags import check_overrides, load_config
 
 
@@ -59,3 +60,30 @@ def test_process_prints_one_line_and_exits_with_2(python):
     assert done.returncode == 2
     assert "error: unknown loss 'lgn'" in done.stderr
     assert "'lgm'" in done.stderr
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nope"])
+def test_a_platform_that_is_not_here_is_one_line(python, tmp_path, platform):
+    line = ("train.py", "--config=configs/icu_digits.py:smoke", f"--workdir={tmp_path / 'run'}")
+    done = python(*line, check=False, JAX_PLATFORMS=platform)
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"error: JAX_PLATFORMS={platform!r} names what JAX does not find here (")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_interruption_is_one_line(capsys):
+    """The first one lets the run save; the second raises in the middle of it."""
+    with pytest.raises(SystemExit) as ended, flags._user_errors():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == (
+        "interrupted at once: the same command continues the run from its last checkpoint\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "~nouser-of-this-name/x"])
+def test_a_workdir_that_can_be_no_path_is_one_line(python, text):
+    done = python("train.py", "--config=configs/icu_digits.py:smoke", f"--workdir={text}", check=False)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: --workdir '")
+    assert "Traceback" not in done.stderr

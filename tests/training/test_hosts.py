@@ -37,7 +37,7 @@ def train(workdir, **overrides):
 
 
 @pytest.fixture(scope="module")
-def start(root):
+def start(root, given_flags):
     """Start a command in two processes of two devices, the address and the numbers given as flags or arguments."""
     started = []
 
@@ -47,7 +47,7 @@ def start(root):
             address = f"127.0.0.1:{free.getsockname()[1]}"
         environment = {
             **os.environ, "PYTHONPATH": str(root),
-            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
+            "XLA_FLAGS": f"{given_flags} --xla_force_host_platform_device_count=2",
         }  # fmt: skip
         for index in range(2):
             numbers = [address, "2", str(index)]

@@ -11,7 +11,7 @@ from fsjax.training.parallel import DataParallel
 
 def train(python, root, folder, *args):
     script = str(root / "tests" / "training" / "train_on_devices.py")
-    done = python(script, str(folder), *args, devices=4, optimized="whole" in args, PYTHONPATH=str(root))
+    done = python(script, str(folder), *args, devices=4, PYTHONPATH=str(root))
     results = json.loads(done.stdout.splitlines()[-1])
     one = results["one"]
     assert one["devices"].startswith("1 x")
@@ -31,7 +31,6 @@ def test_digits_reach_97_percent_on_one_and_on_four_devices(python, root, tmp_pa
         assert result["test"]["accuracy"] >= 0.97
 
 
-@pytest.mark.slow
 def test_loss_with_a_state_micro_batches_and_a_stop(python, root, tmp_path):
     """Center loss moves its centres by a rule of its own; a stopped run goes on with the same bits on 4 devices."""
     results = train(python, root, tmp_path, "center", "2", "short")
