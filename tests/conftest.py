@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,17 @@ def vector():
         )
 
     return load
+
+
+@pytest.fixture
+def optimized(monkeypatch):
+    """Compiles as for users what the test compiles: programs that differ round nearly alike only then."""
+    import jax
+
+    options = {"xla_backend_optimization_level": 3}
+    if "xla_cpu_use_fusion_emitters" in os.environ["XLA_FLAGS"]:
+        options["xla_cpu_use_fusion_emitters"] = True
+    monkeypatch.setattr(jax, "jit", partial(jax.jit, compiler_options=options))
 
 
 @pytest.fixture(scope="session")

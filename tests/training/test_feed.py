@@ -39,7 +39,7 @@ def test_the_same_batches_on_four_devices(python, root):
 
 
 @pytest.mark.slow
-def test_a_run_of_either_backend_has_the_same_losses(noise_config, figures_of, tmp_path):
+def test_a_run_of_either_backend_has_the_same_losses(optimized, noise_config, figures_of, tmp_path):
     """Several steps a dispatch, micro-batches, the end of an epoch within a dispatch, and a stop in between."""
     from fsjax.training import run
 
@@ -58,7 +58,7 @@ def test_a_run_of_either_backend_has_the_same_losses(noise_config, figures_of, t
 
 
 @pytest.mark.slow
-def test_continued_with_the_other_backend(noise_config, figures_of, run_until, tmp_path):
+def test_continued_with_the_other_backend(optimized, noise_config, figures_of, run_until, tmp_path):
     from fsjax.training import run
 
     run_until(4, noise_config("classification", data__backend="device", data__cache="off"), tmp_path / "run")
