@@ -185,3 +185,28 @@ def test_sizes_that_cannot_be(digits_config, tmp_path):
 def test_scatter_of_features_that_are_not_plane(digits_config, tmp_path):
     with pytest.raises(UserError, match="here are 16 dimensions and 10 classes"):
         run(digits_config(figures__scatter=True), tmp_path)
+
+
+def test_features_of_two_dimensions_are_drawn(digits_config, tmp_path):
+    """A point for each image of both panels; the figure says which panel and which class."""
+    from PIL import Image
+
+    from fsjax.training import finish
+
+    seen = {}
+
+    def note(panels, path, *, class_names):
+        seen.update(
+            {title: (features.shape, sorted(set(labels.tolist()))) for title, (features, labels) in panels.items()}
+        )
+        assert len(class_names) == 10
+        return feature_scatter(panels, path, class_names=class_names)
+
+    feature_scatter = finish.feature_scatter
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "feature_scatter", note)
+        config = digits_config(figures__scatter=True, model__cnn__dim=2, train__steps=4, train__log_every=2)
+        run(config, tmp_path / "run")
+    assert seen == {"training": ((1293, 2), list(range(10))), "test": ((359, 2), list(range(10)))}
+    with Image.open(tmp_path / "run" / "features.png") as picture:
+        assert picture.width > picture.height > 100
