@@ -25,7 +25,7 @@ FAST_COMPILE = {"0.10": ("--xla_backend_optimization_level=0", "--xla_cpu_use_fu
 FAST_COMPILE["0.12"] = FAST_COMPILE["0.10"][:1]  # an unknown flag aborts the process
 # (pytest's workers inherit what is set here.)
 GIVEN_FLAGS = os.environ.setdefault("FSJAX_TESTS_GIVEN_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-os.environ["XLA_FLAGS"] = " ".join((GIVEN_FLAGS, *FAST_COMPILE.get(version("jaxlib").rpartition(".")[0], ())))
+os.environ["XLA_FLAGS"] = " ".join((GIVEN_FLAGS, *FAST_COMPILE.get(".".join(version("jaxlib").split(".")[:2]), ())))
 # Compiled programs are kept between runs of the tests, and between their subprocesses.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")

@@ -36,7 +36,7 @@ def keep_compiled() -> None:
         return
     folder = place / "xla"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # whatever the umask leaves to the group
         try_to_write(folder)
         why = _writers(folder)
         _remove_oldest(folder)

@@ -118,3 +118,12 @@ def test_what_was_not_read_for_longest_is_removed(settings, tmp_path, monkeypatc
         os.utime(folder / f"{age}-cache", (10**9 - age, 10**9 - age))
     settings(FSJAX_CACHE=str(tmp_path / "mine"))
     assert sorted(path.name for path in folder.iterdir()) == ["1-cache", "2-cache"]
+
+
+def test_a_new_folder_is_the_user_s_alone(settings, tmp_path):
+    before = os.umask(0o002)  # as of many systems where each user has a group
+    try:
+        assert settings(FSJAX_CACHE=str(tmp_path / "mine")) == str(tmp_path / "mine" / "xla")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mine" / "xla").stat().st_mode & 0o077 == 0
