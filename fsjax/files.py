@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import secrets
 import tempfile
@@ -35,6 +36,14 @@ def absolute_path(path: str | Path, *, what: str) -> Path:
         shown = shown if len(shown) <= 80 else f"{shown[:77]}…"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"{what} {shown!r} is no path: {reason}") from error
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """`json.loads` with these options, which raises a `ValueError` also for brackets within brackets, too many."""
+    try:
+        return json.loads(text, **options)
+    except RecursionError as error:
+        raise ValueError("brackets within brackets, too many") from error
 
 
 def write_files(contents: Mapping[Path, str | bytes]) -> None:

@@ -1,11 +1,10 @@
 """The folder of a run: where it is, and the files in it that are JSON."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
-from fsjax.files import absolute_path
+from fsjax.files import absolute_path, parse_json
 
 STARTER = Path(__file__).parent / "starter"
 
@@ -31,12 +30,10 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
       UserError: for a file that holds none, or cannot be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found
         why = f"it holds {'a list' if isinstance(found, list) else repr(found)[:40]} and no object"
-    except RecursionError:
-        why = "brackets within brackets, too many"
     except (OSError, ValueError) as error:
         why = str(error)
     raise UserError(f"{path} is damaged ({why}): {way_out}")

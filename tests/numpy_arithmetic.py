@@ -120,8 +120,8 @@ SHAPES: dict[str, Rule] = {
     "stack": lambda *parts, axis: np.stack(parts, axis),
     "squeeze": lambda x, *, dimensions: np.squeeze(x, dimensions),
     "tile": lambda x, *, reps: np.tile(x, reps),
-    "unstack": lambda x, *, axis, **_: list(np.moveaxis(x, axis, 0)),
     "transpose": lambda x, *, permutation: np.transpose(x, permutation),
+    "unstack": lambda x, *, axis, **_: list(np.moveaxis(x, axis, 0)),
 }
 
 

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     },
     "run_summary": {"errors", "data", "evaluation", "pages", "run_folder"},
     "runs": {"errors", "data", "methods", "evaluation", "training", "run_folder", "run_summary"},
-    "benchmarking": {"errors", "version", "data", "methods", "evaluation", "training", "runs"},
+    "benchmarking": {"errors", "version", "files", "data", "methods", "evaluation", "training", "runs"},
     "cli": {
         "errors",
         "version",
@@ -58,7 +58,7 @@ MAY_IMPORT = {
         "report",
         "export",
     },
-    "report": {"errors", "pages", "data", "methods", "evaluation", "run_folder", "runs"},
+    "report": {"errors", "files", "pages", "data", "methods", "evaluation", "run_folder", "runs"},
     "exported": set(),
     "export": {"errors", "files", "version", "data", "models", "methods", "runs", "labelling", "exported"},
     "__main__": {"cli"},

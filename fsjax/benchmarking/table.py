@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
+from fsjax.files import parse_json
 
 # What two figures must agree in to be of the same thing.
 _KEY = (
@@ -24,9 +25,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     lines = []
     for number, text in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             rate(line)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}, line {number}: no figure of `fsjax bench`: {text[:80]!r}") from error
         lines.append(line)
     return lines

@@ -17,7 +17,6 @@ sizes it cannot tell, which is said.
 """
 
 import argparse
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +30,7 @@ from fsjax.evaluation.classified import Classified, paired
 from fsjax.evaluation.paired import differences_by_kind, pairs, same_content
 from fsjax.evaluation.protocol import Figure, in_pools
 from fsjax.evaluation.statistics import Interval
+from fsjax.files import parse_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def read_classified(path: Path) -> Classified | None:
       UserError: if it, or the `.npz` file beside it, cannot be read.
     """
     try:
-        facts = json.loads(path.read_text()).get("classification")
+        facts = parse_json(path.read_text()).get("classification")
         if facts is None:
             return None
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
@@ -115,11 +115,11 @@ def read_figures(path: Path) -> list[Figure]:
       UserError: if it, or the `.npz` file beside it, cannot be read.
     """
     try:
-        figures = json.loads(path.read_text())["figures"]
+        figures = parse_json(path.read_text())["figures"]
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return [Figure(facts, arrays[str(n)], _parts(arrays, f"{n}_")) for n, facts in enumerate(figures)]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from fsjax.cli.arguments import check_output, path_of
 from fsjax.errors import UserError
-from fsjax.files import write_file
+from fsjax.files import parse_json, write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,10 +89,10 @@ def _name(path: Path) -> str:
     """The source of a folder: of one that TFDS prepared, the data set that it holds."""
     info = path.expanduser() / "dataset_info.json"
     try:
-        return str(json.loads(info.read_text())["name"]) if info.is_file() else "folder"
+        return str(parse_json(info.read_text())["name"]) if info.is_file() else "folder"
     except OSError as error:
         raise UserError(f"{path} cannot be looked into: {error.strerror}; allow it to be read") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{info} cannot be read as the description of a data set by TFDS: {error}") from error
 
 
@@ -105,9 +105,9 @@ def _of_run(folder: Path) -> tuple[Any, Any]:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no config.json: is it the workdir of a run? A folder of pictures is --path")
     try:
-        config = ConfigDict(json.loads((folder / "config.json").read_text()))
+        config = ConfigDict(parse_json((folder / "config.json").read_text()))
         info = folder / "data.json"
-        expected = data.DataInfo.from_json(json.loads(info.read_text())) if info.is_file() else None
+        expected = data.DataInfo.from_json(parse_json(info.read_text())) if info.is_file() else None
         return config, expected if config["data"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder}: its config.json or data.json cannot be read: {error}") from error

@@ -20,6 +20,7 @@ from fsjax.data.errors import DataError
 from fsjax.data.examples import Reference, failures, find_reference, read_item, unreadable
 from fsjax.data.sources import Part, Source
 from fsjax.data.view import View
+from fsjax.files import parse_json
 
 # Of the layout: to be counted up when it changes.
 FORMAT = 1
@@ -74,9 +75,9 @@ def manifest(folder: Path) -> dict[str, Any]:
     if not os.path.isdir(folder):  # of a path, it raises where the folder above cannot be read
         raise FileNotFoundError(folder)
     try:
-        stored = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        stored = parse_json((folder / _MANIFEST).read_text(encoding="utf-8"))
         content, checksum = stored["content"], stored["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{folder / _MANIFEST} is damaged: {error}") from error
     if _checksum(content) != checksum:
         raise DamagedError(f"{folder / _MANIFEST} is damaged: its checksum differs")
@@ -126,8 +127,8 @@ def _check(folder: Path, content: Mapping[str, Any]) -> None:
     checksums = content["sha256"]
     now = {name: [checksum, *state(name)] for name, checksum in checksums.items()}  # before they are read
     try:
-        before = json.loads((folder / _CHECKED).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        before = parse_json((folder / _CHECKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         before = {}
     if before == now:
         return

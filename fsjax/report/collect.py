@@ -1,13 +1,13 @@
 """What a run's folder says as plain data: no network, no images, and what is odd about the folder, in words."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
+from fsjax.files import parse_json
 from fsjax.report.expected import checked, is_number
 from fsjax.run_folder import STARTER, run_folder
 
@@ -114,10 +114,7 @@ def _mapping(path: Path, problems: list[str], *, needed: bool) -> dict[str, Any]
 
 def _parsed(text: str) -> Any:
     """JSON, whose whole numbers can all be counted with; raises a ValueError."""
-    try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 300 else float(digits))
-    except RecursionError as error:
-        raise ValueError("brackets within brackets, too many") from error
+    return parse_json(text, parse_int=lambda digits: int(digits) if len(digits) < 300 else float(digits))
 
 
 def read_metrics(path: Path, problems: list[str]) -> list[dict[str, Any]]:

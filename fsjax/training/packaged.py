@@ -1,6 +1,5 @@
 """A trained run as a few small files, without checkpoints: what comes with the package, `fsjax/starter`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
+from fsjax.files import parse_json
 from fsjax.methods import build_method
 from fsjax.models.pretrained import files
 from fsjax.training.records import write_json
@@ -50,14 +50,14 @@ def read(folder: Path) -> Restored:
     """
     try:
         config, info, facts = (
-            json.loads((folder / name).read_text("utf-8")) for name in ("config.json", "data.json", FACTS)
+            parse_json((folder / name).read_text("utf-8")) for name in ("config.json", "data.json", FACTS)
         )
         config, info, step, expected = ConfigDict(config), DataInfo.from_json(info), int(facts["step"]), facts["sha256"]
         found = files.sha256(folder / WEIGHTS)
     except KeyError as error:
         raise UserError(f"{folder} is not whole ({FACTS} lacks {error}): install fsjax anew") from error
     # json's errors, and those of UTF-8, are ValueErrors; a TypeError is another JSON type than an object, or its field.
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{folder} is not whole ({error}): install fsjax anew") from error
     if found != expected:
         raise UserError(

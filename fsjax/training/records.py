@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fsjax.files import parse_json
+
 logger = logging.getLogger("fsjax")
 
 
@@ -99,8 +101,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _line(text: bytes) -> dict[str, Any] | None:
     """A line as `Records.add` writes them; None for another."""
     try:
-        line = json.loads(text) if text.endswith(b"\n") else None
-    except (ValueError, RecursionError):
+        line = parse_json(text) if text.endswith(b"\n") else None
+    except ValueError:
         return None
     if not isinstance(line, dict):
         return None

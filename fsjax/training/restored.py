@@ -1,7 +1,6 @@
 """What a run's checkpoint holds, read back: its config, its data's description, and its variables."""
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
+from fsjax.files import parse_json
 from fsjax.methods import build_method
 from fsjax.training import checkpoints
 
@@ -79,10 +79,10 @@ def facts_of(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, Data
     config, info = facts["config"], facts["data"]
     for name, stored in (("config.json", config), ("data.json", info)):
         try:
-            same = json.loads((folder / name).read_text(encoding="utf-8")) == stored
+            same = parse_json((folder / name).read_text(encoding="utf-8")) == stored
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             same = False
         if not same:
             logger.warning(

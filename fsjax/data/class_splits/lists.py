@@ -1,7 +1,6 @@
 """Class splits: read from lists or drawn by share, and found among the classes of a data set."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -13,6 +12,7 @@ from fsjax.data import random
 from fsjax.data.config import ClassSplitConfig
 from fsjax.data.errors import DataError
 from fsjax.errors import unknown
+from fsjax.files import parse_json
 
 # The parts of a split: the keys of the files, and the splits of a run.
 PARTS = {"train": "train", "val": "validation", "test": "test"}
@@ -97,8 +97,8 @@ def read_lists(name: str) -> ClassLists:
             raise unknown("class split", name, [*packaged(), "share", "FILE.json"])
         text, where = path.read_bytes(), str(path)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        content = parse_json(text)
+    except ValueError as error:  # UnicodeDecodeError is one
         raise DataError(f"class split {where} is no JSON in UTF-8: {error}") from error
     lists = _checked(content, where)
     return ClassLists(

@@ -1,12 +1,12 @@
 """Which cells of a paper's tables a run has figures for, and by what each departs from the cell's recipe."""
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fsjax.files import parse_json
 from fsjax.report.collect import flat
 from fsjax.report.papers import recipes
 from fsjax.report.papers.differences import complete, data_of, departures, is_of_row
@@ -212,8 +212,8 @@ def _start(config: Mapping[str, Any], training: Training) -> list[str]:
     if not path:
         return [f"not started from a run of {start.config}"]
     try:
-        other = json.loads((Path(path).expanduser() / "config.json").read_text(encoding="utf-8"))
+        other = parse_json((Path(path).expanduser() / "config.json").read_text(encoding="utf-8"))
         departs = departures(complete(flat(other)), start)
-    except (OSError, ValueError, AttributeError, KeyError, RecursionError):
+    except (OSError, ValueError, AttributeError, KeyError):
         return [f"started from {path}, whose config is not there to be looked at"]
     return [f"started from a run with {words}" for words in departs]

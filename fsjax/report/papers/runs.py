@@ -1,12 +1,12 @@
 """What the runs of a user have to show: figures of the test in their folders, and files of `fsjax evaluate --out`."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError
+from fsjax.files import parse_json
 from fsjax.report.collect import collect, flat
 from fsjax.report.papers.differences import complete
 
@@ -66,10 +66,10 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 def _read_file(path: Path) -> dict[str, Any]:
     what = f"{path} is neither the workdir of a run nor a file of `fsjax evaluate RUN --out FILE.json`"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"there is no {path}: give workdirs of runs, and files of `fsjax evaluate --out`") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{what} ({error})") from error
     named = isinstance(content, dict) and isinstance(content.get("run"), str)
     figures = content.get("figures") if named else None
