@@ -41,6 +41,6 @@ def cluster_training_images(
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    # On one thread, so that the sums are of one order, and the clusters the same on every machine.
+    # On one thread, so that the sums are of one order, and the clusters the same whatever else the machine does.
     with threadpool_limits(1):
         return KMeans(count, n_init=10, random_state=seed).fit_predict(embeddings).astype(np.int32)

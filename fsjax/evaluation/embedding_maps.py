@@ -125,8 +125,8 @@ def project(embeddings: np.ndarray, drawing: Drawing) -> np.ndarray:
     x = np.asarray(embeddings, np.float64)
     x = unit_length(x) if drawing.normalised else x
     start = "pca" if min(x.shape) >= 2 else "random"
-    # On one thread: 480 images took 1.7 s so, and 5.6 s on two threads of a machine with other work; and the picture is
-    # the same on every machine.
+    # On one thread: 480 images took 1.7 s so, and 5.6 s on two threads of a machine with other work. A machine draws
+    # the same picture again; t-SNE magnifies the last bits, in which processors differ.
     with threadpool_limits(1):
         return TSNE(perplexity=drawing.perplexity, init=start, random_state=drawing.seed).fit_transform(x)
 

@@ -156,6 +156,17 @@ def test_the_hash_is_that_of_the_discrete_cosine_transform(picture):
     )
 
 
+def test_the_hash_of_a_plain_or_symmetric_picture_is_not_of_rounding():
+    """Most of its frequencies are exactly 0: by the transform's own symmetry, and whatever the order of its sums."""
+    plain = {int(perceptual_hash(np.full((40, 50, 1), grey, np.uint8))) for grey in (1, 7, 128, 255)}
+    assert plain == {1 << 7}  # the mean brightness alone
+    y, x = np.mgrid[:32, :32] - 15.5
+    disc = ((x**2 + y**2 < 100) * 200).astype(np.uint8)
+    bits = np.unpackbits(np.array([perceptual_hash(disc[..., None])]).view(np.uint8)).reshape(8, 8)
+    assert not bits[1::2].any() and not bits[:, 1::2].any()  # odd frequencies of an even picture
+    assert perceptual_hash(disc[..., None]) == perceptual_hash(disc.T[..., None])
+
+
 def test_suffixes_sizes_and_class_sizes(folder, picture):
     root = folder({"train/a": 40, "train/b": 3, "test/a": 2, "test/b": 2})
     picture(90).save(root / "train/b/lies.png", "JPEG")
