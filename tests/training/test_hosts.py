@@ -1,6 +1,7 @@
 """Several processes of two devices each, on loopback: the numbers of one, and what happens when one of them is gone."""
 
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -353,6 +354,72 @@ def test_a_process_that_never_begins_is_named(second):
     with pytest.raises(UserError, match="all of which connected, these did not begin within 5 minutes: process 0;"), \
             hosts.together(dict):  # fmt: skip
         pass
+
+
+@pytest.fixture
+def as_process(monkeypatch):
+    """`as_process(0)`, then `as_process(1)`: one after the other, both of two processes that have one store."""
+    values = {}
+    store = SimpleNamespace(
+        key_value_set=values.__setitem__, blocking_key_value_get=lambda key, timeout_ms: values[key]
+    )
+    monkeypatch.setattr(hosts, "_store", lambda: store)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+
+    def be(index):
+        monkeypatch.setattr(jax, "process_index", lambda: index)
+        monkeypatch.setattr(hosts, "_numbers", itertools.count())  # each process counts its meetings
+
+    return be
+
+
+def test_the_first_process_answers_for_both(as_process):
+    asked = []
+    for index in (0, 1):
+        as_process(index)
+        assert hosts.by_first(lambda index=index: asked.append(index) or {"answer": 42}) == {"answer": 42}
+    assert asked == [0]
+
+
+def test_what_the_first_process_refuses_both_refuse(as_process):
+    def refuse():
+        raise UserError("the disk is full")
+
+    for index in (0, 1):
+        as_process(index)
+        with pytest.raises(UserError, match="the disk is full"):
+            hosts.by_first(refuse)
+
+
+def test_in_turn_each_process_does_it_the_first_one_first(as_process):
+    done = []
+    for index in (0, 1):
+        as_process(index)
+        assert hosts.in_turn(lambda index=index: done.append(index) or index) == index
+    assert done == [0, 1]
+
+
+def test_a_store_that_is_gone_is_told_and_not_waited_for(as_process, monkeypatch):
+    def gone(key, timeout_ms):
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE")
+
+    as_process(1)
+    monkeypatch.setattr(hosts._store(), "blocking_key_value_get", gone)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="UNAVAILABLE"):
+        hosts.by_first(dict)
+
+
+def test_processes_that_were_not_connected_have_no_store():
+    with pytest.raises(UserError, match=r"jax.distributed.initialize\(\) was not called"):
+        hosts._store()
+
+
+@pytest.mark.parametrize(("index", "said"), [(0, ["news", "care"]), (1, ["[process 1] care"])])
+def test_one_process_speaks_and_the_other_warns(index, said, caplog):
+    with caplog.at_level("INFO", "fsjax"), hosts._voice(index):
+        hosts.logger.info("news")
+        hosts.logger.warning("ca%s", "re")
+    assert caplog.messages == said
 
 
 def splits(*, labels=(0, 1, 2, 0), items=(3, 5, 8, 9), pixel=7, mean=(0.5,), names=("cat", "dog", "f" * 90)):
