@@ -12,7 +12,7 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.metrics import classification_sums, summarize
+from fsjax.evaluation.metrics import by_class, classification_sums, summarize
 from fsjax.evaluation.paired import same_content
 from fsjax.evaluation.statistics import Interval, paired_difference, wilson_interval
 
@@ -93,16 +93,13 @@ def classify(
             total[name] = total.get(name, 0) + value.astype(np.float64 if value.dtype.kind == "f" else np.int64)
     metrics = summarize(total, class_counts=info.class_counts)
     low, high = wilson_interval(int(total["correct"].sum()), int(total["weight"]))
-    count = {name: int(n) for name, n in zip(info.class_names, total["count"], strict=True)}
-    shares = total["correct"] / np.maximum(total["count"], 1)
     found_facts = {
         **(facts or {}),
         "images": int(metrics.pop("num_examples")),
         "content": data.content_digest(examples),
         **metrics,
         "interval": [low, high],
-        "count": {name: n for name, n in count.items() if n},
-        "per_class": {name: float(x) for name, x in zip(info.class_names, shares, strict=True) if count[name]},
+        **by_class(total, info.class_names),
     }
     return Classified(predicted, labels, found_facts)
 

@@ -96,6 +96,23 @@ def summarize(sums: Mapping[str, Any], *, class_counts: Sequence[int] | None = N
     return metrics
 
 
+def by_class(sums: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the metrics are of each class that has examples, by name.
+
+    Args:
+      sums: as for `summarize`.
+      class_names: by label.
+
+    Returns:
+      `count`, how many examples, and `per_class`, the share of them that was classified rightly.
+    """
+    rows = [row for row in zip(class_names, sums["correct"], sums["count"], strict=True) if row[2]]
+    return {
+        "count": {name: int(count) for name, _, count in rows},
+        "per_class": {name: float(correct / count) for name, correct, count in rows},
+    }
+
+
 def shot_groups(accuracy: np.ndarray, training: np.ndarray) -> dict[str, float]:
     """Mean accuracy of the classes with many, some and few training images (Liu et al. 2019).
 

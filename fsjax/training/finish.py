@@ -22,6 +22,9 @@ from fsjax.version import __version__
 
 logger = logging.getLogger("fsjax")
 
+# So many classes are named.
+_LOWEST = 5
+
 
 def finish(experiment: Experiment, state: TrainState, folder: Path) -> tuple[TrainState, dict[str, Any]]:
     """Score the selected checkpoint on the test data, and describe the run.
@@ -74,7 +77,7 @@ def _described(
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """The result in a line, or in one for each figure of a few-shot protocol."""
+    """The result in a line, or in one for each figure of a few-shot protocol; in two where classes are uneven."""
     test = result["test"]
     if test is None:
         score = "no test data"
@@ -82,7 +85,23 @@ def summary(result: Mapping[str, Any]) -> str:
         score = "\n".join(map(in_words, test["figures"]))
     else:
         score = f"test accuracy {test['accuracy']:.4f} of {test['num_examples']:.0f} examples"
-    return f"{score}; {result['selected']['why']} (step {result['selected']['step']})"
+    lines = [f"{score}; {result['selected']['why']} (step {result['selected']['step']})"]
+    return "\n".join(lines + _of_uneven_classes(test or {}))
+
+
+def _of_uneven_classes(test: Mapping[str, Any]) -> list[str]:
+    """What the accuracy hides where the largest class has half as many test images again as the smallest, or more."""
+    count, accuracy = test.get("count", {}), test.get("per_class", {})
+    if len(count) < 2 or max(count.values()) < 1.5 * min(count.values()):
+        return []
+    largest = max(count, key=count.__getitem__)
+    lowest = sorted(accuracy, key=accuracy.__getitem__)[:_LOWEST]
+    return [
+        f"balanced accuracy {test['balanced_accuracy']:.4f}: the classes are uneven, and always {largest!r} would be "
+        f"right in {count[largest] / sum(count.values()):.4f}; "
+        + ", ".join(f"{name!r} {accuracy[name]:.4f} of {count[name]}" for name in lowest)
+        + (f", the lowest of {len(count)} classes" if len(count) > len(lowest) else "")
+    ]
 
 
 def _select(experiment: Experiment, state: TrainState, folder: Path) -> tuple[TrainState, dict[str, Any]]:

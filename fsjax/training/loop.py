@@ -4,6 +4,7 @@ import collections
 import contextlib
 import itertools
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def _write(experiment: Experiment, state: TrainState, result: dict[str, Any], fo
     logger.info("%s", summary(result))
     if config.figures.scatter:
         draw_features(experiment, state, folder / "features.png")
+    logger.info("the run is in %s; a page of it: fsjax report %s", folder, shlex.quote(str(folder)))
     return result
 
 

@@ -12,7 +12,7 @@ from fsjax import data
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.implanted import check_spec
-from fsjax.evaluation.metrics import summarize
+from fsjax.evaluation.metrics import by_class, summarize
 from fsjax.evaluation.parts import check_part, warn_of_selection
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.rules import Rule, check_features, own_pool
@@ -30,15 +30,18 @@ class ClassificationScoring:
 
     def validation(self, state: TrainState) -> dict[str, float] | None:
         """Accuracy and the like of a replicated state on the validation split; None if there is none."""
-        return self._score(state, self._splits.validation)
+        if self._splits.validation is None:
+            return None
+        return summarize(self._sums(state, self._splits.validation), class_counts=self._splits.info.class_counts)
 
     def test(self, state: TrainState) -> dict[str, Any] | None:
-        """The same on the test split."""
-        return self._score(state, self._splits.test)
-
-    def _score(self, state: TrainState, examples: Any) -> dict[str, float] | None:
-        if examples is None:
+        """The same on the test split, and of each class."""
+        if self._splits.test is None:
             return None
+        total, info = self._sums(state, self._splits.test), self._splits.info
+        return summarize(total, class_counts=info.class_counts) | by_class(total, info.class_names)
+
+    def _sums(self, state: TrainState, examples: data.Examples) -> dict[str, np.ndarray]:
         total: dict[str, np.ndarray] = {}
         own = {"process_index": jax.process_index(), "process_count": jax.process_count()}
         size, info = self._config.eval.batch_size, self._splits.info
@@ -50,7 +53,7 @@ class ClassificationScoring:
                 value = np.asarray(value)
                 wide = value.astype(np.float64 if value.dtype.kind == "f" else np.int64)
                 total[name] = total.get(name, 0) + wide
-        return summarize(total, class_counts=self._splits.info.class_counts)
+        return total
 
 
 # Of `config.few_shot.validation.classes`: test data select nothing.
