@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from fsjax import data
+from fsjax import data, networks
 from fsjax.data import DataInfo, normalize
 from fsjax.data.cache import for_evaluation
 from fsjax.errors import UserError
@@ -327,7 +327,8 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     the run had. Nothing in a checkpoint is executed or unpickled.
 
     Args:
-      workdir: the run's folder; "starter", where there is no such folder, is the network that comes with fsjax.
+      workdir: the run's folder; where there is no such folder, "starter" is the small network for drawings that comes
+        with fsjax, and a key of `fsjax.networks.NETWORKS` that pretrained network.
       which: "best" (by validation accuracy; the latest where the run had no validation data) or "latest".
 
     Returns:
@@ -339,8 +340,26 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     folder = run_folder(workdir)
     if folder == STARTER:
         return starter()
+    if str(workdir) in networks.NETWORKS and not folder.exists():
+        return network(str(workdir))
     found = restored(folder, which)
     return Run(folder, found.config, found.info, found.step, found.params, found.collections)
+
+
+def network(name: str) -> Run:
+    """A pretrained network, ready to use: `fsjax.network("efficientnet_lite0").embed(images)`.
+
+    It was trained on ImageNet, and knows its 1,000 classes: `predict` gives them, `class_names[label]` is the name. By
+    `few_shot`, `naive_bayes` and `fsjax predict` it labels others by a few examples.
+
+    Args:
+      name: a key of `fsjax.networks.NETWORKS`; `fsjax networks` lists them.
+
+    Raises:
+      UserError: for another name, and where its weights are not here, or are damaged.
+    """
+    found = networks.read(name)
+    return Run(Path(name), found.config, found.info, found.step, found.params, found.collections)
 
 
 def starter() -> Run:

@@ -40,7 +40,8 @@ MAY_IMPORT = {
         "evaluation",
     },
     "run_summary": {"errors", "data", "evaluation", "pages", "run_folder"},
-    "runs": {"errors", "data", "methods", "evaluation", "training", "run_folder", "run_summary"},
+    "networks": {"errors", "files", "data", "methods", "models", "run_folder", "training"},
+    "runs": {"errors", "networks", "data", "methods", "evaluation", "training", "run_folder", "run_summary"},
     "benchmarking": {"errors", "version", "files", "data", "methods", "evaluation", "training", "runs"},
     "cli": {
         "errors",
@@ -105,7 +106,8 @@ def test_heavy_packages_stay_in_their_rooms():
             assert not used & {"tensorflow", "tensorflow_datasets"}, f"{where}: TensorFlow is for data only"
         if where != "training/checkpoints.py":
             assert "orbax" not in used, f"{where}: one module imports orbax"
-        assert not used & {"pickle", "dill", "cloudpickle"}, f"{where}: nothing is pickled"
+        if where != "models/pretrained/legacy.py":
+            assert not used & {"pickle", "dill", "cloudpickle"}, f"{where}: one module unpickles, what it knows"
     for path in (ROOT / "configs").glob("*.py"):
         used = {name.split(".")[0] for name in imports(path)}
         assert used <= {"ml_collections", "configs"}, f"{path.name}: configs import ml_collections only"

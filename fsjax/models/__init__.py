@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from fsjax.errors import UserError, unknown
-from fsjax.models import convnet, resnet, resnet12, resnet_cifar, vgg, wide_resnet
+from fsjax.models import convnet, efficientnet, resnet, resnet12, resnet_cifar, vgg, wide_resnet
 from fsjax.models.encoder import Encoded, Encoder
 from fsjax.models.pooling import POOLS
 
@@ -32,6 +32,9 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "resnet18": resnet.resnet18,
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
+    "efficientnet_lite0": efficientnet.efficientnet_lite0,
+    "efficientnet_lite1": efficientnet.efficientnet_lite1,
+    "efficientnet_lite2": efficientnet.efficientnet_lite2,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

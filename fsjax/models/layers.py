@@ -26,8 +26,10 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
-def batch_norm(*, train: bool, dtype: Any, axis_name: str | None, name: str) -> nn.BatchNorm:
-    """Batch normalisation with momentum 0.9 and epsilon 1e-5 (PyTorch's defaults), statistics in float32.
+def batch_norm(
+    *, train: bool, dtype: Any, axis_name: str | None, name: str, epsilon: float = 1e-5, momentum: float = 0.9
+) -> nn.BatchNorm:
+    """Batch normalisation, by default with PyTorch's constants; statistics in float32.
 
     Unlike PyTorch's, the running variance is the biased one: the batch's own, without n / (n - 1).
 
@@ -37,11 +39,13 @@ def batch_norm(*, train: bool, dtype: Any, axis_name: str | None, name: str) -> 
       axis_name: the device axis over which the statistics of a training step are averaged (None: each
         device keeps its own).
       name: of the module.
+      epsilon: added to the variance.
+      momentum: share of the running statistics that a step keeps.
     """
     return nn.BatchNorm(
         use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
+        momentum=momentum,
+        epsilon=epsilon,
         dtype=dtype,
         param_dtype=jnp.float32,
         axis_name=axis_name,

@@ -14,6 +14,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fsjax.errors import UserError
+from fsjax.models.pretrained.values import converted, needed_shape, sizes
 
 # Our name of a stem's convolution: the file's names of it and of its normalisation.
 _STEMS = {
@@ -45,16 +46,11 @@ def convert(weights: Mapping[str, np.ndarray], like: Tree, *, source: str) -> di
 
     Raises:
       UserError: naming the first array that is missing, superfluous, of another shape, not of floating-point numbers,
-        or not finite.
+        not finite, or of running variances below 0.
     """
     found = {}
     for path, name in places(weights, like, source=source).items():
-        with np.errstate(over="ignore"):  # float64 beyond float32's range becomes infinite, and is refused
-            value = np.asarray(weights[name]).astype(np.float32)
-        if not np.isfinite(value).all():
-            count = np.sum(~np.isfinite(value))
-            raise UserError(f"{source}: {count} of the {value.size} numbers of {name!r} are not finite")
-        found[path] = np.ascontiguousarray(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value)
+        found[path] = converted(name, weights[name], source=source)
     return unflatten_dict(found)
 
 
@@ -78,11 +74,10 @@ def places(weights: Mapping[str, Any], like: Tree, *, source: str) -> dict[tuple
         if name not in weights:
             why = _why_missing(name, weights, placed.values())
             raise UserError(f"{source} has no {name!r}, which the network's {where} needs: {why}")
-        shape, here = tuple(weights[name].shape), tuple(leaf.shape)
-        needed = tuple(here[i] for i in (3, 2, 0, 1)) if len(here) == 4 else here
+        shape, needed = tuple(weights[name].shape), needed_shape(leaf.shape)
         if shape != needed:
             raise UserError(
-                f"{source}: {name!r} is {_sizes(shape)}, and the network's {where} needs {_sizes(needed)}: "
+                f"{source}: {name!r} is {sizes(shape)}, and the network's {where} needs {sizes(needed)}: "
                 + _why_other_shape(shape, needed)
             )
         if str(weights[name].dtype) not in _FLOATS:
@@ -160,7 +155,3 @@ def _refuse_superfluous(weights: Iterable[str], read: Iterable[str], source: str
             continue
         why = _why_other_blocks(name, weights, read) if part in stages else "only the classifier, fc, is passed over"
         raise UserError(f"{source} has {name!r}, for which the network has no place: {why}")
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a single number"
