@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from fsjax import data, networks
+from fsjax import data
 from fsjax.data import DataInfo, normalize
 from fsjax.data.cache import for_evaluation
 from fsjax.errors import UserError
@@ -24,6 +24,8 @@ from fsjax.methods import build_method
 from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
+from fsjax.networks import NETWORKS
+from fsjax.networks.reading import read
 from fsjax.run_folder import STARTER, run_folder
 from fsjax.run_summary import Summary, summarize
 from fsjax.training import packaged
@@ -340,7 +342,7 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     folder = run_folder(workdir)
     if folder == STARTER:
         return starter()
-    if str(workdir) in networks.NETWORKS and not folder.exists():
+    if str(workdir) in NETWORKS and not folder.exists():
         return network(str(workdir))
     found = restored(folder, which)
     return Run(folder, found.config, found.info, found.step, found.params, found.collections)
@@ -358,7 +360,7 @@ def network(name: str) -> Run:
     Raises:
       UserError: for another name, and where its weights are not here, or are damaged.
     """
-    found = networks.read(name)
+    found = read(name)
     return Run(Path(name), found.config, found.info, found.step, found.params, found.collections)
 
 

@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "evaluation",
         "labelling",
         "training",
+        "networks",
         "runs",
         "benchmarking",
         "report",

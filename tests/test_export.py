@@ -1,6 +1,7 @@
 """Exports of runs, read by `fsjax.exported`: their outputs are the run's, and every mistake is met with words."""
 
 import dataclasses
+import functools
 import io
 import json
 import shutil
@@ -16,14 +17,15 @@ from jax import export as jax_export
 from PIL import Image
 
 import fsjax
-from fsjax import data, exported
+from fsjax import data, exported, labelling
 from fsjax.data import DataInfo
 from fsjax.export import export
 from fsjax.exported import ExportError, load
-from fsjax.labelling import label
 from fsjax.methods import build_method
 from fsjax.runs import Run
 
+# An export takes classes as prototypes.
+label = functools.partial(labelling.label, head=labelling.PROTOTYPES)
 INFO = DataInfo("random", ("ä", "b", "c"), (16, 16, 3), {"train": 30}, (20, 7, 3), (0.5, 0.4, 0.3), (0.5, 0.2, 0.3))
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ from fsjax.data.info import scaling
 from fsjax.errors import UserError
 from fsjax.exported import MAX_PIXELS, KnownClass, support_sum
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
+from fsjax.labelling.classifier import PROTOTYPES, Classifier, fit_classifier, implants_of
 from fsjax.labelling.network import Network, Widened
 from fsjax.labelling.rejection import check_rejection, threshold_of
 from fsjax.labelling.support import Support, read_support
@@ -88,7 +88,7 @@ def source_of(
     options = implants_of(run.method) if implants else None
     frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
     classifier = fit_classifier(
-        frozen, pictures.images, pictures.labels, pictures.class_names, implants=options, seed=seed
+        frozen, pictures.images, pictures.labels, pictures.class_names, head=PROTOTYPES, implants=options, seed=seed
     )
     embed: Callable[[np.ndarray], np.ndarray] = run.embed
     rule = classifier.rule

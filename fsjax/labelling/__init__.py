@@ -1,7 +1,8 @@
 """Labels for people's own pictures by a few labelled ones: a classifier of one task, a table and a page."""
 
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import Classified, Classifier, fit_classifier, implants_of
+from fsjax.labelling.classifier import AUTO, PROTOTYPES, Classified, Classifier, check_head, fit_classifier, implants_of
+from fsjax.labelling.heads import HEADS
 from fsjax.labelling.labels import MEGAPIXELS, Labelled, Prediction, label
 from fsjax.labelling.network import Network
 from fsjax.labelling.output import writable_folder, write_together
@@ -10,8 +11,11 @@ from fsjax.labelling.rejection import NONE_OF_THESE
 from fsjax.labelling.table import as_csv
 
 __all__ = [
+    "AUTO",
+    "HEADS",
     "MEGAPIXELS",
     "NONE_OF_THESE",
+    "PROTOTYPES",
     "Classified",
     "Classifier",
     "Labelled",
@@ -19,6 +23,7 @@ __all__ = [
     "Prediction",
     "Threshold",
     "as_csv",
+    "check_head",
     "fit_classifier",
     "implants_of",
     "label",

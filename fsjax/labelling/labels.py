@@ -21,7 +21,7 @@ from fsjax import data
 from fsjax.data.pictures import LARGEST_PIXELS
 from fsjax.errors import UserError
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
+from fsjax.labelling.classifier import AUTO, Classifier, check_head, fit_classifier, implants_of
 from fsjax.labelling.network import Network
 from fsjax.labelling.rejection import NONE_OF_THESE, check_reject, check_rejection, threshold_of
 from fsjax.labelling.summary import summary
@@ -117,6 +117,7 @@ def label(
     support: str | Path,
     query: str | Path | Sequence[str | Path],
     *,
+    head: str = AUTO,
     implants: bool = False,
     reject: bool | float = False,
     shots: int = 0,
@@ -135,6 +136,7 @@ def label(
       run: a `fsjax.runs.Run`.
       support: a folder with a folder for each class.
       query: files, and folders of them.
+      head: what classifies, see `fsjax.labelling.classifier.fit_classifier`.
       implants: whether to widen the network by implants, trained on the support pictures (Lifchitz et al. 2019).
       reject: whether pictures may be "none of these"; a number is the least similarity that a picture of a class has,
         True for one chosen on the support pictures, see `fsjax.labelling.calibration.Threshold`.
@@ -149,6 +151,7 @@ def label(
         support pictures, can be read.
     """
     check_reject(reject)
+    check_head(head, implants=implants)
     _check(shots, seed, max_megapixels, batch_size)
     max_pixels = int(max_megapixels * 1e6)
     paths = [query] if isinstance(query, str | Path) else list(query)
@@ -158,7 +161,9 @@ def label(
     known = read_support(support, **common, shots=shots, seed=seed)
     check_rejection(known, reject, implants=implants)
     frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
-    classifier = fit_classifier(frozen, known.images, known.labels, known.class_names, implants=options, seed=seed)
+    classifier = fit_classifier(
+        frozen, known.images, known.labels, known.class_names, head=head, implants=options, seed=seed
+    )
     threshold = threshold_of(classifier, reject)
     rows = tuple(_rows(queries.files, known, classifier, threshold, common, progress))
     if not any(row.readable for row in rows):

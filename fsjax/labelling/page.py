@@ -49,11 +49,13 @@ def predictions_page(labelled: Labelled, *, most: int = 500) -> str:
 
 
 def _lead(labelled: Labelled, rows: Sequence[Prediction]) -> str:
+    verdict = labelled.classifier.verdict
+    doubt = f"Warning: {verdict.doubt}. " if verdict is not None and verdict.doubt else ""
     kinds = f"{len(labelled.support.class_names)} classes"
     if labelled.threshold is not None:
         kinds += f", or “{NONE_OF_THESE}”"
     return (
-        f"{len(rows)} picture{'s' * (len(rows) != 1)}, labelled as one of {kinds}, by "
+        f"{doubt}{len(rows)} picture{'s' * (len(rows) != 1)}, labelled as one of {kinds}, by "
         f"{len(labelled.support.labels)} support pictures. Probabilities are among these classes alone: of a picture "
         "of something else they say nothing."
     )
@@ -78,8 +80,11 @@ def _facts(labelled: Labelled) -> dict[str, Any]:
 
 
 def _rule(labelled: Labelled) -> str:
-    rule = labelled.classifier.rule
+    rule, head = labelled.classifier.rule, labelled.classifier.head
     words = f"{rule.similarity.replace('_', ' ')} to prototypes ({rule.support_pool}/{rule.query_pool})"
+    if head is not None:
+        words = labelled.classifier.chosen or head.name
+        words += f"; similarities are {rule.similarity.replace('_', ' ')} to prototypes"
     return words + (", the network widened by implants for this task" if labelled.implants else "")
 
 

@@ -9,7 +9,8 @@ _NAMED = 10
 
 def summary(labelled: Any) -> str:
     """A few lines about a `fsjax.labelling.Labelled`."""
-    lines = [support_in_words(labelled), *copies_in_words(labelled.support), *held_out_in_words(labelled)]
+    lines = [*doubt_in_words(labelled), support_in_words(labelled), *copies_in_words(labelled.support)]
+    lines += [*head_in_words(labelled), *held_out_in_words(labelled)]
     if labelled.threshold is not None:
         lines.append(f"none of these: below {labelled.threshold}")
     counts = ", ".join(f"{one_line(name)} {count}" for name, count in labelled.counts.items())
@@ -44,6 +45,17 @@ def support_in_words(labelled: Any) -> str:
     )
     total = len(support.labels)
     return f"{total} support pictures of {len(support.class_names)} classes: {counts}{others}"
+
+
+def doubt_in_words(labelled: Any) -> list[str]:
+    """What speaks against the labels; it comes first."""
+    verdict = labelled.classifier.verdict
+    return [f"warning: {verdict.doubt}"] if verdict is not None and verdict.doubt else []
+
+
+def head_in_words(labelled: Any) -> list[str]:
+    """Which head was chosen, and why."""
+    return [f"head: {labelled.classifier.chosen}"] if labelled.classifier.chosen else []
 
 
 def copies_in_words(support: Any) -> list[str]:

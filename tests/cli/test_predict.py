@@ -94,12 +94,21 @@ def test_with_implants_the_words_are_of_implants(few_shot_runs, pictures, tmp_pa
     assert "whole class" not in printed + (tmp_path / "out" / "index.html").read_text()
 
 
-def test_without_a_run_the_starter_is_used(few_shot_runs, pictures, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "starter", lambda: runs.restore(few_shot_runs["gap"]))
+def test_without_a_run_the_network_is_the_one_for_photographs(few_shot_runs, pictures, tmp_path, capsys, monkeypatch):
+    own, asked = runs.restore(few_shot_runs["gap"]), []
+    monkeypatch.setattr(runs, "network", lambda name: asked.append(name) or own)
+    monkeypatch.chdir(tmp_path)
     assert main([*pictures, "--out", str(tmp_path / "a" / "b")]) == 3
     printed = capsys.readouterr().out
-    assert "no --run is given" in printed and "simple pictures" in printed and "model: Run(" in printed
+    assert asked == ["efficientnet_lite0"] and "no --run is given" in printed and "model: Run(" in printed
     assert (tmp_path / "a" / "b" / "index.html").is_file()
+
+
+def test_a_head_that_there_is_not_is_refused_before_anything_is_opened(pictures, tmp_path, capsys):
+    assert main([*pictures, "--run", str(tmp_path / "gone"), "--head", "rigde"]) == 2
+    assert "unknown head 'rigde'" in capsys.readouterr().err
+    assert main([*pictures, "--run", str(tmp_path / "gone"), "--implants", "--head", "ridge"]) == 2
+    assert "implants widen it" in capsys.readouterr().err
 
 
 def test_what_is_refused_leaves_nothing(few_shot_runs, with_config, pictures, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """A classifier of one task against loops in NumPy, and with implants against the evaluation of the same task."""
 
 import dataclasses
+import functools
 import types
 
 import jax
@@ -12,13 +13,15 @@ from fsjax.data import ArrayExamples, DataInfo, Episodes, EpisodeSpec, normalize
 from fsjax.errors import UserError
 from fsjax.evaluation.implanted import FrozenNetwork, score_implanted
 from fsjax.evaluation.tasks import Bank
-from fsjax.labelling import Network, fit_classifier
+from fsjax.labelling import PROTOTYPES, Network, classifier
 from fsjax.labelling.held_out import by_folds, first_copies
 from fsjax.labelling.rejection import threshold_of
 from fsjax.methods.implants import ImplantOptions
 from fsjax.methods.rules import Rule
 from fsjax.models import build_model
 
+# By the run's own rule; the other heads are in test_heads.py.
+fit_classifier = functools.partial(classifier.fit_classifier, head=PROTOTYPES)
 NAMES = ("ant", "bee", "cat")
 # Ragged: three, one and four pictures.
 LABELS = np.array([0, 0, 0, 1, 2, 2, 2, 2])

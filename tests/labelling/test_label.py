@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import math
 import os
@@ -11,11 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fsjax import labelling
 from fsjax.errors import UserError
-from fsjax.labelling import NONE_OF_THESE, as_csv, label, predictions_page
+from fsjax.labelling import NONE_OF_THESE, PROTOTYPES, as_csv, predictions_page
 from fsjax.labelling.labels import Labelled
 from fsjax.labelling.overlay import overlaid
 from fsjax.methods.rules import Rule
+
+# By the run's own rule; the other heads are in test_heads.py.
+label = functools.partial(labelling.label, head=PROTOTYPES)
 
 
 def seen(path):
