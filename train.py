@@ -1,8 +1,8 @@
-"""Train a model: `python train.py --config=configs/icu_cifar100.py --workdir=runs/icu`."""
+"""Train a model: `python train.py --config=configs/icu_cifar100.py --workdir=runs/icu`; `fsjax train` from a clone."""
 
-from pathlib import Path
+import sys
 
-from fsjax.training import flags, run
+from fsjax.cli import main
 
 if __name__ == "__main__":
-    flags.main(run, default_config=Path(__file__).parent / "configs" / "icu_digits.py")
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -20,7 +20,7 @@ from fsjax.training.xla import set_cpu_flags
 set_cpu_flags()
 
 from benchmarks.studies import arguments, folder, percent, to_evaluate, train  # noqa: E402 - XLA's flags come first
-from configs.common_aflm import ROWS, aflm  # noqa: E402
+from fsjax.configs.common_aflm import ROWS, aflm  # noqa: E402
 
 WIDTHS = (16, 32, 64, 128)
 STEPS, META_BASELINE_STEPS, RATE = 1200, 200, 0.05

@@ -18,8 +18,8 @@ from fsjax.training.xla import set_cpu_flags
 set_cpu_flags()
 
 from benchmarks.studies import arguments, folder, to_evaluate, train  # noqa: E402 - XLA's flags come first
-from configs.common import base  # noqa: E402
-from configs.common_few_shot import episodic, few_shot  # noqa: E402
+from fsjax.configs.common import base  # noqa: E402
+from fsjax.configs.common_few_shot import episodic, few_shot  # noqa: E402
 
 WIDTHS = (16, 32, 64, 128)
 METHODS = ("gap", "dc", "prototypical", "metabaseline")

@@ -29,7 +29,7 @@ ALPHAS = (0.5, 0.1)
 
 def config_of(dataset: str, seed: int, steps: int, smoke: bool) -> Any:
     """The config of one network."""
-    config = importlib.import_module(f"configs.fscil_{dataset}").get_config("smoke" if smoke else "")
+    config = importlib.import_module(f"fsjax.configs.fscil_{dataset}").get_config("smoke" if smoke else "")
     config.name, config.seed = f"fscil_{dataset}", seed
     config.loss.cosine.tau_init = 10.0
     if smoke:

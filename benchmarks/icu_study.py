@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.studies import spread
-from configs import icu_cifar100, icu_cifar_lt, icu_mnist
+from fsjax.configs import icu_cifar100, icu_cifar_lt, icu_mnist
 from fsjax.messages import show_messages
 from fsjax.training import run
 

@@ -22,9 +22,9 @@ from fsjax.training.xla import set_cpu_flags
 set_cpu_flags()
 
 from benchmarks.studies import folder, spread, train  # noqa: E402 - XLA's flags come first
-from configs.common_localize import ROWS  # noqa: E402
-from configs.localize_planted import get_config as planted_config  # noqa: E402
-from configs.localize_tiny import get_config as tiny_config  # noqa: E402
+from fsjax.configs.common_localize import ROWS  # noqa: E402
+from fsjax.configs.localize_planted import get_config as planted_config  # noqa: E402
+from fsjax.configs.localize_tiny import get_config as tiny_config  # noqa: E402
 
 WHOLE = "end_to_end"
 TITLES = {

@@ -25,7 +25,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks.resnet12 import time_in_turns  # noqa: E402
-from configs.localize_cub import get_config  # noqa: E402
+from fsjax.configs.localize_cub import get_config  # noqa: E402
 from fsjax.data import DataInfo  # noqa: E402
 from fsjax.methods import build_method  # noqa: E402
 from fsjax.methods.classification import Classification  # noqa: E402

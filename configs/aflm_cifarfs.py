@@ -23,7 +23,7 @@ Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 reduced one was: see docs/results.md and benchmarks/aflm_study.py.
 """
 
-from configs.common_aflm import aflm
+from fsjax.configs.common_aflm import aflm
 
 
 def get_config(arg: str = ""):

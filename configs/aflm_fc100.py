@@ -22,7 +22,7 @@ Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 32x32, 4-pixel padded crops and flips [ours]. The paper has no figures for it. Not run here beyond its smoke variant.
 """
 
-from configs.common_aflm import aflm
+from fsjax.configs.common_aflm import aflm
 
 
 def get_config(arg: str = ""):

@@ -25,7 +25,7 @@ Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 84x84, random resized crops and flips [ours]. Not run here: there is no copy of miniImageNet.
 """
 
-from configs.common_aflm import aflm
+from fsjax.configs.common_aflm import aflm
 
 
 def get_config(arg: str = ""):

@@ -24,7 +24,7 @@ figures for it. The full recipe was not run here; a reduced one was: see docs/re
 benchmarks/aflm_study.py.
 """
 
-from configs.common_aflm import aflm
+from fsjax.configs.common_aflm import aflm
 
 
 def get_config(arg: str = ""):

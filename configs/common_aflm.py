@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from configs.common import base, choose
-from configs.common_few_shot import IMAGE_SIZES, episodic, few_shot, smoke
+from fsjax.configs.common import base, choose
+from fsjax.configs.common_few_shot import IMAGE_SIZES, episodic, few_shot, smoke
 
 # Rows of Table 1; none of them is the paper's own model.
 ROWS = ("global", "local", "meta_baseline", "no_attention")

@@ -5,7 +5,7 @@ A config takes a data set's section by its name, `few_shot(config, "fc100")`, an
 
 from ml_collections import ConfigDict
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 DATASETS = ("fc100", "cifarfs", "mini", "tiny")
 IMAGE_SIZES = {"fc100": 32, "cifarfs": 32, "mini": 84, "tiny": 64}

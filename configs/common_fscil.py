@@ -6,7 +6,7 @@ time, and tests all that were seen so far on the data set's own test images.
 
 from ml_collections import ConfigDict
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def incremental(name: str, arg: str) -> ConfigDict:

@@ -6,7 +6,7 @@ crop of no size, and AttNet's image is reduced with antialiasing.
 
 from ml_collections import ConfigDict
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 # Table 2: beta_att, beta_aff, lambda_att, lambda_aff of each row; none of them is the whole model.
 ROWS = {

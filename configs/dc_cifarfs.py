@@ -10,7 +10,7 @@ No figures in the paper; the recipe is that of FC100.
 crops, flips [ours]. Not run here beyond its smoke variant.
 """
 
-from configs.common_few_shot import dense_classification
+from fsjax.configs.common_few_shot import dense_classification
 
 
 def get_config(arg: str = ""):

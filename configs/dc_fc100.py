@@ -16,7 +16,7 @@ crops, flips [ours].
 The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
 """
 
-from configs.common_few_shot import dense_classification
+from fsjax.configs.common_few_shot import dense_classification
 
 
 def get_config(arg: str = ""):

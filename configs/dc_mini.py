@@ -21,7 +21,7 @@ momentum 0.9, L2 5e-4, 8-pixel padded crops, flips [ours].
 Not run here: there is no copy of miniImageNet. The data are tested on small trees in its layouts.
 """
 
-from configs.common_few_shot import dense_classification
+from fsjax.configs.common_few_shot import dense_classification
 
 
 def get_config(arg: str = ""):

@@ -13,7 +13,7 @@ are one fixed draw; here there are as many as `--seeds` says.
 The full recipe was not run here; a reduced one: see benchmarks/fscil_study.py and docs/results.md.
 """
 
-from configs.common_fscil import finished, incremental
+from fsjax.configs.common_fscil import finished, incremental
 
 
 def get_config(arg: str = ""):

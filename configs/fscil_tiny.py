@@ -10,7 +10,7 @@ classes choose the checkpoint.
 The full recipe was not run here; a reduced one: see benchmarks/fscil_study.py and docs/results.md.
 """
 
-from configs.common_fscil import finished, incremental
+from fsjax.configs.common_fscil import finished, incremental
 
 
 def get_config(arg: str = ""):

@@ -11,7 +11,7 @@ the rate x0.1 at epochs 100 and 150, 4-pixel padded crops and flips, 5 % of the 
 Not run here: CIFAR-10 could not be had on the machine this was made on.
 """
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):

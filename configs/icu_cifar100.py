@@ -15,7 +15,7 @@ Measured with a small network, 2,230 steps of 64, 3 seeds, 4 minutes each on a C
 31.97 ± 1.34, L-GM 2.55 ± 1.40, ICU 32.42 ± 1.06 (see docs/results.md and benchmarks/icu_study.py).
 """
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):

@@ -23,7 +23,7 @@ CIFAR-10 could not be had here. Measured with a small network, 8 epochs, on CIFA
 each on a CPU core: softmax 15.72, ICU 16.46 (see docs/results.md and benchmarks/icu_study.py); nothing in full.
 """
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):

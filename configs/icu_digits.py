@@ -7,7 +7,7 @@ A small network of ours, to see in a minute that the whole road works; no paper 
 Measured: test accuracy 98.89 % (359 images), 33 seconds on 2 cores, jax 0.10.2.
 """
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):

@@ -13,7 +13,7 @@ TFDS cannot download ImageNet for you: its page on imagenet2012 says which files
 random images only: the data could not be had here.
 """
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):

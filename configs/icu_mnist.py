@@ -14,7 +14,7 @@ augmentation, 3,000 training images for validation. The 2-D features are drawn i
 Measured, 4 epochs in the place of 30, a CPU core, about 11 minutes each, one seed: 2-D softmax 98.14, ICU 98.59.
 """
 
-from configs.common import base, choose, shrink
+from fsjax.configs.common import base, choose, shrink
 
 
 def get_config(arg: str = ""):

@@ -11,7 +11,7 @@ each task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step 
 Not run here beyond its smoke variant.
 """
 
-from configs.common_few_shot import implants
+from fsjax.configs.common_few_shot import implants
 
 
 def get_config(arg: str = ""):

@@ -18,7 +18,7 @@ each task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step 
 The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
 """
 
-from configs.common_few_shot import implants
+from fsjax.configs.common_few_shot import implants
 
 
 def get_config(arg: str = ""):

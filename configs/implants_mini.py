@@ -23,7 +23,7 @@ each task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step 
 Not run here: there is no copy of miniImageNet. The data are tested on small trees in its layouts.
 """
 
-from configs.common_few_shot import implants
+from fsjax.configs.common_few_shot import implants
 
 
 def get_config(arg: str = ""):

@@ -16,7 +16,7 @@ The folder of the authors (--config.data.path=/data/fgvc-aircraft-2013b); TFDS h
 Written and tried on random images only: neither the data nor the weights could be had here.
 """
 
-from configs.common_localize import fine_grained
+from fsjax.configs.common_localize import fine_grained
 
 
 def get_config(arg: str = ""):

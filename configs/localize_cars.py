@@ -17,7 +17,7 @@ have died; where that is prepared, --config.data.name=cars196.
 Written and tried on random images only: neither the data nor the weights could be had here.
 """
 
-from configs.common_localize import fine_grained
+from fsjax.configs.common_localize import fine_grained
 
 
 def get_config(arg: str = ""):

@@ -10,8 +10,8 @@ minutes on one core, seeds 0 and 1: accuracy 95.3 and 95.5 % (`:baseline` 93.5 a
 box with the exact one 0.713 and 0.739; see docs/results.md.
 """
 
-from configs.common import base, choose, shrink
-from configs.common_localize import ROWS, localize, row_of
+from fsjax.configs.common import base, choose, shrink
+from fsjax.configs.common_localize import ROWS, localize, row_of
 
 
 def get_config(arg: str = ""):

@@ -13,8 +13,8 @@ betas, lambdas and tau are the paper's. Rows of its Table 2: baseline, no_local,
 benchmarks/localize_study.py trains its rows. What was measured is in docs/results.md; the full recipe was not run.
 """
 
-from configs.common import base, choose, shrink
-from configs.common_localize import ROWS, localize, row_of
+from fsjax.configs.common import base, choose, shrink
+from fsjax.configs.common_localize import ROWS, localize, row_of
 
 
 def get_config(arg: str = ""):

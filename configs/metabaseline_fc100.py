@@ -12,7 +12,7 @@ Second: 20 epochs of 200 steps of 4 episodes, 5-way 5-shot 15-query, SGD at 1e-3
 The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
 """
 
-from configs.common_few_shot import meta_baseline
+from fsjax.configs.common_few_shot import meta_baseline
 
 
 def get_config(arg: str = ""):

@@ -13,7 +13,7 @@ Second: 20 epochs of 200 steps of 4 episodes, 5-way 5-shot 15-query, SGD at 1e-3
 Not run here: there is no copy of miniImageNet. The data are tested on small trees in its layouts.
 """
 
-from configs.common_few_shot import meta_baseline
+from fsjax.configs.common_few_shot import meta_baseline
 
 
 def get_config(arg: str = ""):

@@ -11,7 +11,7 @@ Its released script: 30-way episodes of 15 queries, Adam at 1e-4 (5e-3 for the s
 weights. From scratch, the recipe here is that of configs/proto_tiny.py, with one rate for all. It was not run here.
 """
 
-from configs.common_few_shot import msenet
+from fsjax.configs.common_few_shot import msenet
 
 
 def get_config(arg: str = ""):

@@ -9,7 +9,7 @@ Snell et al.'s recipe: Adam at 1e-3, halved every 2,000 episodes, 20-way 5-shot 
 with 15 queries; 20,000 episodes [ours]. Not run here beyond its smoke variant.
 """
 
-from configs.common_few_shot import prototypical
+from fsjax.configs.common_few_shot import prototypical
 
 
 def get_config(arg: str = ""):

@@ -10,7 +10,7 @@ with 15 queries; 20,000 episodes [ours].
 The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
 """
 
-from configs.common_few_shot import prototypical
+from fsjax.configs.common_few_shot import prototypical
 
 
 def get_config(arg: str = ""):

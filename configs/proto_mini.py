@@ -12,7 +12,7 @@ with 15 queries; 20,000 episodes [ours].
 Not run here: there is no copy of miniImageNet. The data are tested on small trees in its layouts.
 """
 
-from configs.common_few_shot import prototypical
+from fsjax.configs.common_few_shot import prototypical
 
 
 def get_config(arg: str = ""):

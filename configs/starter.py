@@ -12,8 +12,8 @@ Measured: novel classes 5-way 5-shot 92.57 ± 0.23 %, 1-shot 84.81 ± 0.43 %, 18
 jax 0.10.2. On other data: fsjax/starter/README.md.
 """
 
-from configs.common import base, choose, shrink
-from configs.common_few_shot import episodic
+from fsjax.configs.common import base, choose, shrink
+from fsjax.configs.common_few_shot import episodic
 
 
 def get_config(arg: str = ""):

@@ -1,44 +1,85 @@
-"""Config files, read without jax: `load_config("configs/icu_digits.py:smoke")`, and single keys of theirs set."""
+"""Configs by a recipe's name or by a file, read without jax: `load_config("icu_digits:smoke")`; single keys set."""
 
 import ast
+import difflib
+import importlib
 import importlib.util
-import sys
+import os
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fsjax.errors import UserError, unknown
+from ml_collections import ConfigDict
+
+from fsjax.errors import UserError, one_line, unknown
+
+_LIST = "`fsjax train --list` names the recipes"
+_LONGEST = 100
 
 
-def load_config(file: str) -> Any:
-    """The config of `path/to/file.py` or `path/to/file.py:variant`.
+def recipes() -> dict[str, Path]:
+    """The recipes that come with fsjax: the file of each by its name, sorted."""
+    folder = Path(importlib.import_module("fsjax.configs").__path__[0])
+    return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.name.startswith(("_", "common"))}
+
+
+def load_config(text: str) -> Any:
+    """The config of "icu_digits" or "path/to/file.py", with ":VARIANT" behind it where it has variants.
+
+    A file that is there comes before a recipe of that name.
 
     Raises:
-      UserError: if there is no such file, or it has no such variant.
+      UserError: if there is no such recipe, file or variant, or the file is no config.
     """
-    name, _, variant = file.partition(":")
-    path = Path(name)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path(__file__).parents[1] / "configs"
-        known = [str(p) for p in sorted(folder.glob("*.py")) if not p.name.startswith(("_", "common"))]
-        raise unknown("config file", name, known)
-    root = str(path.resolve().parent.parent)
-    if root not in sys.path:  # for `from configs.common import base`, wherever the command is called
-        sys.path.append(root)
+    name, _, variant = text.partition(":")
+    path = _find(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"--config={file}: {path.name} is no Python file; its name must end with .py")
+        raise UserError(f"--config={text}: {path.name} is no Python file; its name must end with .py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(f"--config={file}: {_slip(error, path)}") from error
+        raise UserError(f"--config={text}: {_slip(error, path)}") from error
     if not hasattr(module, "get_config"):
-        raise UserError(f"--config={file}: the file has no function get_config")
+        raise UserError(f"--config={text}: the file has no function get_config")
     try:
-        return module.get_config(variant) if variant else module.get_config()
+        config = module.get_config(variant) if variant else module.get_config()
     except Exception as error:
-        raise UserError(f"--config={file}: {_slip(error, path)}") from error
+        raise UserError(f"--config={text}: {_slip(error, path)}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={text}: get_config must return a ConfigDict, not {type(config).__name__}")
+    return config
+
+
+def _find(name: str) -> Path:
+    """The file that is meant by a path, or by the name of a recipe."""
+    path, known = Path(name), recipes()
+    if os.path.isfile(path):  # unlike the path's own method, no error for a name that is too long
+        return path
+    if name in known:
+        return known[name]
+    name = one_line(name if len(name) < _LONGEST else f"{name[:_LONGEST]}...")
+    if os.path.isdir(path):
+        raise UserError(f"--config={name} is a folder: give a file in it, or a recipe ({_LIST})")
+    if path.suffix == ".py" or len(path.parts) > 1:
+        beside = [str(p) for p in path.parent.glob("*.py")]
+        near = [path.stem] if path.stem in known else _near(name, beside) + _near(path.stem, known)
+        raise UserError(f"--config={name}: there is no such file{_meant(near)}")
+    own = [str(p) for p in Path().glob("*.py")]
+    raise UserError(f"--config={name}: there is no recipe {name!r}{_meant(_near(name, known) + _near(name, own))}")
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """Up to five names like this one: those that it is the beginning of, then those that are spelt alike."""
+    known = list(known)
+    begun = sorted(other for other in known if name and other.startswith(name))
+    return [*begun, *(n for n in difflib.get_close_matches(name, known, n=5) if n not in begun)][:5]
+
+
+def _meant(near: list[str]) -> str:
+    return f"; did you mean {', '.join(near)}?" if near else f"; {_LIST}"
 
 
 def _slip(error: Exception, path: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 
 class UserError(ValueError):
-    """Bad input or an unusable environment; `train.py` prints it without a traceback and exits with 2."""
+    """Bad input or an unusable environment; a command prints it without a traceback and exits with 2."""
 
 
 def one_line(text: str) -> str:

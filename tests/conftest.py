@@ -210,7 +210,7 @@ def given_flags():
 @pytest.fixture(scope="session")
 def digits_config():
     """A config of a few seconds on digits; a fresh copy a call, with overrides by dotted name."""
-    from configs.icu_digits import get_config
+    from fsjax.configs.icu_digits import get_config
 
     def make(**overrides):
         config = get_config()
@@ -291,7 +291,7 @@ FEW_SHOT_METHODS = {"implants": "implants", "gap": "classification"}
 
 
 def _few_shot_config(name):
-    from configs.common import base
+    from fsjax.configs.common import base
 
     config = base()
     config.name = name

@@ -103,7 +103,7 @@ def known(tree, path):
 @pytest.fixture(scope="module")
 def tree():
     """The keys of all configs."""
-    from configs.common import base
+    from fsjax.configs.common import base
 
     return base().to_dict()
 
@@ -240,8 +240,8 @@ TABLES = {  # of docs/adding.md: a file, and what its lines go into
 @pytest.mark.slow
 def test_what_is_added_trains(tmp_path, monkeypatch, capsys):
     """The worked examples of docs/adding.md, all together: their files, their lines in the tables, their config."""
-    import configs.common
     import fsjax
+    from fsjax.configs import common
     from fsjax.training import run
 
     blocks = fences(ROOT / "docs" / "adding.md")
@@ -252,7 +252,7 @@ def test_what_is_added_trains(tmp_path, monkeypatch, capsys):
         name = code.split("\n")[0].removeprefix("# ").removesuffix(".py").replace("/", ".")
         module = types.ModuleType(name)
         if name.startswith("configs"):
-            _with_lines(blocks, space, monkeypatch, configs.common)
+            _with_lines(blocks, space, monkeypatch, common)
         monkeypatch.setitem(sys.modules, name, module)
         exec(compile(code, name, "exec"), module.__dict__)
         space |= {**vars(module), name.rpartition(".")[2]: module}

@@ -12,7 +12,6 @@ import runpy
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +85,7 @@ SUBSTITUTES = [
     (r"--seeds \d+", "--seeds 2", "seconds"),
     (r"--source omniglot --set data.train_split=small1 --set data.test_split=", "--source digits", "needs a download"),
     (r"configs/own\.py", "configs/dc_fc100.py", "a user's own"),
+    (r"my_config\.py", "icu_digits", "the same"),
     (r"--classes-shown \d+", r"\g<0> --perplexity 5", "few images"),
     (r"--config (configs/\w+\.py)(?!:)", r"--config \1:smoke", "needs no download"),
     (r"--dtype float32,bfloat16", "--dtype float32", "compiles everything twice"),
@@ -162,39 +162,29 @@ def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 # Reading
 
 
-def train_py(arguments: list[str], run: Callable[..., Any] | None = None) -> None:
-    """Runs train.py with these arguments in this process.
+def arguments_of_training(words: tuple[str, ...]) -> list[str] | None:
+    """The arguments of a line of `fsjax train` or train.py, with the config by --config; None for another line."""
+    if words[:2] not in (("python", "train.py"), ("fsjax", "train")) or "--list" in words:
+        return None
+    first, *rest = words[2:] or [""]
+    return [f"--config={first}", *rest] if first and not first.startswith("-") else [*words[2:]]
 
-    Args:
-      arguments: as in a shell.
-      run: what is called in the place of `fsjax.training.run`, if anything is.
-    """
-    import fsjax.training
-    from fsjax.training import flags
 
-    values = flags.flags.FLAGS
-    with pytest.MonkeyPatch.context() as patch:
+def train_py(arguments: list[str]) -> None:
+    """Runs train.py with these arguments in this process."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", ["train.py", *arguments])
-        # absl's own would set up its log, and end the process.
-        patch.setattr(flags.app, "run", lambda start: start(values(sys.argv)))
-        if run:
-            patch.setattr(fsjax.training, "run", run)
-            patch.setattr(flags, "connect", lambda **processes: None)
-        try:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-        finally:
-            for name in list(values):
-                if name.partition(".")[0] in ("config", "workdir", "coordinator", "num_processes", "process_id"):
-                    delattr(values, name)
+        runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    assert ended.value.code == 0
 
 
 def read_training(arguments: list[str]) -> None:
     """Parses a line of train.py and checks its settings."""
+    from fsjax.training.flags import parse
     from fsjax.training.settings import check
 
-    configs: list[Any] = []
-    train_py(arguments, lambda config, workdir: configs.append((config, workdir)))
-    ((config, workdir),) = configs
+    own = [argument.replace("=my_config.py", "=icu_digits") for argument in arguments]
+    config, workdir, _ = parse(own)
     check(config)
     assert workdir
 
@@ -271,7 +261,7 @@ def smoke_of(arguments: list[str]) -> tuple[list[str], bool]:
     They are not run if they are covered by SMOKE_RUNS; a line with `smoke` in it always is.
     """
     given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
-    file, _, variants = given.pop("config", "configs/icu_digits.py").partition(":")
+    file, _, variants = given.pop("config", "icu_digits").partition(":")
     name, own = Path(file).stem, [key for key in given if key not in (*PLACES, *LEFT_OUT)]
     asked = "smoke" in variants.split(",")
     if not asked:
@@ -293,8 +283,9 @@ def link_runs(command: str, place: Path, workshop: Workshop) -> str:
 
 
 def run_training(command: Command, place: Path, workshop: Workshop) -> None:
-    """Reads a line of train.py, and runs it if that is not done elsewhere."""
-    arguments = list(command.words[2:])
+    """Reads a line that trains, and runs it if that is not done elsewhere."""
+    arguments = arguments_of_training(command.words)
+    assert arguments is not None
     read_training(arguments)
     workdir = next((a.partition("=")[2] for a in arguments if a.startswith("--workdir=")), "runs/own")
     arguments, covered = smoke_of(shlex.split(smaller(shlex.join(arguments))))
@@ -351,7 +342,7 @@ def run_command(command: Command, place: Path, workshop: Workshop, capsys: pytes
     """Runs a command, or checks what it is not run for."""
     if kind := kind_not_run(command):
         check_not_run(command, kind)
-    elif command.words[:2] == ("python", "train.py"):
+    elif arguments_of_training(command.words) is not None:
         run_training(command, place, workshop)
     elif command.words[0] == "fsjax":
         run_fsjax(command, place, workshop, capsys)
@@ -365,8 +356,8 @@ def read_command(command: Command) -> None:
     """Reads a command by the parser it is for, or checks what can be checked of others."""
     if kind := kind_not_run(command):
         check_not_run(command, kind)
-    elif command.words[:2] == ("python", "train.py"):
-        read_training(list(command.words[2:]))
+    elif (arguments := arguments_of_training(command.words)) is not None:
+        read_training(arguments)
     elif command.words[0] == "fsjax":
         read_fsjax(list(command.words[1:]))
 
@@ -440,7 +431,7 @@ def test_commands_of_docstrings_are_found(module: Path) -> None:
     assert len(found) >= shown
     if module.parent.name == "configs":
         assert any("train.py" in command.words for command in found)
-    elif module.stem in COMMANDS:
+    elif module.parent.name == "cli" and module.stem in COMMANDS:
         assert any(command.words[:2] == ("fsjax", module.stem) for command in found)
 
 

@@ -62,7 +62,7 @@ KINDS = {
 @pytest.fixture(scope="module")
 def make_run(tmp_path_factory, jit):
     """A run of a small network that was never trained, its variables moved away from where they begin."""
-    from configs.common import base
+    from fsjax.configs.common import base
 
     def make(overrides=None):
         config = base()

@@ -31,10 +31,9 @@ def repository(tmp_path, monkeypatch):
     """A folder that looks like the repository's, for notebooks to write into."""
     folder = tmp_path / "fsjax"
     (folder / "notebooks").mkdir(parents=True)
-    (folder / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "fsjax").symlink_to(ROOT / "fsjax")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))  # the package alone: configs the notebooks find themselves
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))  # the package alone
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
     monkeypatch.delenv("XLA_FLAGS", raising=False)

@@ -92,8 +92,7 @@ def test_on_other_devices_than_the_run_had(python, digits_run, tmp_path, images)
 @pytest.mark.slow
 def test_run_of_four_devices_restores_here(python, digits_config, tmp_path, images):
     code = (
-        "import sys; sys.path.insert(0, '.')\n"
-        "from configs.icu_digits import get_config\n"
+        "from fsjax.configs.icu_digits import get_config\n"
         "from fsjax.training import run\n"
         f"run(get_config('smoke'), {str(tmp_path / 'four')!r})\n"
     )

@@ -12,6 +12,7 @@ from fsjax.version import __version__
 # By name of the command, which is that of its module here. Modules are imported when they are needed: `--help`, and a
 # command that needs no jax, are there at once.
 COMMANDS = {
+    "train": "a model, by a recipe or a config file",
     "predict": "labels for your own pictures by a few labelled ones: a table, and a page to look at",
     "evaluate": "accuracy of a run on few-shot tasks, or on a split, with its 95 % interval",
     "compare": "the difference of two evaluations, paired, with its interval",
@@ -31,7 +32,7 @@ COMMANDS = {
     "completion": "completion of commands and flags for your shell",
 }
 _EPILOG = """\
-`fsjax COMMAND --help` explains a command, with examples. Training is `python train.py --config=configs/NAME.py`.
+`fsjax COMMAND --help` explains a command, with examples.
 
 exit status:
   0  done
@@ -54,14 +55,10 @@ def main(argv: list[str] | None = None) -> int:
         # Names of files and classes hold what an encoding such as ASCII has not.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    # Only the module of the command that is called is imported.
-    args = parser(*(name for name in COMMANDS if name == next(iter(argv), ""))).parse_args(argv)
-    from fsjax.messages import show_messages
-
-    show_messages()
+    name = next(iter(argv), "")
     try:
         with platform_errors():
-            return command(args.command).run(args) or 0
+            return _run(name, argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,8 +70,23 @@ def main(argv: list[str] | None = None) -> int:
         return _INTERRUPTED
 
 
+def _run(name: str, argv: list[str]) -> int:
+    """Run a line of this command; only its module is imported."""
+    from fsjax.messages import show_messages
+
+    if name in COMMANDS and hasattr(command(name), "main") and not {"-h", "--help"} & set(argv):
+        show_messages()
+        return command(name).main(argv[1:]) or 0
+    args = parser(*(known for known in COMMANDS if known == name)).parse_args(argv)
+    show_messages()
+    return command(args.command).run(args) or 0
+
+
 def command(name: str) -> ModuleType:
-    """The module of a command: its docstring, `add_arguments(parser)` and `run(args)`, which may return a status."""
+    """The module of a command: its docstring, `add_arguments(parser)` and `run(args)`, which may return a status.
+
+    One that does not leave its line to argparse has `main(argv)` in the place of `run`.
+    """
     return importlib.import_module(f"fsjax.cli.{name}")
 
 
@@ -86,7 +98,7 @@ def parser(*names: str) -> argparse.ArgumentParser:
     """
     whole = argparse.ArgumentParser(
         prog="fsjax",
-        description="Use, evaluate and compare trained image classifiers.",
+        description="Train, evaluate, compare and use image classifiers.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

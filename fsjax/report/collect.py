@@ -84,7 +84,7 @@ def names(paths: Sequence[Path]) -> list[str]:
 
 def _collected(path: Path, name: str) -> Collected:
     if not path.is_dir():
-        raise UserError(f"{path} is no folder: give the workdir of a run, which train.py --workdir wrote")
+        raise UserError(f"{path} is no folder: give the workdir of a run, which `fsjax train --workdir` wrote")
     files = ("config.json", "data.json", "metrics.jsonl", "checkpoints")
     if not any((path / file).exists() for file in files):
         raise UserError(f"{path} is not the workdir of a run: it has none of {', '.join(files)}")

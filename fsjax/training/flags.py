@@ -1,80 +1,96 @@
-"""The command line of `train.py`: `--config`, `--workdir`, and overrides such as `--config.loss.name=lgm`."""
+"""The command line of training: a config, `--workdir`, and overrides such as `--config.loss.name=lgm`."""
 
 import contextlib
-import itertools
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import absl.logging
 import jax
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from fsjax.config_file import load_config
-from fsjax.errors import UserError, unknown
-from fsjax.messages import show_messages
+from fsjax.errors import UserError, one_line, unknown
 from fsjax.training.connect import connect, leave
 
+# What is trained if the line names nothing.
+DEFAULT = "icu_digits"
 # Of a process that was interrupted from the keyboard, as shells have it.
 _INTERRUPTED = 130
 _PROCESSES = ("coordinator", "num_processes", "process_id")
 
 
-def main(run: Callable[[Any, str], Any], *, default_config: Path) -> None:
-    """Parse the command line, call `run(config, workdir)`, and print a `UserError` in a line.
+def main(argv: Sequence[str], run: Callable[[Any, str], Any]) -> None:
+    """Parse a command line, call `run(config, workdir)`, and print a `UserError` in a line.
 
     Args:
+      argv: the arguments: a config, as the first one or by `--config`, and options.
       run: what to do; `fsjax.training.run`.
-      default_config: the config file of a command line without `--config`.
     """
     with _user_errors():
-        check_overrides(sys.argv, default_config)  # before absl, whose own answer is a traceback
-    config = config_flags.DEFINE_config_file(
-        "config",
-        str(default_config),
-        "A config file, with :VARIANT behind it where it has variants, such as :smoke.",
-    )
-    workdir = flags.DEFINE_string(
-        "workdir",
-        None,
-        "The run's folder. The same command again continues the run in it. Default: runs/NAME.",
-    )
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no launcher starts the processes.")
-    flags.DEFINE_integer("num_processes", None, "How many processes make the run.")
-    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-    for name in ("config", "workdir", *_PROCESSES):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])  # so that --help shows them
-    show_messages()
-
-    def start(argv: list[str]) -> None:
-        absl.logging.set_verbosity(absl.logging.WARNING)
-        with _user_errors():
-            if len(argv) > 1:
-                raise UserError(f"{argv[1]!r} is not understood; options begin with --, such as --config.seed=1")
-            connect(**{name: flags.FLAGS[name].value for name in _PROCESSES})
-            run(config.value, workdir.value or f"runs/{config.value.name}")
-
-    app.run(start)
+        config, workdir, processes = parse(argv)
+        connect(**processes)
+        run(config, workdir)
 
 
-def check_overrides(argv: list[str], default_config: Path) -> None:
-    """Check the config file and the keys of the overrides before absl parses them.
+def parse(argv: Sequence[str]) -> tuple[Any, str, dict[str, Any]]:
+    """What a command line says.
+
+    Returns:
+      The config with its overrides, the workdir, and the arguments of `connect`.
 
     Raises:
-      UserError: for a file, variant or key that is not there, naming those that are.
+      UserError: for a recipe, file, variant, option or key that is not there, or a value of another type.
     """
-    options = [arg.lstrip("-") for arg in argv[1:] if arg.startswith("-")]
-    pairs = itertools.pairwise(argv[1:])  # absl also takes the value from the next argument
-    options += [f"config={value}" for flag, value in pairs if flag.lstrip("-") == "config" and flag[:1] == "-"]
-    files = [option.partition("=")[2] for option in options if option.startswith("config=")]
-    config = load_config(files[-1] if files else str(default_config))
-    for option in options:
-        key = option.partition("=")[0]
-        if key.startswith("config."):
-            _check_key(config, key)
+    named, rest = _split(argv)
+    config = load_config(named)
+    for argument in rest:
+        key = argument.lstrip("-").partition("=")[0]
+        if argument.startswith("-") and key.removeprefix("no").startswith("config."):
+            _check_key(config, key.removeprefix("no"))
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)  # options may stand behind what is not understood, which is then named
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_string("coordinator", None, "", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "", flag_values=values)
+    try:
+        _, *others = values(["train", *rest])
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(one_line(" ".join(str(error).split()))) from error
+    if others:
+        raise UserError(
+            f"{one_line(others[0])!r} is not understood: a config comes first, as in `fsjax train {DEFAULT}`, and "
+            "options begin with --, such as --config.seed=1"
+        )
+    return values.config, values.workdir or f"runs/{config.name}", {name: values[name].value for name in _PROCESSES}
+
+
+def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The config that a line names, and the rest of it.
+
+    Raises:
+      UserError: for two of them.
+    """
+    named, rest = [], list(argv)
+    if rest and not rest[0].startswith("-"):
+        named.append(rest.pop(0))
+    others: list[str] = []
+    while rest:
+        argument = rest.pop(0)
+        if argument in ("--config", "-config"):
+            if not rest:
+                raise UserError(f"--config needs a recipe or a file behind it, such as --config={DEFAULT}")
+            named.append(rest.pop(0))
+        elif argument.startswith(("--config=", "-config=")):
+            named.append(argument.partition("=")[2])
+        else:
+            others.append(argument)
+    if len(named) > 1:
+        raise UserError(f"a run has one config, not {' and '.join(map(one_line, named))}")
+    return (named or [DEFAULT])[0], others
 
 
 def _check_key(config: Any, key: str) -> None:

@@ -116,7 +116,7 @@ def test_steps_that_cannot_be(text, capsys):
 @pytest.fixture(scope="module")
 def localized_run(tmp_path_factory):
     """The folder of a run of method "localization" after two steps on noise."""
-    from configs.common import base
+    from fsjax.configs.common import base
     from fsjax.training import run
 
     folder = tmp_path_factory.mktemp("localized")

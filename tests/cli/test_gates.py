@@ -17,7 +17,7 @@ from fsjax.runs import Run
 @pytest.fixture(scope="module")
 def aflm_run():
     """A run of AFLM that was not trained, on noise."""
-    from configs.aflm_tiny import get_config
+    from fsjax.configs.aflm_tiny import get_config
 
     config = get_config("reconstructed,smoke")
     config.data.image_size = config.data.fake.height = config.data.fake.width = 32

@@ -14,7 +14,7 @@ from fsjax.errors import UserError
 @pytest.fixture(scope="module")
 def planted_run(tmp_path_factory):
     """The folder of a run of two steps on planted digits."""
-    from configs.common import base
+    from fsjax.configs.common import base
     from fsjax.training import run
 
     config = base()

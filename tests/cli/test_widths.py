@@ -13,7 +13,7 @@ from fsjax.training import run
 
 @pytest.fixture(scope="module")
 def nested(tmp_path_factory):
-    from configs.icu_digits import get_config
+    from fsjax.configs.icu_digits import get_config
 
     config = get_config("smoke")
     config.data.validation = 0.2

@@ -278,7 +278,7 @@ def test_description_names_shared_images(write_folder, write_lists):
 def test_config_files_list_the_fields():
     import dataclasses
 
-    from configs import common
+    from fsjax.configs import common
 
     data = common.base().data.to_dict()
     fields = dataclasses.asdict(DataConfig())

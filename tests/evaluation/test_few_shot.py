@@ -24,7 +24,7 @@ SPLITS = {"novel": "test", "validation": "validation", "base": "base", "train": 
 
 
 def make_config(method="classification", pool="gap", holdout=5):
-    from configs.common import base
+    from fsjax.configs.common import base
 
     config = base()
     config.method.name, config.model.name, config.loss.name = method, "resnet12", "cosine"

@@ -82,7 +82,7 @@ def test_one_image_has_no_interval_and_none_no_figures():
 
 @pytest.fixture(scope="module")
 def run():
-    from configs.common import base
+    from fsjax.configs.common import base
 
     config = base()
     config.method.name, config.model.name, config.loss.name = "localization", "cnn", "softmax"

@@ -14,7 +14,7 @@ INFO = DataInfo("random", ("a", "b", "c"), (8, 8, 1), {"train": 30}, (20, 7, 3),
 @pytest.fixture(scope="session")
 def few_shot_config():
     """A config of a small network with a cosine loss, with overrides by dotted name, `method__name="dense"`."""
-    from configs.common import base
+    from fsjax.configs.common import base
 
     def make(**overrides):
         config = base()

@@ -17,8 +17,8 @@ import numpy as np
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from configs.icu_digits import get_config
 from fsjax import data
+from fsjax.configs.icu_digits import get_config
 from fsjax.losses import LOSSES
 from fsjax.methods import build_method
 

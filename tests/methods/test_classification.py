@@ -5,7 +5,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from configs.icu_digits import get_config
+from fsjax.configs.icu_digits import get_config
 from fsjax.data import DataInfo
 from fsjax.methods import build_method
 from fsjax.training import state as states

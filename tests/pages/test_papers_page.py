@@ -17,4 +17,4 @@ def test_a_papers_page(check_page, tmp_path, width):
             text for line in table.lines for text in line[table.labels :]
         ]
     code = page.locator("pre").all_inner_texts()
-    assert any("--config=configs/dc_mini.py:gap --workdir=runs/gap_mini" in text for text in code)
+    assert any("fsjax train dc_mini:gap --workdir=runs/gap_mini" in text for text in code)

@@ -14,7 +14,7 @@ def noise_config():
 
     Methods that train on episodes get ragged ones of the same data, and no batch size.
     """
-    from configs.common import base
+    from fsjax.configs.common import base
 
     def make(method, **overrides):
         config = base()

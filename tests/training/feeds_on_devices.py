@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jax import lax
 
-from configs.common import base
 from fsjax import data
+from fsjax.configs.common import base
 from fsjax.training.experiment import build_experiment
 from fsjax.training.parallel import AXIS
 

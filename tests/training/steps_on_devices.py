@@ -11,8 +11,8 @@ import json
 import jax
 import numpy as np
 
-from configs.common import base
 from fsjax import data
+from fsjax.configs.common import base
 from fsjax.training.experiment import build_experiment
 
 STEPS = 20

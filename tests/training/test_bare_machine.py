@@ -13,7 +13,7 @@ from fsjax.data import load_splits
 def test_a_run_on_data_that_were_decoded_elsewhere(python, root, tmp_path, module):
     """The cache is made here, with all packages, and used there."""
     cache = tmp_path / "cache"
-    config = importlib.import_module(f"configs.{module}").get_config("smoke")
+    config = importlib.import_module(f"fsjax.configs.{module}").get_config("smoke")
     config.data.update(backend="device", cache=str(cache))
     load_splits(config.data, seed=config.seed)
     script = root / "tests" / "training" / "train_on_bare_machine.py"

@@ -18,7 +18,7 @@ seen = Counter()
 jax.monitoring.register_event_listener(lambda event, **_: seen.update([event.rsplit("/", 1)[-1]]))
 from fsjax.messages import show_messages
 show_messages()
-from configs.icu_digits import get_config
+from fsjax.configs.icu_digits import get_config
 from fsjax.training import run
 config = get_config()
 config.model.cnn.update(stages=((4,),), dim=4)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fsjax
-from configs.common_aflm import ROWS
-from configs.common_few_shot import DATASETS
+from fsjax.configs.common_aflm import ROWS
+from fsjax.configs.common_few_shot import DATASETS
 from fsjax.errors import UserError
 from fsjax.evaluation.protocol import Protocol
 from fsjax.training import run
@@ -27,7 +27,7 @@ VARIANTS = {
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("family", VARIANTS)
 def test_variants_have_every_key(family, dataset):
-    module = importlib.import_module(f"configs.{family}_{dataset}")
+    module = importlib.import_module(f"fsjax.configs.{family}_{dataset}")
     for variant in ("", "smoke", *VARIANTS[family]):
         check(module.get_config(variant))
     with pytest.raises(ValueError, match="there are: "):
@@ -68,7 +68,7 @@ def holds(config, **expected):
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("row", ["", *ROWS])
 def test_aflms_configs_are_the_papers(row, dataset):
-    module = importlib.import_module(f"configs.aflm_{dataset}")
+    module = importlib.import_module(f"fsjax.configs.aflm_{dataset}")
     for shot, scenario in itertools.product((5, 1), ("", "reconstructed")):
         chosen = [row, "1shot" if shot == 1 else "", scenario]
         config = module.get_config(",".join(part for part in chosen if part))

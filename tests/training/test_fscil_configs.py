@@ -12,7 +12,7 @@ from fsjax.training.settings import check
 
 @pytest.mark.parametrize("name", ["fscil_cifar100", "fscil_tiny"])
 def test_variants_have_every_key(name):
-    module = importlib.import_module(f"configs.{name}")
+    module = importlib.import_module(f"fsjax.configs.{name}")
     for variant in ("", "smoke"):
         config = module.get_config(variant)
         check(config)

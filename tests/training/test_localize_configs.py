@@ -18,7 +18,7 @@ ROWS = {
 
 @pytest.mark.parametrize("name", [*FINE_GRAINED, "tiny", "planted"])
 def test_rows_are_the_papers_table_2(name):
-    module = importlib.import_module(f"configs.localize_{name}")
+    module = importlib.import_module(f"fsjax.configs.localize_{name}")
     for row, (beta_att, beta_aff, lambda_att, lambda_aff) in ROWS.items():
         config = module.get_config(row)
         check(config)
@@ -38,7 +38,7 @@ def test_rows_are_the_papers_table_2(name):
 @pytest.mark.parametrize(("name", "data"), FINE_GRAINED.items())
 def test_recipe_is_the_papers(name, data):
     """METHODS §3.7; what the paper leaves out is ELoPE's."""
-    module = importlib.import_module(f"configs.localize_{name}")
+    module = importlib.import_module(f"fsjax.configs.localize_{name}")
     for setting, stem, dim in (("", "plain", 512), ("setting2", "C", 1024)):
         config = module.get_config(setting)
         own = config.method.localization

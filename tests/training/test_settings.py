@@ -15,7 +15,7 @@ CONFIGS = ("icu_digits", "icu_mnist", "icu_cifar10", "icu_cifar100", "icu_cifar_
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_has_the_keys_that_a_run_reads(name):
-    config = importlib.import_module(f"configs.{name}").get_config()
+    config = importlib.import_module(f"fsjax.configs.{name}").get_config()
     check(config)
     assert set(config.keys()) == set(SCHEMA)
 
@@ -55,7 +55,7 @@ def test_missing_key(digits_config):
 
 def test_configs_hold_every_option_of_every_model_and_loss():
     """So that each can be overridden on the command line; the models' are the library's own defaults."""
-    from configs import common
+    from fsjax.configs import common
     from fsjax.losses import LOSSES, loss_options
     from fsjax.models import MODELS
 
@@ -69,7 +69,7 @@ def test_configs_hold_every_option_of_every_model_and_loss():
 
 def few_shot_config(name):
     """A config whose options of the method are those that all configs start from."""
-    from configs.common import base
+    from fsjax.configs.common import base
 
     config = base()
     config.method.name, config.loss.name, config.model.name = name, "cosine", "resnet12"
@@ -83,7 +83,7 @@ INFO = DataInfo("random", ("a", "b"), (16, 16, 3), {"train": 4}, (2, 2), (0.5,) 
 
 
 def test_configs_hold_a_section_for_every_method():
-    from configs import common
+    from fsjax.configs import common
 
     assert set(common.methods()) == {"name", *METHODS}
 
@@ -113,7 +113,7 @@ def test_unknown_options_of_a_method_are_refused(name):
 
 
 def test_options_of_implants_start_from_the_library_s_defaults():
-    from configs import common
+    from fsjax.configs import common
     from fsjax.methods.dense_implants import OPTIONS
     from fsjax.methods.implants import ImplantOptions
 

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from configs.common import base
+from fsjax.configs.common import base
 from fsjax.training import run
 
 

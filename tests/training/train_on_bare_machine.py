@@ -19,7 +19,7 @@ def main(module: str, variant: str, folder: str, cache: str) -> None:
     hide(ABSENT)
     from fsjax.training import run
 
-    config = importlib.import_module(f"configs.{module}").get_config(variant)
+    config = importlib.import_module(f"fsjax.configs.{module}").get_config(variant)
     config.data.update(backend="device", cache=cache)
     config.train.progress = False
     result = run(config, folder)

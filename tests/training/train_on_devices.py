@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from configs.icu_digits import get_config
+from fsjax.configs.icu_digits import get_config
 from fsjax.training import loop, run
 
 SETUPS = {"one": ("shard_map", 1), "shard_map": ("shard_map", 4), "pmap": ("pmap", 4)}

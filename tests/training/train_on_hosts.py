@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from configs.common import base
+from fsjax.configs.common import base
 from fsjax.training import run
 from fsjax.training.connect import connect
 from fsjax.training.scoring import ClassificationScoring, FewShotScoring

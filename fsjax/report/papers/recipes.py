@@ -1,31 +1,35 @@
-"""The configs that recipes are made of, as values: the package holds them, since the config files are not part of it.
-
-`recipes.json` has every key of `configs.common.base()` and, for each config and variant that a table names, what it
-sets over that. `python tests/report/test_papers.py` writes it, and the tests compare it with the configs.
-"""
+"""The configs of a paper's tables as flat values, in the types that a run's `config.json` gives back."""
 
 import functools
+import importlib
 import json
-from importlib.resources import files
 from typing import Any
 
+from fsjax.config_file import load_config
+from fsjax.report.collect import flat
 from fsjax.report.papers.tables import Training
-
-FILE = "recipes.json"
 
 
 def values(training: Training) -> dict[str, Any]:
-    """The whole config of a training, by dotted key."""
-    stored = _stored()
+    """The whole config of a training, by dotted key; what the recipe leaves out is as in the base."""
     start = {"start_from": training.start_from.folder} if training.start_from else {}
-    return {**stored["base"], **stored["configs"][training.config], **dict(training.overrides), **start}
+    return {**_base(), **_recipe(training.config), **dict(training.overrides), **start}
 
 
 def base() -> dict[str, Any]:
     """Every key of a config with the value that it has where no config sets it."""
-    return dict(_stored()["base"])
+    return dict(_base())
 
 
 @functools.cache
-def _stored() -> dict[str, dict[str, Any]]:
-    return json.loads(files("fsjax.report.papers").joinpath(FILE).read_text(encoding="utf-8"))
+def _base() -> dict[str, Any]:
+    return _flat(importlib.import_module("fsjax.configs.common").base())
+
+
+@functools.cache
+def _recipe(text: str) -> dict[str, Any]:
+    return _flat(load_config(text))
+
+
+def _flat(config: Any) -> dict[str, Any]:
+    return flat(json.loads(json.dumps(config.to_dict())))

@@ -14,10 +14,10 @@ NONE = "-"
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A run of train.py.
+    """A run of `fsjax train`.
 
     Attributes:
-      config: a file of configs/ and what stands behind its colon: "dc_mini:gap".
+      config: a recipe, with a variant behind the colon: "dc_mini:gap".
       workdir: the run's folder below runs/.
       overrides: keys that the recipe sets over the config, and their values.
       start_from: the run whose encoder it starts from, if any.
@@ -38,9 +38,7 @@ class Training:
     @property
     def commands(self) -> tuple[str, ...]:
         """What to type, the run that it starts from first."""
-        file, _, variant = self.config.partition(":")
-        words = [f"python train.py --config=configs/{file}.py" + (f":{variant}" if variant else "")]
-        words.append(f"--workdir={self.folder}")
+        words = [f"fsjax train {self.config}", f"--workdir={self.folder}"]
         before: tuple[str, ...] = ()
         if self.start_from is not None:
             before = self.start_from.commands
