@@ -196,7 +196,7 @@ def methods() -> ConfigDict:
     method.co_teaching = ConfigDict({"forget": 0.2, "gradual_steps": 0})
     method.dense = ConfigDict({"reduction": "mean"})  # of the losses of all positions: "mean", or Eq. 10's "sum"
     # Stage 1 is dense classification; at the test, implants are trained for each task. Lifchitz et al. 2019; rate,
-    # decay and normalisation are our reading, METHODS §2.2.
+    # decay and normalisation are our reading, docs/readings.md, "Implants".
     method.implants = ConfigDict(
         {
             "reduction": "mean", "channels": 16, "steps": 50, "learning_rate": 1e-3, "weight_decay": 5e-4, "b1": 0.9,
@@ -239,11 +239,11 @@ def methods() -> ConfigDict:
 
 
 def losses() -> ConfigDict:
-    """Options of every loss, METHODS §4: `--config.loss.name=lgm --config.loss.lgm.alpha=0.3`."""
+    """Options of every loss: `--config.loss.name=lgm --config.loss.lgm.alpha=0.3`. See docs/losses.md."""
     loss = ConfigDict()
     loss.name = "icu"
-    # ICU §4.1; the regulariser's mean over classes and dimensions stands for Eq. 14's sum, which at 100 classes and
-    # 0.1 would drown the cross-entropy.
+    # docs/readings.md, "Regularizer": the mean over classes and dimensions stands for Eq. 14's sum, which at 100
+    # classes and 0.1 would drown the cross-entropy.
     loss.icu = ConfigDict(
         {
             "alpha": 1e-4, "gamma": 1e-3, "lambda_mu": 0.1, "lambda_sigma": 0.1, "margin_mode": "logdet_plus",

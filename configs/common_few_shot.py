@@ -62,7 +62,9 @@ def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
         config.model.resnet12.widths = (64, 128, 256, 528)
     if "c128f" in parts:
         config.model.name = "c128f"
-        config.model.c128f.last_relu = "linear" in parts  # none with the authors' cosine classifier (METHODS §0)
+        config.model.c128f.last_relu = (
+            "linear" in parts
+        )  # none with the authors' cosine classifier (docs/readings.md, "Conv-4")
     if "smoke" in parts:
         smoke(config, IMAGE_SIZES[dataset])
     return config
@@ -138,7 +140,7 @@ def _snell(config: ConfigDict, *, one_shot: bool) -> None:
 
 
 def meta_baseline(name: str, dataset: str, arg: str) -> ConfigDict:
-    """Meta-Baseline (Chen et al. 2021) with the settings of its code, METHODS §1.4.
+    """Meta-Baseline (Chen et al. 2021) with the settings of its code; see docs/readings.md, "Recipe of AFLM".
 
     Args:
       name: of the experiment.
@@ -201,7 +203,8 @@ def _cifar(config: ConfigDict) -> None:
     config.data.test_split = ""
     config.data.base_holdout = 60
     config.data.augment.pad = 4
-    # Lifchitz et al. 2019 on FC100: 12,500 iterations of 512, Adam; the rest is not given (METHODS §2.1).
+    # Lifchitz et al. 2019 on FC100: 12,500 iterations of 512, Adam; the rest is not given:
+    # docs/readings.md, "Dense classification".
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3
     config.optimizer.weight_decay = 5e-4
@@ -229,7 +232,8 @@ def _mini(config: ConfigDict) -> None:
     config.data.resize = "bilinear"
     config.data.base_holdout = 60
     config.data.augment.pad = 8
-    # Lifchitz et al. 2019: 8,000 iterations of 200, SGD with Nesterov momentum; the rest is not given (METHODS §2.1).
+    # Lifchitz et al. 2019: 8,000 iterations of 200, SGD with Nesterov momentum; the rest is not given:
+    # docs/readings.md, "Dense classification".
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.1
     config.optimizer.momentum = 0.9

@@ -87,6 +87,41 @@ def test_paths_in_the_text_exist(page):
             assert (ROOT / code).exists() or code in made, f"{name_of(page)}: {code}"
 
 
+# Readings
+
+READINGS = ROOT / "docs" / "readings.md"
+SOURCES_OF_TEXT = [
+    path
+    for folder in ("fsjax", "configs", "tests", "benchmarks", "docs", "notebooks", "findings")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".py", ".md", ".json", ".ipynb", ".sh", ".css", ".js") and path != Path(__file__)
+] + [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml", "train.py")]
+
+
+def test_nothing_points_to_a_file_that_is_not_here():
+    """A section sign is of none of our pages, and of no paper that is cited."""
+    for path in SOURCES_OF_TEXT:
+        found = re.search(r"\b(METHODS|DESIGN)(\.md|\W*§|-style|'s)|§", path.read_text(encoding="utf-8"))
+        assert not found, f"{name_of(path)}: {found[0]!r} is of no file of the repository"
+
+
+def cited(path):
+    """The headings of docs/readings.md that a file cites: docs/readings.md, "Implants"."""
+    words = re.sub(r"\s+(# +)?", " ", path.read_text(encoding="utf-8"))
+    found = re.findall(r'readings\.md, "([^"]+)"', words)
+    assert len(found) == len(re.findall(r"readings\.md, ", words)), f"{name_of(path)}: cite a heading in quotes"
+    return found
+
+
+def test_cited_readings_are_there():
+    titles = re.findall(r"^#{2,3} (.*)$", READINGS.read_text(encoding="utf-8"), flags=re.M)
+    assert len(titles) == len(set(titles))
+    citations = {name_of(path): cited(path) for path in SOURCES_OF_TEXT if path.suffix == ".py"}
+    for name, headings in citations.items():
+        assert set(headings) <= set(titles), f"{name}: {set(headings) - set(titles)}; there are: {titles}"
+    assert sum(map(len, citations.values())) > 30
+
+
 # Options
 
 

@@ -1,4 +1,5 @@
-"""Novel and base classes in one set to draw tasks from: "reconstructed" data (AFLM, Sec. 4; METHODS §1.4).
+"""Novel and base classes in one set to draw tasks from: "reconstructed" data (AFLM, Sec. 4;
+docs/readings.md, "Reconstructed data").
 
 Beside the novel classes stand some of the base classes, with images that were kept out of training
 (`config.data.base_holdout`). Which base classes is drawn with a seed; the tests and the validation have different ones.

@@ -13,7 +13,7 @@ from fsjax.data.errors import DataError
 
 
 def longtail_counts(largest: int, *, num_classes: int, ratio: float) -> list[int]:
-    """Examples a class of a long-tailed set: `int(largest · (1/ratio)^(i/(C-1)))` (METHODS §0)."""
+    """Examples a class of a long-tailed set: `int(largest · (1/ratio)^(i/(C-1)))` (docs/readings.md, "Long tails")."""
     return [int(largest * (1 / ratio) ** (i / (num_classes - 1))) for i in range(num_classes)]
 
 

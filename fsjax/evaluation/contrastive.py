@@ -2,7 +2,8 @@
 
 Wang and Isola 2020, "Understanding contrastive representation learning through alignment and uniformity on the
 hypersphere" (uniformity); Wang and Liu 2021, "Understanding the behaviour of contrastive loss" (tolerance, and the
-relative penalty on negatives, which a small temperature puts on the hardest ones). METHODS §5.2.
+relative penalty on negatives, which a small temperature puts on the hardest ones). See
+docs/readings.md, "Geometry of features".
 """
 
 import dataclasses

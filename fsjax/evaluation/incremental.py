@@ -28,7 +28,8 @@ logger = logging.getLogger("fsjax")
 def calibrated(novel: jax.Array, base: jax.Array, *, alpha: float, tau: float) -> jax.Array:
     """New prototypes drawn towards the base prototypes that they are similar to (TEEN, Wang et al. 2023).
 
-    `(1 - alpha) · n + alpha · unit(softmax_j(tau · <n, b_j>) · b_j)` with `n`, `b_j` at length 1, METHODS §5.1.
+    `(1 - alpha) · n + alpha · unit(softmax_j(tau · <n, b_j>) · b_j)` with `n`, `b_j` at length 1.
+    See docs/readings.md, "TEEN".
 
     Args:
       novel: `[..., new classes, dim]` prototypes.

@@ -63,7 +63,7 @@ def neural_collapse(
     weights: np.ndarray | None = None,
     predicted: np.ndarray | None = None,
 ) -> NeuralCollapse:
-    """NC1 to NC4 of features, METHODS §5.2; in float64.
+    """NC1 to NC4 of features (Papyan et al. 2020; docs/readings.md, "Geometry of features"); in float64.
 
     Args:
       features: `[n, dim]`, the last ones, which the classifier sees.

@@ -7,7 +7,8 @@ from scipy.special import stdtrit
 
 from fsjax.errors import UserError
 
-# Two-sided 95 % of a normal: tasks are many (METHODS §0), so Student's t would give the same three digits.
+# Two-sided 95 % of a normal: tasks are many (docs/readings.md, "Tasks and intervals"), so Student's t would give
+# the same three digits.
 _Z = 1.96
 
 

@@ -29,8 +29,8 @@ class DatasetEquityLoss(LinearLoss):
     """Cross-entropy of a linear classifier, less of examples whose appearance is common.
 
     p is the share of the training images that are in the image's appearance cluster; clusters are numbers in a file,
-    `config.data.clusters`, which `fsjax cluster` makes. How the authors normalise p is not recovered (METHODS §5.2):
-    this share is our reading.
+    `config.data.clusters`, which `fsjax cluster` makes. How the authors normalise p is not recovered: this share is
+    our reading (docs/readings.md, "Bias loss and dataset equity").
 
     Attributes:
       eta: see `equity_weights`; 1 in the released formula.

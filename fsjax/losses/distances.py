@@ -23,7 +23,7 @@ from fsjax.losses.similarity import scaled_cosine
 
 # No distance counts as smaller: its logarithm and its gradient stay finite.
 FLOOR = 1e-6
-# Added to the squared distance by the released layer of the harmonic loss (METHODS §5.1).
+# Added to the squared distance by the released layer of the harmonic loss (docs/readings.md, "Harmonic loss").
 SQUARED_EPSILON = 1e-4
 
 

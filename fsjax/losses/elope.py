@@ -1,7 +1,8 @@
 """ELoPE's embedding loss: features near the centre of their class, and the centres apart (Hanselmann & Ney 2020).
 
 "ELoPE: Fine-Grained Visual Classification with Efficient Localization, Pooling and Embedding", WACV 2020; constants
-and reductions are those of its released code, METHODS §3.6. Features and centres are compared at length 1.
+and reductions are those of its released code, docs/readings.md, "ELoPE's embedding loss". Features and centres are
+compared at length 1.
 """
 
 from __future__ import annotations

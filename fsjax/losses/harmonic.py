@@ -1,7 +1,7 @@
 """Harmonic loss: probabilities by the inverse distance to class vectors, for many distances.
 
 Baek et al. 2025, "Harmonic Loss Trains Interpretable AI Models"; distances other than Euclid's: "Rethinking the
-Harmonic Loss via Non-Euclidean Distance Layers" (METHODS §5.1).
+Harmonic Loss via Non-Euclidean Distance Layers" (docs/readings.md, "Harmonic loss").
 """
 
 from __future__ import annotations

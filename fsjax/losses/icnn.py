@@ -70,7 +70,7 @@ def icnn_score(
     ipc: int | None = None,
     drop_nearest: bool = True,
 ) -> dict[str, jax.Array]:
-    """The ICNN score and its parts, as METHODS §5.1 and the released code have them.
+    """The ICNN score and its parts, as the released code has them (docs/readings.md, "SuSana Distancia").
 
     With the distances d_ij of point i to its neighbours, and n_i that to the nearest of another class (infinite where
     there is none): u_ij = d_ij / n_i, divided by the largest of a point where that is above 1. Then

@@ -1,7 +1,7 @@
 """Label-distributionally robust losses: LDR-KL, and ALDR-KL with a temperature for each example (Zhu et al. 2023).
 
 "Label Distributionally Robust Losses for Multi-class Classification: Consistency, Robustness and Adaptivity", ICML
-2023; constants as in its released code, METHODS §5.1.
+2023; constants as in its released code: docs/readings.md, "LDR".
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Metrix: a metric loss of pairs, also with examples mixed of a positive and a negative (Venkataramanan et al. 2022).
 
 "It Takes Two to Tango: Mixup for Deep Metric Learning", ICLR 2022. The contrastive form and the constants are those of
-its released code, the multi-similarity form is written after METHODS §5.2.
+its released code, the multi-similarity form is written after the paper's general formula: docs/readings.md,
+"MLCD and Metrix".
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Orthogonal projection loss: features of a class in one direction, of different classes at right angles.
 
-Ranasinghe et al. 2021, "Orthogonal Projection Loss", ICCV; the constants of its released code, METHODS §5.1.
+Ranasinghe et al. 2021, "Orthogonal Projection Loss", ICCV; the constants of its released code:
+docs/readings.md, "Orthogonal projection".
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def proto_triplet_loss(
     margin: float,
     present: jax.Array | None = None,
 ) -> jax.Array:
-    """max(0, d(q, p_y) - min over the other classes of d(q, p_c) + margin); METHODS §5.1.
+    """max(0, d(q, p_y) - min over the other classes of d(q, p_c) + margin); docs/readings.md, "SuSana Distancia".
 
     Args:
       queries: `[..., n, dim]`.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from fsjax.losses.base import as_loss_dtype, matmul
 
-# Under the square root of a norm, so that a zero vector has a gradient (METHODS §0).
+# Under the square root of a norm, so that a zero vector has a gradient (docs/readings.md, "Cosine and prototypes").
 _NORM_EPSILON = 1e-12
 
 

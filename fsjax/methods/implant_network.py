@@ -26,7 +26,7 @@ POOL_PAIRS = (("gmp", "gmp"), ("gmp", "dense"), ("gap", "gap"), ("gap", "dense")
 
 @dataclasses.dataclass(frozen=True)
 class ImplantOptions:
-    """How implants look and train; the defaults are the paper's, or METHODS §2.2's where it is silent.
+    """How implants look and train; the defaults are the paper's, or ours: docs/readings.md, "Implants".
 
     Attributes:
       channels: new filters at each of the three convolutions (16).

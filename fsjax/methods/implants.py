@@ -92,12 +92,11 @@ def train_implants(
     Full-batch steps of AdamW on the sum of the leave-one-out losses. Every class needs two images or none: a class
     of one has no prototype when that one is left out.
 
-    Batch normalisation takes the support images' statistics while it trains. METHODS §2.2 says of the test "running
-    averages (momentum 0.9, final pass over the support set to refresh)". The weights move further in 50 steps than
-    they were at the start, so an average over the last ten steps belongs to no network that exists any more: we read
-    "refresh" as "replace by the statistics of the support images under the final implants", and the network at test
-    is the one whose loss was minimised. `statistics="running"` is the other reading, in which the final pass is one
-    more update of the averages.
+    Batch normalisation takes the support images' statistics while it trains. The paper does not say what it
+    takes at the test. The weights move further in 50 steps than they were at the start, so an average over the last
+    ten steps belongs to no network that exists any more: we take the statistics of the support images under the final
+    implants, so that the network at test is the one whose loss was minimised. `statistics="running"` is the other
+    choice, averages with momentum 0.9, of which a final pass is one more update. See docs/readings.md, "Implants".
 
     Args:
       activations: of the support images, `[tasks, n, ...]`.

@@ -20,8 +20,9 @@ from fsjax.models.boxes import by_edges, corners_of_theta, target_theta, theta_i
 from fsjax.models.crop import PADDINGS, affine_crop
 from fsjax.models.localized import Localized, LocalizedEncoder, attention_of
 
-# Where the target attention map M comes from (METHODS §3.5): a second forward pass of the classifier over the whole
-# image; its map of the crop, put back to where it is in the image; or that map as if it were the whole image's.
+# Where the target attention map M comes from (docs/readings.md, "Target box"): a second forward pass of the classifier
+# over the whole image; its map of the crop, put back to where it is in the image; or that map as if it were the whole
+# image's.
 M_SOURCES = ("full_image", "crop_remapped", "crop")
 OPTIONS = (
     "crop_size", "emb_dim", "att_width", "att_blocks", "aff_hidden", "m_source", "tau", "binarize", "sharpness",

@@ -1,5 +1,5 @@
 """MSENet: prototypes at several depths of a network, whose distances are weighted and summed ("Enhancing Few-Shot
-Classification through Learnable Multi-Scale Embedding and Attention Mechanisms"; METHODS §5.1).
+Classification through Learnable Multi-Scale Embedding and Attention Mechanisms"; docs/readings.md, "MSENet").
 
 Logits are -Σ_s relu(w_s) ‖q_s - p_s‖, not squared, the w_s trained from 1. The released code makes the attention layers
 anew, at random, in every pass; here they are trained, one at each depth.

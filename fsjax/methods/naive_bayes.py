@@ -1,6 +1,7 @@
 """Naive Bayes over features, with one variance a dimension for all classes: a linear classifier in closed form.
 
-The head of linear and few-shot evaluation of "Revisiting Discriminative vs. Generative Classifiers"; METHODS §5.1.
+The head of linear and few-shot evaluation of "Revisiting Discriminative vs. Generative Classifiers"; see
+docs/readings.md, "Naive Bayes".
 """
 
 from __future__ import annotations

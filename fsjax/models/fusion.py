@@ -22,7 +22,7 @@ class CrossAttention(nn.Module):
 
     The paper's Eq. 3 multiplies the gates with the flow that they were computed from; the sentence before it, with the
     other one. The first would be squeeze-and-excitation, and no information would pass between the branches; the
-    second is the default (METHODS §1.1).
+    second is the default (docs/readings.md, "Gates").
 
     The gates are sown as "gate", float32 `[batch, c]`; they cost nothing unless asked for:
 
@@ -60,7 +60,7 @@ class FusedBranches(nn.Module):
 
     With the stages of ResNet-12: block 4 of both branches reads both gated outputs of block 3, and what the network
     gives is the channels of both gated outputs of block 4, the Global ones first. Figure 3, which shows the wiring, is
-    lost; this is METHODS §1.1's reading of the text.
+    lost; this is our reading of the text: docs/readings.md, "Wiring".
 
     Attributes:
       global_branch, local_branch: two backbones alike, but two modules: their weights are not shared.

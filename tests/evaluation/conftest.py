@@ -19,7 +19,7 @@ def similarities(queries, classes, similarity):
 
 
 def prototype(features, rule):
-    """METHODS §0; with `unit_support`, of Qi et al."""
+    """docs/readings.md, "Cosine and prototypes"; with `unit_support`, of Qi et al."""
     return (unit(features) if rule.unit_support else features).mean(0)
 
 

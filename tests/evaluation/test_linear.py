@@ -16,7 +16,7 @@ from fsjax.methods.rules import Rule
 
 
 def predicted(features, labels, queries, num_classes):
-    """Classes by the formula of METHODS §5.1, in float64; every class has examples."""
+    """Classes by the formula of docs/readings.md, "Naive Bayes", in float64; every class has examples."""
     features, queries = features.astype(np.float64), queries.astype(np.float64)
     there = [features[labels == k] for k in range(num_classes)]
     variance = sum(len(x) / len(features) * (x.var(0) + 1e-9) for x in there)

@@ -51,7 +51,7 @@ def looped(tasks):
 
 
 def mean_and_interval(values):
-    """`accuracy`, `interval` and `tasks` of a list of numbers, by METHODS §0."""
+    """`accuracy`, `interval` and `tasks` of a list of numbers, by docs/readings.md, "Tasks and intervals"."""
     mean = sum(values) / len(values)
     deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
     return {"accuracy": mean, "interval": 1.96 * deviation / len(values) ** 0.5, "tasks": len(values)}

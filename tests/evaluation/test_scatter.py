@@ -16,7 +16,7 @@ def gaussian(counts, *, within, between, dim=40, seed=0):
 
 
 def looped(x, labels):
-    """METHODS-style definitions, image by image."""
+    """The definitions, image by image."""
     means = {k: sum(v for v, y in zip(x, labels, strict=True) if y == k) / np.sum(labels == k) for k in set(labels)}
     within = [sum((v - means[y]) ** 2) for v, y in zip(x, labels, strict=True)]
     centre = sum(means.values()) / len(means)

@@ -14,7 +14,7 @@ TARGETS, TARGET_LABELS = RNG.normal(size=(6, 4)), np.repeat(np.arange(3), 2)
 
 
 def loop(points, labels, targets, target_labels, k, ipc, *, drop=1):
-    """METHODS §5.1, point by point; the released code's epsilons, which move the result by 1e-7, are left out."""
+    """docs/readings.md, "SuSana Distancia", point by point, without the released code's epsilons of 1e-7."""
     few = k + 2 >= len(targets)
     k = len(targets) - 2 if few else k
     ipc = k + 1 if ipc is None else ipc

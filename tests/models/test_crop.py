@@ -44,7 +44,7 @@ def test_identity_is_the_image_to_the_bit(vector, align_corners, size):
 
 
 def by_pixel(image, theta, size, align_corners, padding):
-    """METHODS §3.4, one pixel at a time."""
+    """docs/readings.md, "Crop", one pixel at a time."""
     (s_x, s_y, t_x, t_y), (height, width) = theta, image.shape[:2]
     out = np.zeros((*size, image.shape[2]))
 

@@ -28,7 +28,7 @@ SIZES = {
 }
 
 
-# Counts of METHODS §0 and sizes of its networks' maps, by arithmetic.
+# Counts of docs/readings.md, "ResNet-12", and sizes of its networks' maps, by arithmetic.
 VECTORS = Path(__file__).parents[1] / "vectors"
 PUBLISHED = json.loads((VECTORS / "parameter_counts.json").read_text())["expected"]
 SPATIAL = json.loads((VECTORS / "spatial_sizes.json").read_text())["expected"]["resnet12"]

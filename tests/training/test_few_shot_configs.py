@@ -39,7 +39,8 @@ def test_variants_have_every_key(family, dataset):
             module.get_config(variant)
 
 
-# METHODS §1.3 and 1.4: the paper's values and, where it is silent, Meta-Baseline's; written out, not computed.
+# docs/readings.md, "Recipe of AFLM": the paper's values and, where it is silent, Meta-Baseline's; written out,
+# not computed.
 AFLM_METHODS = {
     "": ("aflm", {
         "attention": True, "fusion": "shared_concat", "gate_on": "source", "gate_slope": 0.1, "gate_reduction": 16,

@@ -37,7 +37,7 @@ def test_rows_are_the_papers_table_2(name):
 
 @pytest.mark.parametrize(("name", "data"), FINE_GRAINED.items())
 def test_recipe_is_the_papers(name, data):
-    """METHODS §3.7; what the paper leaves out is ELoPE's."""
+    """docs/readings.md, "Recipe of localization"; what the paper leaves out is ELoPE's."""
     module = importlib.import_module(f"fsjax.configs.localize_{name}")
     for setting, stem, dim in (("", "plain", 512), ("setting2", "C", 1024)):
         config = module.get_config(setting)
