@@ -1,4 +1,7 @@
-"""`python -m fsjax`: the `fsjax` command."""
+"""`python -m fsjax`: the `fsjax` command.
+
+Internal: no part of the public interface.
+"""
 
 import sys
 

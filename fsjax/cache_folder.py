@@ -1,4 +1,7 @@
-"""Where this user's machine keeps what can be made again: decoded data sets, compiled programs."""
+"""Where this user's machine keeps what can be made again: decoded data sets, compiled programs.
+
+Internal: no part of the public interface.
+"""
 
 import os
 from pathlib import Path

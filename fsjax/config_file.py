@@ -1,4 +1,7 @@
-"""Configs by a recipe's name or by a file, read without jax: `load_config("icu_digits:smoke")`; single keys set."""
+"""Configs by a recipe's name or by a file, read without jax: `load_config("icu_digits:smoke")`; single keys set.
+
+Internal, but for `fsjax.load_config`.
+"""
 
 import ast
 import difflib

@@ -1,4 +1,7 @@
-"""The error of everything that a user can set right: its message names the thing, the value and the way out."""
+"""The error of everything that a user can set right: its message names the thing, the value and the way out.
+
+Internal, but for `fsjax.UserError`.
+"""
 
 import contextlib
 import difflib

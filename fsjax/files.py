@@ -1,4 +1,7 @@
-"""Paths that users give; and files written whole or not at all, and whether one can be before anything is computed."""
+"""Paths that users give; and files written whole or not at all, and whether one can be before anything is computed.
+
+Internal: no part of the public interface.
+"""
 
 import contextlib
 import io

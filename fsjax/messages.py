@@ -1,4 +1,7 @@
-"""What fsjax says while it works, on a terminal."""
+"""What fsjax says while it works, on a terminal.
+
+Internal: no part of the public interface.
+"""
 
 import logging
 import sys

@@ -1,6 +1,8 @@
 """Files of pictures as 8-bit grey or colour, by pillow, read alike when training, labelling, and from an export.
 
 Nothing of fsjax is imported here: `fsjax export` copies this file.
+
+Internal: no part of the public interface.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The folder of a run: where it is, and the files in it that are JSON."""
+"""The folder of a run: where it is, and the files in it that are JSON.
+
+Internal: no part of the public interface.
+"""
 
 from pathlib import Path
 from typing import Any

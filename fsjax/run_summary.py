@@ -1,4 +1,7 @@
-"""What a run is, in words: the lines that `Run.summary()` prints, and the same for a notebook."""
+"""What a run is, in words: the lines that `Run.summary()` prints, and the same for a notebook.
+
+Internal: no part of the public interface.
+"""
 
 import dataclasses
 import textwrap

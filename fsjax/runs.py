@@ -1,4 +1,7 @@
-"""A finished or running run, opened to look at and to use: `run = fsjax.restore("runs/icu")`."""
+"""A finished or running run, opened to look at and to use: `run = fsjax.restore("runs/icu")`.
+
+Internal, but for `fsjax.restore`, `fsjax.starter` and `fsjax.Run`.
+"""
 
 import dataclasses
 import functools

@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "exported": set(),
     "export": {"errors", "files", "version", "data", "models", "methods", "runs", "labelling", "exported"},
     "__main__": {"cli"},
-    "__init__": {"errors", "version", "runs"},
+    "__init__": {"errors", "version", "config_file", "runs", "training"},
 }
 
 

@@ -3,6 +3,8 @@
 for line in benchmark("train", Case.of(config)): print(line)
 
 To add one, write a function of a `Case` that yields dicts, and add its line to `BENCHMARKS`.
+
+Internal: no part of the public interface.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,7 @@
-"""The `fsjax` command: `fsjax evaluate RUN`, one file a subcommand, one line here to add it."""
+"""The `fsjax` command: `fsjax evaluate RUN`, one file a subcommand, one line here to add it.
+
+Internal: no part of the public interface.
+"""
 
 import argparse
 import importlib

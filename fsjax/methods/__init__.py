@@ -20,6 +20,8 @@ from fsjax.methods.base import check_sections
 from fsjax.methods.classification import Classification
 from fsjax.methods.feature_dropout import NestedDropout, build_feature_dropout
 
+__all__ = ["METHODS", "build_method"]
+
 METHODS = {
     "classification": classification.build,
     "co_teaching": co_teaching.build,

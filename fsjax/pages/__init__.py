@@ -1,4 +1,7 @@
-"""Self-contained HTML pages: everything that is not `Html` is escaped wherever it is put; no network, no library."""
+"""Self-contained HTML pages: everything that is not `Html` is escaped wherever it is put; no network, no library.
+
+Internal: no part of the public interface.
+"""
 
 from fsjax.pages.bars import bar_chart
 from fsjax.pages.cards import card, card_filter, cards
