@@ -87,7 +87,7 @@ SUBSTITUTES = [
     (r"configs/own\.py", "configs/dc_fc100.py", "a user's own"),
     (r"my_config\.py", "icu_digits", "the same"),
     (r"--classes-shown \d+", r"\g<0> --perplexity 5", "few images"),
-    (r"--config (configs/\w+\.py)(?!:)", r"--config \1:smoke", "needs no download"),
+    (r"--config (configs/\w+\.py|[a-z]\w+)(?![\w.:/])", r"--config \1:smoke", "needs no download"),
     (r"--dtype float32,bfloat16", "--dtype float32", "compiles everything twice"),
     (r"--synthetic \S+", "--synthetic 8x8x3:32 --repeats 1 --seconds 0", "seconds"),
     (r"steps_per_dispatch=\d+", "steps_per_dispatch=2", "a smoke run has four"),

@@ -31,7 +31,7 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
     method = case.experiment.method
     if method.implants is None or not case.splits.info.few_shot:
         raise UserError(
-            "implants are measured on a config that trains them, of divided classes: --config configs/implants_tiny.py"
+            "implants are measured on a config that trains them, of divided classes: --config implants_tiny"
         )
     state = case.experiment.initial_state()
     part, spec = find_part(case.splits, "novel"), Protocol.of(case.config.few_shot).specs()[0]

@@ -1,7 +1,7 @@
 """How fast a config is on this machine: its training step, input, evaluation, implants, restoring.
 
-    fsjax bench train input --config configs/icu_cifar100.py --synthetic 32x32x3:100 --dtype float32,bfloat16
-    fsjax bench train --config configs/dc_mini.py --synthetic 84x84x3:64 --backend device --out results.jsonl --table
+    fsjax bench train input --config icu_cifar100 --synthetic 32x32x3:100 --dtype float32,bfloat16
+    fsjax bench train --config dc_mini --synthetic 84x84x3:64 --backend device --out results.jsonl --table
     fsjax bench --out results.jsonl --table                                # earlier results, each beside its last one
 
 Prints a JSON line a figure: medians of `--repeats` runs of at least `--seconds`, each waited for, after one that
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_case(parser: argparse.ArgumentParser) -> None:
     """The arguments that say what is measured: those that `cases` reads."""
-    parser.add_argument("--config", default="", metavar="FILE[:VARIANT]", help="a config file")
+    parser.add_argument("--config", default="", metavar="CONFIG[:VARIANT]", help="a recipe or a config file")
     parser.add_argument("--model", default="", help="in the place of config.model.name; several, comma-separated")
     parser.add_argument("--dtype", default="", help="in the place of config.model.dtype; several, comma-separated")
     parser.add_argument("--batch", default="", help="in the place of config.train.batch_size; several, comma-separated")
@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         check_writable(args.out, what=f"--out={args.out}")
     if not args.names and not (args.table and args.out):
-        raise UserError("name what to measure: fsjax bench train --config FILE; or --out FILE --table for a table")
+        raise UserError("name what to measure: fsjax bench train --config CONFIG; or --out FILE --table for a table")
     if args.names and not args.config:
-        raise UserError("give the config to measure: --config configs/icu_cifar100.py --synthetic 32x32x3:100")
+        raise UserError("give the config to measure: --config icu_cifar100 --synthetic 32x32x3:100")
     set_cpu_flags()
     keep_compiled()
     from fsjax.benchmarking import BENCHMARKS, table

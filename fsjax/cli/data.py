@@ -1,7 +1,7 @@
 """A check of a data set, in words, before anything is trained.
 
     fsjax data --path pictures                                     # a folder of class folders
-    fsjax data --config configs/dc_fc100.py                        # the data of a config, and whether its tasks fit
+    fsjax data --config dc_fc100                                   # the data of a config, and whether its tasks fit
     fsjax data --config configs/own.py --set data.image_size=84 --set data.class_split.name=share
     fsjax data runs/icu_digits                                     # the data of a run
     fsjax data --path pictures --splits --json check.json          # every class, and all that was found
@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path", type=path_of, help="a folder of class folders; with a run or --config: where data lie"
     )
-    parser.add_argument("--config", default="", metavar="FILE[:VARIANT]", help="a config file, whose data are checked")
+    parser.add_argument(
+        "--config", default="", metavar="CONFIG[:VARIANT]", help="a recipe or a config file, whose data are checked"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the config: --set data.image_size=64"
     )
@@ -65,7 +67,7 @@ def _config(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     from fsjax.config_file import load_config, set_key, set_text
 
     if bool(args.run) + bool(args.config) > 1 or not (args.run or args.config or args.path):
-        raise UserError("say what to check, one of: --path FOLDER, --config FILE, or a run's folder")
+        raise UserError("say what to check, one of: --path FOLDER, --config CONFIG, or a run's folder")
     expected = None
     if args.config:
         config = load_config(args.config)
