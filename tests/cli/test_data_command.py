@@ -145,7 +145,7 @@ def test_a_few_shot_run_whose_tasks_no_longer_fit(few_shot_runs, capsys):
         (("--path", __file__), "is a file: give a folder"),
         (("--path", ".", "--set", "data.nmae=1"), "Did you mean 'name'"),
         (("--path", ".", "--json", "out.txt"), "the name must end with .json"),
-        (("--config", "nowhere.py"), "unknown config file"),
+        (("--config", "nowhere.py"), "--config=nowhere.py: there is no such file"),
         (("--path", ".", "--set", "data.name=nothing_at_all"), "neither digits"),
     ],
 )
