@@ -1,4 +1,4 @@
-"""The difference of two runs on the same tasks or images, paired one by one, with its 95 % interval.
+"""The difference of two runs on the same tasks or images, paired one by one, with its 95 % intervals.
 
     fsjax evaluate runs/gap --out gap.json
     fsjax evaluate runs/dc --out dc.json
@@ -8,10 +8,13 @@
     fsjax compare icu.json softmax.json  # by image
 
 Figures are paired where data, classes, way, shots, queries and the hash of the tasks agree. What tasks have in common,
-their difficulty, cancels: the interval is narrower than those of the two accuracies. Of reconstructed tasks the
-differences on base and on novel queries follow, over the tasks that have such, and those by the number of base classes.
+their difficulty, cancels: the intervals are narrower than those of the two accuracies. They say what other tasks of the
+same images would change; other images of the same classes; and other classes, with their images. Of reconstructed tasks
+the differences on base and on novel queries follow, over the tasks that have such, and those by the number of base
+classes, with the interval over tasks.
 
-Splits that were classified are paired by image, if both files are of the same split of the same data. By a digest of
+Splits that were classified are paired by image, if both files are of the same split of the same data; the interval is
+what other images of the same classes would change. By a digest of
 all pixels pictures are told from others of the same names and number; where two networks take pictures of different
 sizes it cannot tell, which is said.
 """
@@ -27,8 +30,11 @@ import numpy as np
 from fsjax.cli.arguments import path_of
 from fsjax.errors import UserError
 from fsjax.evaluation.classified import Classified, paired
+from fsjax.evaluation.intervals import tasks_in_words
+from fsjax.evaluation.kept import scores_of
 from fsjax.evaluation.paired import differences_by_kind, pairs, same_content
 from fsjax.evaluation.protocol import Figure, in_pools
+from fsjax.evaluation.reconstructed import PARTS
 from fsjax.evaluation.statistics import Interval
 from fsjax.files import parse_json
 
@@ -53,13 +59,13 @@ def run(args: argparse.Namespace) -> None:
     found = False
     for first, second, difference in pairs(read_figures(args.first), read_figures(args.second)):
         found, facts = True, first.facts
-        words = _in_words(difference, f"episodes {facts['episodes']}")
+        words = _in_words(difference.tasks, str(difference), f"episodes {facts['episodes']}")
         print(
             f"{facts['classes']:10} {facts['way']}-way {facts['shot']}-shot  {_name(facts)} − "
             f"{_name(second.facts)}: {words}{_unchecked(facts, second.facts)}"
         )
         for what, of_kind in differences_by_kind(first, second).items():
-            print(f"  {what}: {_in_words(of_kind)}")
+            print(f"  {what}: {_in_words(of_kind, tasks_in_words(of_kind.half_width))}")
     if not found:
         raise UserError(
             f"{args.first} and {args.second} have no tasks in common: evaluate both with the same --classes, --way, "
@@ -93,8 +99,8 @@ def _by_image(first: Classified, second: Classified) -> str:
     better, worse = (int((a.correct & ~b.correct).sum()) for a, b in ((first, second), (second, first)))
     return (
         f"{first.facts['split']:10} {accuracies}: {100 * difference.mean:+.2f} ± {100 * difference.half_width:.2f} "
-        f"({difference.count:,} images of {first.facts['data']}; {better:,} right by the first alone, {worse:,} by the "
-        "second alone)"
+        f"new images ({difference.count:,} images of {first.facts['data']}; {better:,} right by the first alone, "
+        f"{worse:,} by the second alone)"
     ) + _unchecked(first.facts, second.facts)
 
 
@@ -118,7 +124,7 @@ def read_figures(path: Path) -> list[Figure]:
         figures = parse_json(path.read_text())["figures"]
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return [Figure(facts, arrays[str(n)], _parts(arrays, f"{n}_")) for n, facts in enumerate(figures)]
+        return [_figure(facts, arrays, str(number)) for number, facts in enumerate(figures)]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
 
@@ -130,14 +136,18 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     )
 
 
-def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _figure(facts: dict[str, Any], arrays: dict[str, np.ndarray], name: str) -> Figure:
+    parts = {part: arrays[f"{name}_{part}"] for part in PARTS if f"{name}_{part}" in arrays}
+    scores = scores_of(arrays, name, facts["episodes"])
+    if scores is not None and len(scores.classes) != len(arrays[name]):
+        raise ValueError(f"figure {name} has {len(arrays[name])} tasks, of which {len(scores.classes)} were kept")
+    return Figure(facts, arrays[name], scores, parts)
 
 
-def _in_words(difference: Interval, *more: str) -> str:
-    half_width = f" ± {100 * difference.half_width:.2f}" if difference.count > 1 else ""  # one task has none
+def _in_words(difference: Interval, intervals: str, *more: str) -> str:
     tasks = f"{difference.count} task{'s' if difference.count > 1 else ''}"
-    return f"{100 * difference.mean:+.2f}{half_width} ({', '.join((tasks, *more))})"
+    mean = f"{100 * difference.mean:+.2f} {intervals}".rstrip()  # one task has no interval
+    return f"{mean} ({', '.join((tasks, *more))})"
 
 
 def _name(figure: dict[str, Any]) -> str:

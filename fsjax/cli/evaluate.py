@@ -1,4 +1,4 @@
-"""Accuracy of a trained run, on few-shot tasks or on a split, with its 95 % interval; on its own or other data.
+"""Accuracy of a trained run, on few-shot tasks or on a split, with its 95 % intervals; on its own or other data.
 
     fsjax evaluate runs/dc_fc100                                      # the protocol of the run's config
     fsjax evaluate runs/dc_fc100 --classes novel base both --shots 1 5 10 --tasks 10000
@@ -29,9 +29,13 @@ base ones (AFLM paper, Sec. 4), with the accuracy of base and of novel queries, 
 task; "validation" and "reconstructed_validation", which may have selected the checkpoint. All with base classes need a
 run with data.base_holdout above 0 or, of data with a test part, data.keep_test=True.
 
+An accuracy of tasks comes with three intervals: what other tasks of the same images would change; other images of the
+same classes; and other classes, with their images. Only the first shrinks with the number of tasks. A split's accuracy
+has one, over its images.
+
 Every image of a kind of classes goes through the network once. The same classes, ways, shots, queries and seed give the
 same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote, by task
-or by image.
+or by image, and which queries of each task were right lies beside it, in FILE.npz.
 
 The head "naive_bayes" gives a class a normal instead of a prototype, with one variance a dimension for all classes of a
 task. With one support image a class there is no variance to be seen, and it is the nearest prototype by Euclidean
@@ -51,6 +55,7 @@ from fsjax.cli.splits import SPLITS, check_other, classified, other_source, writ
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.classified import view_of
 from fsjax.evaluation.implanted import check_spec
+from fsjax.evaluation.kept import arrays_of
 from fsjax.evaluation.linear import naive_bayes_of_run
 from fsjax.evaluation.parts import warn_of_selection
 from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
@@ -90,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save-episodes", type=path_of, help="write the tasks to this file (one kind of classes and shots)"
     )
     parser.add_argument(
-        "--out", type=path_of, help="write the figures to this JSON file, each task's accuracy beside it"
+        "--out", type=path_of, help="write the figures to this JSON file, the tasks and their answers beside it"
     )
 
 
@@ -158,13 +163,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
-    """Figures as JSON, and the accuracy of each of their tasks in `PATH.npz` beside it.
+    """Figures as JSON, and their tasks in `PATH.npz` beside it.
 
-    The accuracies of the first figure are called "0", and its parts, if it has some, "0_base_queries" and so on.
+    The accuracies of the first figure are called "0", its parts, if it has some, "0_base_queries" and so on; its tasks,
+    and which of their queries were right, as `fsjax.evaluation.kept.arrays_of` has them.
     """
     arrays: dict[str, Any] = {}
     for number, figure in enumerate(figures):
         arrays |= {str(number): figure.accuracy, **{f"{number}_{name}": part for name, part in figure.parts.items()}}
+        arrays |= {} if figure.scores is None else arrays_of(figure.scores, str(number))
     stored = json.dumps({**facts, "figures": [figure.facts for figure in figures]}, indent=1) + "\n"
     write_files({path.with_suffix(".npz"): as_npz(**arrays), path: stored})
 

@@ -135,8 +135,8 @@ def in_words(facts: Mapping[str, Any]) -> str:
     low, high = (100 * end for end in facts["interval"])
     classes = facts["per_class"]
     lines = [
-        f"{facts['split']:10} {100 * facts['accuracy']:.2f} (95 % interval {low:.2f} to {high:.2f})  accuracy of "
-        f"{facts['images']:,} images of {facts['data']}, {len(classes)} classes"
+        f"{facts['split']:10} {100 * facts['accuracy']:.2f} (95 % interval over images {low:.2f} to {high:.2f})  "
+        f"accuracy of {facts['images']:,} images of {facts['data']}, {len(classes)} classes"
         + (f" of the run's {facts['known']}" if facts.get("known", len(classes)) != len(classes) else "")
     ]
     more = [f"balanced accuracy {100 * facts['balanced_accuracy']:.2f}"]
@@ -160,7 +160,7 @@ def _shares(classes: Mapping[str, float], names: Sequence[str]) -> str:
 
 
 def paired(first: Classified, second: Classified) -> Interval:
-    """The difference of two accuracies, image by image, with its 95 % interval.
+    """The difference of two accuracies, image by image, with its 95 % interval over images of these classes.
 
     Args:
       first, second: of the same images; the second is subtracted.

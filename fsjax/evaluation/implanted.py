@@ -12,7 +12,8 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.tasks import Bank, TaskScores, scored_chunks, static_rule
+from fsjax.evaluation.kept import TaskScores
+from fsjax.evaluation.tasks import Bank, scored_chunks, static_rule
 from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
 from fsjax.methods.rules import Rule, feature_of_maps, prototypes
 

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.data import EpisodeSpec, check_feasible
+from fsjax.evaluation.kept import Tally, TaskScores
 from fsjax.evaluation.tasks import (
     Bank,
-    Tally,
-    TaskScores,
     bytes_of_a_task,
     draw_tasks,
     in_groups,
@@ -79,7 +78,7 @@ def score_joint_tasks(
     base_spec = dataclasses.replace(spec, shot=1)
     check_feasible(base.table, base_spec, base.class_names, base.where)
     features, of_base = pair_of(novel, rule), base.features[rule.query_pool]
-    of_base_queries = Tally(len(base.class_names))
+    of_base_queries = Tally(base.table, 1)
 
     def classify(start: int, classes: jax.Array, support: jax.Array, query: jax.Array) -> list[jax.Array]:
         drawn = draw_tasks(base.table, base_spec, seed=seed, start=start, count=classes.shape[0])
@@ -87,22 +86,44 @@ def score_joint_tasks(
         joint = (support, query, base_classes, base_query)
         hits, base_hits = _joint_head(features, of_base, weights, rule.tau, joint, rule=static_rule(rule))
         size = min(len(hits), tasks - start)
-        of_base_queries.add(*(np.asarray(array)[:size] for array in (*drawn, base_hits)))
+        labels, unread, queries = (np.asarray(array)[:size] for array in drawn)
+        of_base_queries.add(labels, unread, queries, [np.asarray(base_hits)[:size]])
         return [hits]
 
     (of_novel,) = scored_chunks(novel, classify, 1, spec=spec, seed=seed, tasks=tasks)
-    of_base_tasks = of_base_queries.scores()
-    joint = _joined(of_base_tasks, of_novel)
-    return {"both": joint, "novel": of_novel, "base": of_base_tasks}
+    (of_base_tasks,) = of_base_queries.scores()
+    # Their drawn support images are read nowhere: base classes stand by their weights.
+    unread = np.full_like(of_base_tasks.support, -1)
+    none = np.zeros(len(base.class_names), bool)
+    of_base_tasks = dataclasses.replace(of_base_tasks, support=unread, new=none)
+    return {"both": _joined(of_base_tasks, of_novel), "novel": of_novel, "base": of_base_tasks}
 
 
 def _joined(base: TaskScores, novel: TaskScores) -> TaskScores:
-    """The scores of the same tasks over both kinds of queries; the labels of the novel classes follow the base ones."""
-    shifted = np.where(novel.classes >= 0, novel.classes + base.num_classes, -1)
+    """The scores of the same tasks over both kinds of queries; novel classes and images follow the base ones."""
+    first = int(base.images.sum())
+
+    def images(name: str) -> np.ndarray:
+        of_base, of_novel = (getattr(scores, name).astype(np.int32) for scores in (base, novel))
+        size = max(of_base.shape[2], of_novel.shape[2])
+        return np.concatenate([_padded(of_base, size), _padded(_shifted(of_novel, first), size)], axis=1)
+
     return TaskScores(
-        classes=np.concatenate([base.classes, shifted], axis=1),
-        hits=np.concatenate([base.hits, novel.hits], axis=1),
-        queries=np.concatenate([base.queries, novel.queries], axis=1),
-        num_classes=base.num_classes + novel.num_classes,
+        classes=np.concatenate([base.classes, _shifted(novel.classes, base.num_classes)], axis=1),
+        support=images("support"),
+        query=images("query"),
+        right=np.concatenate([base.right, novel.right], axis=1),
+        images=np.concatenate([base.images, novel.images]),
+        new=np.concatenate([base.new, novel.new]),
         episodes=f"{novel.episodes}+{base.episodes}",
     )
+
+
+def _shifted(index: np.ndarray, by: int) -> np.ndarray:
+    """An index array with others before it; -1 stays padding."""
+    return np.where(index >= 0, index + by, -1)
+
+
+def _padded(index: np.ndarray, size: int) -> np.ndarray:
+    """An index array `[tasks, way, n]` with its last axis filled up to `size`."""
+    return np.pad(index, ((0, 0), (0, 0), (0, size - index.shape[2])), constant_values=-1)

@@ -5,19 +5,28 @@ from typing import Any
 
 import numpy as np
 
+from fsjax.evaluation.intervals import Intervals, paired_intervals, without_tasks
 from fsjax.evaluation.protocol import Figure
-from fsjax.evaluation.reconstructed import QUERIES
+from fsjax.evaluation.reconstructed import PARTS, QUERIES
 from fsjax.evaluation.statistics import Interval, paired_difference
 
 _SAME = ("data", "classes", "way", "shot", "query", "episodes", "reconstructed")
 
 
-def pairs(first: Sequence[Figure], second: Sequence[Figure]) -> Iterator[tuple[Figure, Figure, Interval]]:
+def pairs(first: Sequence[Figure], second: Sequence[Figure]) -> Iterator[tuple[Figure, Figure, Intervals]]:
     """Every figure of the first with every one of the second on the same tasks, and their difference."""
     for a in first:
         for b in second:
             if same_tasks(a.facts, b.facts):
-                yield a, b, paired_difference(a.accuracy, b.accuracy)
+                yield a, b, difference(a, b)
+
+
+def difference(first: Figure, second: Figure) -> Intervals:
+    """The paired difference of two figures on the same tasks, the second of which is subtracted."""
+    if first.scores is None or second.scores is None:
+        why = "which queries were right is not in the .npz file of an earlier fsjax: evaluate anew"
+        return without_tasks(paired_difference(first.accuracy, second.accuracy), why)
+    return paired_intervals(first.scores, second.scores)
 
 
 def same_tasks(first: dict[str, Any], second: dict[str, Any]) -> bool:
@@ -51,7 +60,7 @@ def differences_by_kind(first: Figure, second: Figure) -> dict[str, Interval]:
       The differences over the tasks that have such queries, by "base queries", "novel queries" and "with 0 base
       classes", ...; those that no task has are left out, and all are where a figure does not know them.
     """
-    if not {*QUERIES, "base_classes"} <= first.parts.keys() & second.parts.keys():
+    if not {*PARTS} <= first.parts.keys() & second.parts.keys():
         return {}
     found = {}
     for name in QUERIES:

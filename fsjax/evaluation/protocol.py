@@ -9,8 +9,10 @@ import numpy as np
 from fsjax.data import EpisodeSpec, ReconstructedConfig, parse_spec
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation import reconstructed
+from fsjax.evaluation.intervals import in_words as intervals_in_words
+from fsjax.evaluation.intervals import intervals_of
+from fsjax.evaluation.kept import TaskScores
 from fsjax.evaluation.statistics import mean_interval
-from fsjax.evaluation.tasks import TaskScores
 from fsjax.methods.rules import Rule
 
 # novel: tasks of novel classes. base: tasks of base classes, on images kept out of training. both: queries of novel
@@ -117,13 +119,15 @@ class Figure:
     """An accuracy over many tasks.
 
     Attributes:
-      facts: the accuracy with its interval, and everything that it depends on, as JSON types.
+      facts: the accuracy with its intervals, and everything that it depends on, as JSON types.
       accuracy: float64 `[tasks]`, of each task.
+      scores: which queries of the tasks were right; None of a file of before they were kept.
       parts: arrays `[tasks]` of tasks of base and novel classes together: see `fsjax.evaluation.reconstructed.by_task`.
     """
 
     facts: dict[str, Any]
     accuracy: np.ndarray
+    scores: TaskScores | None = None
     parts: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -146,6 +150,8 @@ def make_figure(
       is_base: bool `[classes]`, of tasks of base and novel classes together; None of others.
     """
     interval = mean_interval(scores.accuracy)
+    if is_base is not None or facts.get("classes") == "base":
+        scores = dataclasses.replace(scores, new=np.zeros_like(scores.new) if is_base is None else ~is_base)
     shares = scores.correct / np.maximum(scores.count, 1)
     per_class = {
         name: round(float(share), 6)
@@ -153,17 +159,17 @@ def make_figure(
         if count
     }
     found = {
+        **facts,
         "accuracy": interval.mean,
-        "interval": interval.half_width,
+        **intervals_of(interval, scores).to_json(),
         "deviation": interval.deviation,
         "tasks": interval.count,
         "episodes": scores.episodes,
         "per_class": per_class,
     }
-    if is_base is None:
-        return Figure({**facts, **found}, scores.accuracy)
-    parts = reconstructed.by_task(scores, is_base)
-    return Figure({**facts, **found, **reconstructed.facts(scores.accuracy, parts)}, scores.accuracy, parts)
+    parts = {} if is_base is None else reconstructed.by_task(scores, is_base)
+    more = {} if is_base is None else reconstructed.facts(scores.accuracy, parts)
+    return Figure(found | more, scores.accuracy, scores, parts)
 
 
 def in_words(figure: Mapping[str, Any]) -> str:
@@ -171,7 +177,7 @@ def in_words(figure: Mapping[str, Any]) -> str:
     shot, way, query = (_count(figure[name]) for name in ("shot", "way", "query"))
     head = in_pools(figure) + (" + implants" if figure.get("implants") else "")
     line = (
-        f"{figure['classes']:10} {way}-way {shot}-shot  {100 * figure['accuracy']:.2f} ± {100 * figure['interval']:.2f}"
+        f"{figure['classes']:10} {way}-way {shot}-shot  {100 * figure['accuracy']:.2f} {intervals_in_words(figure)}"
         f"  {head}, {query} queries a class, {figure['tasks']} tasks, seed {figure['seed']}, "
         f"episodes {figure['episodes']}"
     )

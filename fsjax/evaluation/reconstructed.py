@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from fsjax.evaluation.kept import TaskScores
 from fsjax.evaluation.statistics import mean_interval
-from fsjax.evaluation.tasks import TaskScores
 
 # The accuracies over a part of a task's queries.
 QUERIES = ("base_queries", "novel_queries")
+# What `by_task` gives.
+PARTS = (*QUERIES, "base_classes")
 
 
 def by_task(scores: TaskScores, is_base: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Few-shot tasks over features: each image is embedded once, tasks are index arrays, the head is one jitted function.
 
 No image goes through a network here, so ten thousand tasks cost about what a hundred do, and the memory that is
-needed does not depend on their number.
+needed does not depend on their number, but for what is kept of them (`fsjax.evaluation.kept`).
 """
 
 import dataclasses
@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fsjax.data import ClassTable, EpisodeDigest, Episodes, EpisodeSpec, check_feasible, class_table
+from fsjax.data import ClassTable, Episodes, EpisodeSpec, check_feasible, class_table
 from fsjax.data import random as host_random
 from fsjax.device_data import draw_episodes
+from fsjax.evaluation.kept import Tally, TaskScores
 from fsjax.methods.rules import Rule
 
 # Tasks whose indices are drawn at once.
@@ -47,64 +48,6 @@ class Bank:
         """A bank of features with the labels `[n]` of their images."""
         features = {name: jnp.asarray(array) for name, array in features.items()}
         return cls(features, class_table(labels, len(class_names)), class_names, where)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TaskScores:
-    """The result of many tasks.
-
-    Attributes:
-      classes: int32 `[tasks, way]`, the classes of each task; -1 is padding.
-      hits, queries: int64 `[tasks, way]`, queries of each of them: classified rightly, and in all.
-      num_classes: of the data that the tasks are drawn from.
-      episodes: hash of the tasks.
-    """
-
-    classes: np.ndarray
-    hits: np.ndarray
-    queries: np.ndarray
-    num_classes: int
-    episodes: str
-
-    @functools.cached_property
-    def accuracy(self) -> np.ndarray:
-        """float64 `[tasks]`, the share of each task's queries that were classified rightly."""
-        return self.hits.sum(1) / self.queries.sum(1)
-
-    @functools.cached_property
-    def correct(self) -> np.ndarray:
-        """int64 `[classes]`, queries of each class over all tasks that were classified rightly."""
-        return self._by_class(self.hits)
-
-    @functools.cached_property
-    def count(self) -> np.ndarray:
-        """int64 `[classes]`, queries of each class over all tasks."""
-        return self._by_class(self.queries)
-
-    def _by_class(self, numbers: np.ndarray) -> np.ndarray:
-        total, present = np.zeros(self.num_classes, np.int64), self.classes >= 0
-        np.add.at(total, self.classes[present], numbers[present])
-        return total
-
-
-class Tally:
-    """Counts hits task by task and class by class, as they come."""
-
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
-        self._parts: list[tuple[np.ndarray, ...]] = []
-        self._digest = EpisodeDigest()
-
-    def add(self, classes: np.ndarray, support: np.ndarray, query: np.ndarray, hits: np.ndarray) -> None:
-        """Add a chunk of tasks: index arrays as in `fsjax.data.Episodes`, and hits `[tasks, way, query]`."""
-        real = query >= 0
-        self._parts.append((classes, (hits & real).sum(2), real.sum(2)))
-        self._digest.update(classes, support, query)
-
-    def scores(self) -> TaskScores:
-        """All of them."""
-        classes, hits, queries = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
-        return TaskScores(classes, hits, queries, self._num_classes, self._digest.hash)
 
 
 def score_tasks(
@@ -155,13 +98,12 @@ def scored_chunks(
       chunk: tasks at once.
     """
     check_feasible(bank.table, spec, bank.class_names, bank.where)
-    tallies = [Tally(len(bank.class_names)) for _ in range(num_rules)]
+    tally = Tally(bank.table, num_rules)
     for start, size, *indices in _chunks(bank.table, spec, seed, tasks, episodes, chunk):
         found = classify(start, *indices)
         classes, support, query = (np.asarray(index)[:size] for index in indices)
-        for tally, hits in zip(tallies, found, strict=True):
-            tally.add(classes, support, query, np.asarray(hits)[:size])
-    return [tally.scores() for tally in tallies]
+        tally.add(classes, support, query, [np.asarray(hits)[:size] for hits in found])
+    return tally.scores()
 
 
 def _chunks(

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fsjax.evaluation.intervals import KINDS
 from fsjax.evaluation.paired import pairs
 from fsjax.evaluation.statistics import Interval, paired_difference
 from fsjax.pages import Html, section, table
@@ -27,11 +28,19 @@ def comparison(classified: Sequence[Classified], tasked: Sequence[Tasked]) -> Ht
     apart += task_apart
     parts: list[Any] = []
     if rows:
-        header = ["Runs", "Accuracies, %", "Difference, points", "Images", "Only the first right", "Only the second"]
+        header = [
+            "Runs",
+            "Accuracies, %",
+            "Difference, points ± new images",
+            "Images",
+            "Only the first right",
+            "Only the second",
+        ]
         parts.append(table(header, rows, caption="Paired by image", numeric=range(2, 6)))
     if task_rows:
-        header = ["Runs", "Tasks of", "Accuracies, %", "Difference, points", "Tasks", "Episodes"]
-        parts.append(table(header, task_rows, caption="Paired by task", numeric=(3, 4)))
+        new = [f"± {words}" for words in KINDS.values()]
+        header = ["Runs", "Tasks of", "Accuracies, %", "Difference, points ± tasks", *new, "Tasks", "Episodes"]
+        parts.append(table(header, task_rows, caption="Paired by task", numeric=range(3, 7)))
     if apart:
         parts.append(note(f"Not paired, since they are of other images or classes: {'; '.join(apart)}."))
     if not rows and not task_rows:
@@ -39,9 +48,10 @@ def comparison(classified: Sequence[Classified], tasked: Sequence[Tasked]) -> Ht
     parts.insert(
         0,
         note(
-            "First minus second, with the 95 % interval of the mean difference over images or tasks: an interval that "
-            "leaves out 0 tells the two checkpoints apart on such images. What another seed of training would change "
-            "is not in it."
+            "First minus second, with 95 % intervals of the mean difference: what other images of the same classes "
+            "would change, of tasks also what other tasks of the same images would, and other classes with their "
+            "images. One that leaves out 0 tells the two checkpoints apart on such images or classes. What another "
+            "seed of training would change is in none."
         ),
     )
     return section("Paired comparison", parts, anchor="comparison")
@@ -82,11 +92,12 @@ def _by_task(found: Sequence[Tasked]) -> tuple[list[list[Any]], list[str]]:
                 f"{first.name} − {second.name}",
                 f"{task_of(a.facts)}, {a.facts['classes']} classes",
                 f"{percent(a.facts['accuracy'])} and {percent(b.facts['accuracy'])}",
-                _words(interval),
-                f"{interval.count:,}",
+                _words(found.tasks),
+                *(percent(found.half_widths[name]) for name in KINDS),
+                f"{found.tasks.count:,}",
                 a.facts["episodes"],
             ]
-            for a, b, interval in pairs(first.figures, second.figures)
+            for a, b, found in pairs(first.figures, second.figures)
         ]
         rows += of_both
         if not of_both:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fsjax.errors import counted
+from fsjax.evaluation.intervals import KINDS
 from fsjax.evaluation.parts import readable_names
 from fsjax.pages import Html, section, side_by_side, table, tag
 from fsjax.report.collect import Collected
@@ -15,6 +16,11 @@ from fsjax.report.words import NONE, heading, note, percent, task_of, unbroken, 
 if TYPE_CHECKING:  # jax comes with them, and a page without data needs none
     from fsjax.report.tasks import Task, Tasked
 
+_INTERVALS = (
+    "Intervals are of 95 %: what other tasks of the same images would change, other images of the same classes, and "
+    "other classes with their images. Only the first shrinks with the number of tasks. – is for one that is not known: "
+    "the tasks have all classes, the network was trained on them, or the figure is of an earlier fsjax."
+)
 # Pictures of a class of a task: support images, and queries.
 _SUPPORT, _QUERIES = 5, 6
 _WIDTH = 56
@@ -29,7 +35,7 @@ def few_shot(runs: Sequence[Collected], tasked: "Sequence[Tasked]") -> Html | st
     anew: dict[str, list[Mapping[str, Any]]] = {run.name: [figure.facts for figure in run.figures] for run in tasked}
     if not any(results.values()) and not tasked:
         return "these runs have no few-shot figures."
-    parts: list[Any] = []
+    parts: list[Any] = [note(_INTERVALS)]
     if any(results.values()):
         parts.append(_figures(results, "Figures of result.json: the protocol of each run's config"))
     if tasked:
@@ -52,7 +58,9 @@ def figures_of(run: Collected) -> list[Mapping[str, Any]]:
 def _figures(by_run: Mapping[str, Sequence[Mapping[str, Any]]], caption: str) -> Html:
     everything = [figure for figures in by_run.values() for figure in figures]
     more = {name: words for name, words in _PARTS.items() if any(name in figure for figure in everything)}
-    header = ["Run", "Classes", "Tasks of", "Features", "Accuracy, %", *more.values(), "Tasks", "Episodes"]
+    new = [f"± {words}" for words in KINDS.values()]
+    accuracy = "Accuracy, % ± tasks"
+    header = ["Run", "Classes", "Tasks of", "Features", accuracy, *new, *more.values(), "Tasks", "Episodes"]
     rows = [
         [
             name,
@@ -60,6 +68,7 @@ def _figures(by_run: Mapping[str, Sequence[Mapping[str, Any]]], caption: str) ->
             unbroken(f"{task_of(figure)}, {figure.get('query', NONE)} queries"),
             unbroken(_features(figure)),
             with_interval(figure.get("accuracy"), figure.get("interval")),
+            *(percent(figure.get(f"interval_{name}")) for name in KINDS),
             *(_part(figure.get(key)) for key in more),
             f"{figure['tasks']:,}" if isinstance(figure.get("tasks"), int) else NONE,
             figure.get("episodes", NONE),
@@ -67,7 +76,7 @@ def _figures(by_run: Mapping[str, Sequence[Mapping[str, Any]]], caption: str) ->
         for name, figures in by_run.items()
         for figure in figures
     ]
-    return table(header, rows, caption=caption, numeric=range(4, 6 + len(more)))
+    return table(header, rows, caption=caption, numeric=range(4, 6 + len(new) + len(more)))
 
 
 # Of tasks of base and novel classes together, by their names in a figure.

@@ -45,8 +45,8 @@ def summary(runs: Sequence[Collected]) -> Html:
         "Summary",
         table(_HEADER, rows, caption="Runs", numeric=(6, 7, 8, 9)),
         note(
-            "Intervals are of 95 %: of few-shot figures over tasks (±), of a test accuracy over images (Wilson's, in "
-            "brackets)."
+            "Intervals are of 95 %: of few-shot figures over tasks of the same images and classes (±; others are "
+            "below), of a test accuracy over images (Wilson's, in brackets)."
         ),
         [problem_list(run) for run in runs if run.problems],
         _differences(runs),

@@ -11,7 +11,10 @@ from PIL import Image
 
 import fsjax
 from fsjax.cli import COMMANDS, command, main
+from fsjax.cli.compare import read_figures
 from fsjax.data import load_episodes
+from fsjax.evaluation.intervals import intervals_of
+from fsjax.evaluation.statistics import mean_interval
 
 
 def evaluate(run, *more):
@@ -61,7 +64,43 @@ def test_compare_pairs_the_same_tasks(figures, capsys):
     with np.load(figures / "dc.npz") as dc, np.load(figures / "gap.npz") as gap:
         difference = dc["0"] - gap["0"]
     half_width = 1.96 * difference.std(ddof=1) / np.sqrt(12)
-    assert f"{100 * difference.mean():+.2f} ± {100 * half_width:.2f} (12 tasks" in lines[0]
+    assert f"{100 * difference.mean():+.2f} ± {100 * half_width:.2f} tasks, ± " in lines[0] and "(12 tasks" in lines[0]
+
+
+def test_intervals_over_new_images_and_classes_are_written_and_paired(figures, capsys):
+    """Those of JSON are those of the kept tasks, and a method differs from itself by nothing at all."""
+    read = read_figures(figures / "dc.json")
+    for figure in read:
+        again = intervals_of(mean_interval(figure.accuracy), figure.scores).to_json()
+        reasons = again.pop("not_known")
+        assert reasons == figure.facts["not_known"]
+        assert {name: figure.facts[name] for name in again} == pytest.approx(again, rel=1e-12)
+        trained = figure.facts["classes"] == "base"
+        reason = "the network was trained on these classes" if trained else "a task can have all 5 classes"
+        assert reasons == {"new_classes": reason} and figure.facts["interval_new_images"] > 0
+    assert main(["compare", str(figures / "dc.json"), str(figures / "dc.json")]) == 0
+    same = "+0.00 ± 0.00 tasks, ± 0.00 new images, new classes not known ("
+    assert sum(same in line for line in capsys.readouterr().out.splitlines()) >= len(read)
+
+
+def test_files_without_the_tasks_answers_say_what_is_missing(figures, tmp_path, capsys):
+    (tmp_path / "old.json").write_text((figures / "gap.json").read_text())
+    with np.load(figures / "gap.npz") as arrays:
+        np.savez(tmp_path / "old.npz", **{name: arrays[name] for name in arrays.files if name.isdigit()})
+    assert main(["compare", str(figures / "dc.json"), str(tmp_path / "old.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    missing = (
+        "tasks, new images and new classes not known (which queries were right is not in the .npz file of an earlier"
+    )
+    assert len(lines) == 3 * 2 * 4 and all(missing in line for line in lines)
+
+
+def test_tasks_of_another_file_are_refused(figures, tmp_path, capsys):
+    (tmp_path / "other.json").write_text((figures / "gap.json").read_text())
+    with np.load(figures / "gap.npz") as arrays:
+        np.savez(tmp_path / "other.npz", **{name: x[:5] if name == "0" else x for name, x in arrays.items()})
+    assert main(["compare", str(figures / "dc.json"), str(tmp_path / "other.json")]) == 2
+    assert "figure 0 has 5 tasks, of which 12 were kept" in capsys.readouterr().err
 
 
 def test_compare_refuses_what_is_not_paired(figures, few_shot_runs, tmp_path, capsys):
@@ -121,7 +160,10 @@ def test_reconstructed_figures_and_their_parts_are_written(reconstructed):
     figures = json.loads((reconstructed / "dc.json").read_text())["figures"]
     assert [figure["classes"] for figure in figures] == ["reconstructed", "novel"]
     with np.load(reconstructed / "dc.npz") as arrays:
-        assert set(arrays.files) == {"0", "1", "0_base_queries", "0_novel_queries", "0_base_classes"}
+        parts = {"0", "1", "0_base_queries", "0_novel_queries", "0_base_classes"}
+        kept = {f"{n}_{name}" for n in (0, 1) for name in ("right", "images", "new")}
+        tasks = {f"tasks_{f['episodes']}_{name}" for f in figures for name in ("classes", "support", "query")}
+        assert set(arrays.files) == parts | kept | tasks
         for name in ("base_queries", "novel_queries"):
             assert figures[0][name]["accuracy"] == pytest.approx(np.nanmean(arrays[f"0_{name}"]))
         counts = np.bincount(arrays["0_base_classes"])
@@ -136,8 +178,9 @@ def test_reconstructed_figures_and_their_parts_are_written(reconstructed):
 def test_compare_tells_base_from_novel_queries(reconstructed, capsys):
     assert main(["compare", str(reconstructed / "dc.json"), str(reconstructed / "gap.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
+    kinds = ("0", "0_base_queries", "0_novel_queries")
     with np.load(reconstructed / "dc.npz") as dc, np.load(reconstructed / "gap.npz") as gap:
-        differences = {name: [a - b for a, b in zip(dc[name], gap[name], strict=True)] for name in dc.files}
+        differences = {name: [a - b for a, b in zip(dc[name], gap[name], strict=True)] for name in kinds}
         number = dc["0_base_classes"]
     expected = {
         what: [d for d in differences[f"0_{what.replace(' ', '_')}"] if d == d]
@@ -152,7 +195,7 @@ def test_compare_tells_base_from_novel_queries(reconstructed, capsys):
     for line, (what, values) in zip(lines[1:], expected.items(), strict=False):
         words = f"  {what}: {100 * np.mean(values):+.2f}"
         if len(values) > 1:
-            words += f" ± {100 * 1.96 * np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
+            words += f" ± {100 * 1.96 * np.std(values, ddof=1) / len(values) ** 0.5:.2f} tasks"
         assert line == f"{words} ({len(values)} task{'s' * (len(values) > 1)})"
 
 

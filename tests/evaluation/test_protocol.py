@@ -6,8 +6,8 @@ import pytest
 from fsjax.data import EpisodeSpec, ReconstructedConfig
 from fsjax.errors import UserError
 from fsjax.evaluation.protocol import CLASSES, Protocol, in_words, make_figure
-from fsjax.evaluation.tasks import TaskScores
 from fsjax.methods.rules import Rule
+from tests.evaluation.counted import counted
 
 OWN = Rule("cosine", "gap", "dense", 7.5, unit_support=True)
 FACTS = {
@@ -19,12 +19,6 @@ FACTS = {
     "support_pool": "gap",
     "query_pool": "dense",
 }
-
-
-def scores(classes, hits, queries, num_classes):
-    """Scores of tasks, given as lists `[tasks, way]`."""
-    arrays = (np.array(x) for x in (classes, hits, queries))
-    return TaskScores(*arrays, num_classes, "0123456789abcdef")
 
 
 @pytest.mark.parametrize(
@@ -122,22 +116,33 @@ def test_inference_tau_takes_the_place_of_the_learned_scale(poolings):
 
 def test_figures_hold_the_mean_its_interval_and_each_classs_share():
     # Ants and cats in the first two tasks, ants alone in the third; -1 is padding.
-    tasks = scores([[0, 2], [2, 0], [0, -1]], [[1, 1], [2, 2], [3, 0]], [[2, 2], [2, 2], [6, 0]], 3)
+    tasks = counted([[0, 2], [2, 0], [0, -1]], [[1, 1], [2, 2], [3, 0]], [[2, 2], [2, 2], [6, 0]], 3)
     found = make_figure(tasks, ("ant", "bee", "cat"), FACTS)
     values = [0.5, 1.0, 0.5]
     deviation = np.std(values, ddof=1)
     facts = dict(found.facts)
     assert facts.pop("per_class") == pytest.approx({"ant": 6 / 10, "cat": 3 / 4}, abs=1e-6)  # no query was of "bee"
     of_tasks = {"accuracy": np.mean(values), "interval": 1.96 * deviation / 3**0.5, "deviation": deviation}
+    assert facts.pop("interval_new_images") >= of_tasks["interval"]
+    assert facts.pop("interval_new_classes") is None
+    assert facts.pop("not_known") == {"new_classes": "there are 3 classes only"}
     assert facts == pytest.approx({**FACTS, **of_tasks, "tasks": 3, "episodes": "0123456789abcdef"})
     np.testing.assert_array_equal(found.accuracy, values)
 
 
 def test_words_carry_all_that_the_number_depends_on():
-    found = make_figure(scores([[0]] * 10_000, [[3], [4]] * 5000, [[4]] * 10_000, 1), ("ant",), FACTS)
+    found = make_figure(counted([[0]] * 10_000, [[3], [4]] * 5000, [[4]] * 10_000, 1), ("ant",), FACTS)
     line = str(found)
     assert line == in_words(found.facts)
-    for words in ("novel", "5-way 1-shot", "87.50 ± 0.25", "gap/dense", "15 queries a class", "10000 tasks", "seed 3"):
+    for words in (
+        "novel",
+        "5-way 1-shot",
+        "87.50 ± 0.25 tasks, ± ",
+        "gap/dense",
+        "15 queries a class",
+        "10000 tasks",
+        "seed 3",
+    ):
         assert words in line
     assert "episodes 0123456789abcdef" in line
     assert "implants" not in line and "harmonic" not in line
@@ -146,7 +151,15 @@ def test_words_carry_all_that_the_number_depends_on():
 def test_words_of_ranges_implants_and_joint_figures():
     more = {"way": (5, 10), "shot": [1, 5], "implants": {"steps": 50}}
     joint = {"classes": "both", "novel": 0.5, "base": 0.75, "harmonic_mean": 0.6}
-    line = str(make_figure(scores([[0], [0]], [[3], [4]], [[4], [4]], 1), ("ant",), {**FACTS, **more, **joint}))
+    line = str(make_figure(counted([[0], [0]], [[3], [4]], [[4], [4]], 1), ("ant",), {**FACTS, **more, **joint}))
     assert "5-10-way 1-5-shot" in line
     assert "gap/dense + implants" in line
     assert line.endswith("novel queries 50.00, base queries 75.00, harmonic mean 60.00")
+
+
+def test_base_classes_stand_for_no_others():
+    tasks = [[0, 1], [2, 3], [4, 5], [1, 4]], [[1, 2], [2, 0], [1, 0], [2, 2]], [[2, 2]] * 4, 6
+    novel, base = (make_figure(counted(*tasks), tuple("abcdef"), {**FACTS, "classes": x}) for x in ("novel", "base"))
+    assert novel.facts["interval_new_classes"] > novel.facts["interval"] and "not_known" not in novel.facts
+    assert base.facts["interval_new_classes"] is None
+    assert "new classes not known (the network was trained on these classes)" in str(base)

@@ -7,7 +7,7 @@ import pytest
 
 from fsjax.evaluation import reconstructed
 from fsjax.evaluation.protocol import make_figure
-from fsjax.evaluation.tasks import TaskScores
+from tests.evaluation.counted import counted
 
 # Classes 0 to 3 are novel, 4 to 6 base.
 IS_BASE = np.array([False] * 4 + [True] * 3)
@@ -22,7 +22,7 @@ def make_scores(tasks):
     way = max(map(len, tasks))
     padded = [[*task, *[(-1, 0, 0)] * (way - len(task))] for task in tasks]
     classes, hits, queries = np.moveaxis(np.array(padded), -1, 0)
-    return TaskScores(classes.astype(np.int32), hits, queries, len(IS_BASE), "0123456789abcdef")
+    return counted(classes, hits, queries, len(IS_BASE))
 
 
 def drawn(count=200, *, seed=0):
@@ -121,5 +121,6 @@ def test_figures_tell_base_from_novel_queries():
     assert str(figure).endswith(
         "; base queries 83.33, novel queries 41.67, with 0, 1, 2 base classes 50.00, 56.25, 100.00"
     )
+    np.testing.assert_array_equal(figure.scores.new, ~IS_BASE)
     plain = make_figure(scores, NAMES, FACTS)
     assert plain.parts == {} and "by_base_classes" not in plain.facts and "base queries" not in str(plain)
