@@ -8,8 +8,8 @@ tiny_imagenet_fs (padded crops), 1,200 steps of two 5-way 5-shot episodes with 5
 with, as we read it, 15), SGD at 0.05, x0.1 at 60 and 90 %; Meta-Baseline 200 steps more from the Global run. One
 training serves 1-shot and 5-shot tasks, and both scenarios: half of the images of each base class train, the other half
 are for the tasks of base and novel classes. Checkpoints are chosen by tasks of the validation classes. Every row meets
-the same tasks. The intervals are over tasks, of one training each (`--seed` trains others): they say nothing of what
-another seed would give.
+the same tasks. The intervals, over tasks, new images and new classes, are of one training each (`--seed` trains
+others): they say nothing of what another seed would give.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,15 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies import arguments, folder, percent, to_evaluate, train  # noqa: E402 - XLA's flags come first
+from benchmarks.studies import (  # noqa: E402 - XLA's flags come first
+    LEGEND,
+    arguments,
+    difference_in_words,
+    folder,
+    percent,
+    to_evaluate,
+    train,
+)
 from fsjax.configs.common_aflm import ROWS, aflm  # noqa: E402
 
 WIDTHS = (16, 32, 64, 128)
@@ -76,7 +84,7 @@ def table(dataset: str, folder_of: Callable[[str], Path]) -> None:
     found = {row: read_figures(path) for row, path in files.items() if path.exists()}
     columns = [(classes, shot) for classes in SCENARIOS for shot in (1, 5)]
     heads = [f"{SCENARIOS[classes]}, {shot}-shot" for classes, shot in columns]
-    print(f"| {dataset} | {' | '.join(heads)} |\n|{'---|' * (len(columns) + 1)}")
+    print(f"{LEGEND}\n\n| {dataset} | {' | '.join(heads)} |\n|{'---|' * (len(columns) + 1)}")
     for row, figures in found.items():
         facts = {(f.facts["classes"], f.facts["shot"]): f.facts for f in figures}
         cells = [percent(facts[column]) for column in columns]
@@ -87,7 +95,7 @@ def table(dataset: str, folder_of: Callable[[str], Path]) -> None:
     ):  # fmt: skip
         if first in found and second in found:
             differences = {(a.facts["classes"], a.facts["shot"]): d for a, _, d in pairs(found[first], found[second])}
-            cells = [f"{100 * d.mean:+.2f} ± {100 * d.half_width:.2f}" for d in map(differences.get, columns)]
+            cells = [difference_in_words(d) for d in map(differences.get, columns)]
             print(f"| {TITLES[first]} − {TITLES[second]} | {' | '.join(cells)} |")
     _by_base_classes(found)
 

@@ -17,7 +17,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies import arguments, folder, to_evaluate, train  # noqa: E402 - XLA's flags come first
+from benchmarks.studies import LEGEND, arguments, difference_in_words, folder, percent, to_evaluate, train  # noqa: E402 - XLA's flags come first
 from fsjax.configs.common import base  # noqa: E402
 from fsjax.configs.common_few_shot import episodic, few_shot  # noqa: E402
 
@@ -87,28 +87,29 @@ def evaluate(methods: list[str], folder_of: Callable[[str], Path], tasks: int) -
 def table(folder_of: Callable[[str], Path]) -> None:
     """Print the accuracy of novel classes, and the paired differences, as Markdown."""
     from fsjax.cli.compare import read_figures
-    from fsjax.evaluation.statistics import mean_interval, paired_difference
+    from fsjax.evaluation.paired import difference
 
     rows = {}
     for method in METHODS:
         path = folder_of(method) / "figures.json"
         for figure in read_figures(path) if path.exists() else []:
-            facts, accuracy = figure.facts, figure.accuracy
+            facts = figure.facts
             name = method + " + implants" * bool(facts.get("implants"))
             # The first figure of a kind is by the method's own pooling; the columns of Table 2 follow.
             if facts["classes"] == "novel":
-                rows.setdefault((name, facts["shot"]), (facts["episodes"], accuracy))
+                rows.setdefault((name, facts["shot"]), figure)
+    print(f"{LEGEND}\n")
     print("| method | 1-shot | 5-shot | 10-shot |\n|---|---|---|---|")
     for name in dict.fromkeys(name for name, _ in rows):
-        cells = [str(mean_interval(rows[name, shot][1])) if (name, shot) in rows else "–" for shot in (1, 5, 10)]
+        cells = [percent(rows[name, shot].facts) if (name, shot) in rows else "–" for shot in (1, 5, 10)]
         print(f"| {name} | {' | '.join(cells)} |")
     for first, second in (("dc", "gap"), ("dc + implants", "dc"), ("metabaseline", "gap"), ("prototypical", "gap")):
         found = {}
         for shot in (1, 5, 10):
-            (tasks, a), (others, b) = (rows.get((name, shot), ("", None)) for name in (first, second))
-            if tasks and tasks == others:
-                found[shot] = paired_difference(a, b)
-        cells = [f"{100 * d.mean:+.2f} ± {100 * d.half_width:.2f}" for d in (found.get(s) for s in (1, 5, 10)) if d]
+            a, b = (rows.get((name, shot)) for name in (first, second))
+            if a and b and a.facts["episodes"] == b.facts["episodes"]:
+                found[shot] = difference(a, b)
+        cells = [difference_in_words(found[shot]) for shot in (1, 5, 10) if shot in found]
         cells = ["–"] * (3 - len(cells)) + cells
         print(f"| {first} − {second} | {' | '.join(cells)} |")
 

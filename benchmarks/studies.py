@@ -42,10 +42,26 @@ def spread(values: Sequence[float], *, digits: int = 2, sign: str = "") -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
+# Of a figure or a difference: its 95 % intervals over tasks, new images and new classes.
+LEGEND = "± tasks / new images / new classes"
+
+
 def percent(figure: dict[str, Any]) -> str:
-    """An accuracy with its interval."""
-    interval = "" if figure["interval"] is None else f" ± {100 * figure['interval']:.2f}"
-    return f"{100 * figure['accuracy']:.2f}{interval}"
+    """An accuracy with its intervals; with that over tasks alone, where a figure has no others."""
+    return with_intervals(figure["accuracy"], figure)
+
+
+def with_intervals(value: float, facts: dict[str, Any], *, sign: str = "") -> str:
+    """ "45.31 ± 0.20 / 0.61 / 4.10", as `LEGEND` says; "–" stands for one that is not known."""
+    names = ["interval", *(name for name in ("interval_new_images", "interval_new_classes") if name in facts)]
+    widths = [facts[name] for name in names]
+    words = " / ".join("–" if width is None else f"{100 * width:.2f}" for width in widths)
+    return f"{100 * value:{sign}.2f}" + (f" ± {words}" if any(width is not None for width in widths) else "")
+
+
+def difference_in_words(found: Any) -> str:
+    """A paired difference (`fsjax.evaluation.intervals.Intervals`) with its intervals."""
+    return with_intervals(found.tasks.mean, found.to_json(), sign="+")
 
 
 def arguments(

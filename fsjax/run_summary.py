@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
+from fsjax.evaluation.intervals import in_words as intervals_in_words
+from fsjax.evaluation.intervals import tasks_in_words
 from fsjax.evaluation.protocol import in_pools
 from fsjax.pages import Html, fragment, table, tag
 from fsjax.pages.document import facts_list
@@ -145,7 +147,7 @@ def _accuracy(figures: Mapping[str, Any]) -> str:
         return "few-shot tasks, see below"
     text = f"accuracy {100 * figures['accuracy']:.2f} %"
     if "interval" in figures:
-        text += f" ± {100 * figures['interval']:.2f}"
+        text += f" {tasks_in_words(figures['interval'])}"
     if "tasks" in figures:
         return f"{text} of {figures['tasks']:,} few-shot tasks"
     return f"{text} of {figures['num_examples']:,.0f} images" if "num_examples" in figures else text
@@ -168,7 +170,7 @@ def _duration(seconds: float) -> str:
 def _row(figure: Mapping[str, Any]) -> tuple[str, ...]:
     """A few-shot figure of `result.json` as a row below `_FIGURES`."""
     way, shot, query = ("-".join(map(str, v)) if isinstance(v, list) else str(v) for v in map(figure.get, _SIZES))
-    accuracy = f"{100 * figure['accuracy']:.2f} ± {100 * figure['interval']:.2f}"
+    accuracy = f"{100 * figure['accuracy']:.2f} {intervals_in_words(figure)}"
     pooling = in_pools(figure) + (" + implants" if figure.get("implants") else "")
     return figure["classes"], way, shot, accuracy, pooling, query, f"{figure['tasks']:,}"
 
