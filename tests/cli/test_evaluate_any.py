@@ -89,7 +89,7 @@ def test_other_splits_and_those_that_are_not_there(digits_run, run, capsys):
 def test_compare_pairs_images(digits_run, test_file, tmp_path, capsys):
     """With itself; with a file in which some are wrong; and what cannot be paired."""
     assert main(["compare", str(test_file), str(test_file)]) == 0
-    assert "+0.00 ± 0.00 (359 images of digits; 0 right by the first alone, 0 by the" in capsys.readouterr().out
+    assert "+0.00 ± 0.00 new images (359 images of digits; 0 right by the first alone, 0 by the" in capsys.readouterr().out
     worse = tmp_path / "worse.json"
     shutil.copy(test_file, worse)
     with np.load(test_file.with_suffix(".npz")) as arrays:
@@ -101,7 +101,7 @@ def test_compare_pairs_images(digits_run, test_file, tmp_path, capsys):
     assert main(["compare", str(test_file), str(worse)]) == 0
     half_width = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
     said = capsys.readouterr().out
-    assert f"{100 * difference.mean():+.2f} ± {100 * half_width:.2f} (359 images" in said
+    assert f"{100 * difference.mean():+.2f} ± {100 * half_width:.2f} new images (359 images" in said
     assert f"{int(difference.sum())} right by the first alone" in said
     train = tmp_path / "train.json"
     assert evaluate(digits_run[0], "--split", "train", "--out", train) == 0
