@@ -33,7 +33,8 @@ _FROM = {
     "train": ("fsjax.training", "run"),
 }
 _PACKAGES = (
-    "configs", "data", "evaluation", "export", "exported", "labelling", "losses", "methods", "models", "networks", "training",
+    "configs", "data", "evaluation", "export", "exported", "labelling", "losses", "methods", "models", "networks",
+    "training",
 )  # fmt: skip
 
 

@@ -89,7 +89,8 @@ def test_other_splits_and_those_that_are_not_there(digits_run, run, capsys):
 def test_compare_pairs_images(digits_run, test_file, tmp_path, capsys):
     """With itself; with a file in which some are wrong; and what cannot be paired."""
     assert main(["compare", str(test_file), str(test_file)]) == 0
-    assert "+0.00 ± 0.00 new images (359 images of digits; 0 right by the first alone, 0 by the" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "+0.00 ± 0.00 new images (359 images of digits; 0 right by the first alone, 0 by the" in printed
     worse = tmp_path / "worse.json"
     shutil.copy(test_file, worse)
     with np.load(test_file.with_suffix(".npz")) as arrays:
