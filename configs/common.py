@@ -184,6 +184,10 @@ def models() -> ConfigDict:
     model.resnet18 = ConfigDict({"width": 64, "blocks": (2, 2, 2, 2), **pooled})
     model.resnet50 = ConfigDict({"width": 64, "blocks": (3, 4, 6, 3), "stem": "plain", **pooled})
     model.resnet101 = ConfigDict({"width": 64, "blocks": (3, 4, 23, 3), "stem": "plain", **pooled})
+    model.efficientnet_lite0 = ConfigDict(
+        {"stem_width": 32, "widths": (16, 24, 40, 80, 112, 192, 320), "blocks": (1, 2, 2, 3, 3, 4, 1),
+         "head_width": 1280, "momentum": 0.99, **pooled}
+    )  # fmt: skip
     return model
 
 

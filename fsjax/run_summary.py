@@ -97,6 +97,26 @@ def summarize(
     return Summary(f"{config.name}: a run of fsjax, at step {step:,}", facts, figures, _usage(info, method, dim))
 
 
+def summarize_network(published: Any, *, info: DataInfo, params: Any, method: Any, dim: int) -> Summary:
+    """Describe a network that others trained.
+
+    Args:
+      published: a `fsjax.networks.Published`.
+      info, params, method, dim: as for `summarize`.
+    """
+    shape = "×".join(map(str, info.image_shape))
+    names = ", ".join(info.class_names[:3])
+    facts = {
+        "Trained on": f"{info.name}: {info.num_classes:,} classes: {names}, …",
+        "Network": f"{published.model}: {_parameters(params)}; embeddings of {dim} numbers",
+        "Images": f"{shape}, of the centred {100 * published.share:g} % of pictures, {published.resize}",
+        "Weights": f"{published.path}, of the package {published.package}, {published.licence}",
+        "Note": "its classes overlap with what people photograph: its figures on such pictures are not those of new "
+        "classes",
+    }
+    return Summary(f"{published.name}: a network that others trained", facts, (), _usage(info, method, dim))
+
+
 def _data(info: DataInfo) -> str:
     names = ", ".join(info.class_names[:_CLASSES]) + (", …" if info.num_classes > _CLASSES else "")
     shape = "×".join(map(str, info.image_shape))

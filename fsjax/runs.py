@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from fsjax import data
+from fsjax import data, networks
 from fsjax.data import DataInfo, normalize
 from fsjax.data.cache import for_evaluation
-from fsjax.errors import UserError
+from fsjax.errors import UserError, unknown
 from fsjax.evaluation.few_shot import Evaluator, extractor
 from fsjax.evaluation.geometry import Geometry, measure
 from fsjax.evaluation.incremental import SessionSpec, evaluate_sessions
@@ -27,12 +27,13 @@ from fsjax.methods import build_method
 from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
-from fsjax.networks import NETWORKS
-from fsjax.networks.reading import read
 from fsjax.run_folder import STARTER, run_folder
-from fsjax.run_summary import Summary, summarize
+from fsjax.run_summary import Summary, summarize, summarize_network
 from fsjax.training import packaged
 from fsjax.training.restored import restored
+
+# What a run can be called that is no folder.
+_NAMES = (*networks.NETWORKS, STARTER.name)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -295,6 +296,31 @@ class Run:
         return jax.tree.map(lambda *parts: np.concatenate(parts), *outputs)
 
 
+class PublishedNetwork(Run):
+    """A network that others trained; see `network`. It has no data of its own here."""
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.info.image_shape))
+        dim = self._shapes("embed").shape[1]
+        return (
+            f"Network({self.config.name!r}: {self.info.num_classes:,} classes of {self.info.name}, images {shape}, "
+            f"embeddings {dim}-d)"
+        )
+
+    @property
+    def _summary(self) -> Summary:
+        dim = self._shapes("embed").shape[1]
+        published = networks.NETWORKS[self.config.name]
+        return summarize_network(published, info=self.info, params=self.params, method=self.method, dim=dim)
+
+    def splits(self, *, data_path: str = "") -> data.Splits:
+        """Refused: the data that it was trained on are not here."""
+        raise UserError(
+            f"{self.config.name} is no run of yours, and the images of {self.info.name} that it was trained on are not "
+            "here: name other pictures (--source NAME, --data-path FOLDER)"
+        )
+
+
 def _class_labels(labels: Sequence[Any]) -> np.ndarray:
     """Names or numbers of classes as an array; what a table has for a missing one would be a class of its own."""
     for number, label in enumerate(np.asarray(labels, object).ravel().tolist()):
@@ -332,8 +358,8 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     the run had. Nothing in a checkpoint is executed or unpickled.
 
     Args:
-      workdir: the run's folder; where there is no such folder, "starter" is the small network for drawings that comes
-        with fsjax, and a key of `fsjax.networks.NETWORKS` that pretrained network.
+      workdir: the run's folder; where there is no such folder, "starter" or the name of a published network, see
+        `fsjax.networks.NETWORKS`.
       which: "best" (by validation accuracy; the latest where the run had no validation data) or "latest".
 
     Returns:
@@ -345,26 +371,29 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     folder = run_folder(workdir)
     if folder == STARTER:
         return starter()
-    if str(workdir) in NETWORKS and not folder.exists():
+    if not folder.exists() and str(workdir) in networks.NETWORKS:
         return network(str(workdir))
+    if not folder.exists() and str(workdir) == folder.name:  # no path, but a name
+        raise unknown("run: there is no such folder, and no network of the name", str(workdir), _NAMES)
     found = restored(folder, which)
     return Run(folder, found.config, found.info, found.step, found.params, found.collections)
 
 
 def network(name: str) -> Run:
-    """A pretrained network, ready to use: `fsjax.network("efficientnet_lite0").embed(images)`.
+    """A network that others trained, to use as a run is used: `fsjax.network("efficientnet_lite0")`.
 
-    It was trained on ImageNet, and knows its 1,000 classes: `predict` gives them, `class_names[label]` is the name. By
-    `few_shot`, `naive_bayes` and `fsjax predict` it labels others by a few examples.
-
-    Args:
-      name: a key of `fsjax.networks.NETWORKS`; `fsjax networks` lists them.
+    Its classes are those that it was trained on; its pictures go through the normalisation and the crop that it was
+    published with. Nothing is downloaded: the weights are in a package beside fsjax. `fsjax networks` lists the names.
 
     Raises:
-      UserError: for another name, and where its weights are not here, or are damaged.
+      UserError: for an unknown name, and weights that are not here, or not the published ones.
     """
-    found = read(name)
-    return Run(Path(name), found.config, found.info, found.step, found.params, found.collections)
+    if name == STARTER.name:
+        return starter()
+    if name not in networks.NETWORKS:
+        raise unknown("network", name, _NAMES)
+    found = networks.NETWORKS[name].open()
+    return PublishedNetwork(Path(name), found.config, found.info, 0, found.params, found.collections)
 
 
 def starter() -> Run:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "methods": {"errors", "losses", "models"},
     "evaluation": {"errors", "files", "data", "device_data", "losses", "models", "methods"},
     "labelling": {"errors", "files", "pages", "data", "losses", "models", "methods", "evaluation"},
+    "networks": {"errors", "data", "models", "methods"},
     "training": {
         "errors",
         "version",
@@ -41,8 +42,7 @@ MAY_IMPORT = {
         "evaluation",
     },
     "run_summary": {"errors", "data", "evaluation", "pages", "run_folder"},
-    "networks": {"errors", "files", "data", "methods", "models", "run_folder", "training"},
-    "runs": {"errors", "networks", "data", "methods", "evaluation", "training", "run_folder", "run_summary"},
+    "runs": {"errors", "data", "methods", "evaluation", "networks", "training", "run_folder", "run_summary"},
     "benchmarking": {"errors", "version", "files", "data", "methods", "evaluation", "training", "runs"},
     "cli": {
         "errors",
@@ -54,8 +54,8 @@ MAY_IMPORT = {
         "methods",
         "evaluation",
         "labelling",
-        "training",
         "networks",
+        "training",
         "runs",
         "benchmarking",
         "report",
@@ -119,8 +119,8 @@ def test_heavy_packages_stay_in_their_rooms():
             assert not used & {"tensorflow", "tensorflow_datasets"}, f"{where}: TensorFlow is for data only"
         if where != "training/checkpoints.py":
             assert "orbax" not in used, f"{where}: one module imports orbax"
-        if where != "models/pretrained/legacy.py":
-            assert not used & {"pickle", "dill", "cloudpickle"}, f"{where}: one module unpickles, what it knows"
+        if where != "models/pretrained/legacy_torch.py":  # an unpickler that knows four names, of one known file
+            assert not used & {"pickle", "dill", "cloudpickle"}, f"{where}: nothing is pickled"
     for path in (ROOT / "configs").glob("*.py"):
         used = {name for name in imports(path) if not name.startswith(("ml_collections", "fsjax.configs"))}
         assert not used, f"{path.name}: configs import ml_collections and one another only"

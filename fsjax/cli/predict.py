@@ -33,11 +33,10 @@ from typing import Any
 
 from fsjax.cli.arguments import add_reject, path_of
 from fsjax.errors import UserError
-from fsjax.networks import DEFAULT
 
 CSV, PAGE = "predictions.csv", "index.html"
 _DEFAULT = """\
-no --run is given: the labels are by efficientnet_lite0, trained on the 1,000 classes of ImageNet, which overlap with
+no --run is given: the labels are by {}, trained on the 1,000 classes of ImageNet, which overlap with
 what people photograph. For symbols, logos and drawings --run starter may be better; for other pictures, a network
 that was trained on such."""
 
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--support", type=path_of, required=True, help="folder with a folder of pictures for each class"
     )
     parser.add_argument("--query", type=path_of, nargs="+", required=True, help="pictures to label, or folders of them")
-    parser.add_argument("--run", help=f"the workdir of a trained run, or a network of `fsjax networks` ({DEFAULT})")
+    parser.add_argument("--run", help="the workdir of a trained run, or a network by its name (one for photographs)")
     parser.add_argument(
         "--head", default="auto", metavar="NAME", help="what classifies (auto: the best on support pictures left out)"
     )
@@ -96,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace) -> Any:
     """The run given, or the network for photographs."""
     from fsjax.cli.arguments import open_run
+    from fsjax.networks import DEFAULT
 
     if args.run is None:
-        print(_DEFAULT)
+        print(_DEFAULT.format(DEFAULT))
     return open_run(args, args.run if args.run is not None else DEFAULT)

@@ -33,13 +33,12 @@ MODELS: dict[str, Callable[..., Encoder]] = {
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
     "efficientnet_lite0": efficientnet.efficientnet_lite0,
-    "efficientnet_lite1": efficientnet.efficientnet_lite1,
-    "efficientnet_lite2": efficientnet.efficientnet_lite2,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 _BY_STAGE = ("stages", "widths", "convs", "blocks")  # options with a value for each stage
+_SHARES = ("momentum",)  # options from 0 to 1
 
 
 def build_model(
@@ -74,6 +73,9 @@ def build_model(
     if "pool" in options and options["pool"] not in POOLS:
         raise unknown("pool", options["pool"], POOLS)
     for option, value in options.items():
+        if option in _SHARES:
+            _check_share(f"option {option}={value!r} of model {name!r}", value)
+            continue
         _check_sizes(f"option {option}={value!r} of model {name!r}", value)
         if option in _BY_STAGE and value in ((), []):
             raise UserError(f"option {option}={value!r} of model {name!r}: a network needs at least one stage")
@@ -82,6 +84,11 @@ def build_model(
     except TypeError as error:  # a number where a tuple belongs, or the reverse
         raise UserError(f"the options {options} do not fit model {name!r}: {error}") from error
     return encoder.clone(backbone=encoder.backbone.clone(remat=True)) if remat else encoder
+
+
+def _check_share(what: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"{what}: it must be a number from 0 to 1")
 
 
 def _check_sizes(what: str, value: Any) -> None:

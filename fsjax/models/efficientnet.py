@@ -1,123 +1,165 @@
-"""EfficientNet-Lite: mobile networks for photographs, as in TensorFlow's code (Tan & Le 2019; Lite: Liu 2020).
-
-Lite leaves squeeze-and-excitation out, has ReLU6 in the place of swish, and does not widen the stem and the head.
-Padding is TensorFlow's "SAME", which depends on the size: the bottom and the right get the odd pixel.
-"""
+"""EfficientNet-Lite0: Tan & Le 2019 without squeeze-and-excitation and with ReLU6, as its authors published it."""
 
 import math
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from fsjax.errors import UserError
 from fsjax.models.encoder import Encoder
-from fsjax.models.layers import HE_NORMAL, batch_norm
+from fsjax.models.layers import batch_norm
 from fsjax.models.staged import Staged
 
-# Of each stage: side of the depthwise kernel, stride, expansion, channels, and blocks.
-STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
-          (3, 1, 6, 320, 1))  # fmt: skip
-STEM, HEAD = 32, 1280
+# Of TensorFlow's `efficientnet_builder`; PyTorch's momentum would be 0.01.
+MOMENTUM, EPSILON = 0.99, 1e-3
+
+
+class _Group(NamedTuple):
+    """Blocks alike: all have this kernel and this expansion, and the first one the stride."""
+
+    kernel: int
+    stride: int
+    expansion: int
+
+
+# Table 1 of the paper.
+GROUPS = tuple(
+    _Group(*group) for group in ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
+)
+
+
+def depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+    """Each channel convolved by itself, padded as TensorFlow's "SAME": by the actual size, the odd row below.
+
+    On a CPU it is a sum of shifted images, each times its weight: XLA's grouped convolution is slow there. The twelve
+    kinds of a Lite0 at 224, 32 images, took 1.1 to 2.1 s so, against 22 to 35 s (jaxlib 0.10.2, 2 cores busy with other
+    work, with and without the flags of `fsjax.training.xla`); outputs differ by rounding, 6e-6 of values around 5.
+
+    Args:
+      x: `[batch, h, w, c]`.
+      kernel: `[k, k, 1, c]`.
+      stride: in both directions.
+
+    Returns:
+      `[batch, ceil(h / stride), ceil(w / stride), c]`.
+    """
+    return lax.platform_dependent(
+        x, kernel, cpu=lambda x, k: _shifted_sum(x, k, stride), default=lambda x, k: _grouped(x, k, stride)
+    )
+
+
+def _grouped(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _shifted_sum(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    batch, height, width, channels = x.shape
+    size = kernel.shape[0]
+    rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+    pads = lax.padtype_to_pads((height, width), (size, size), (stride, stride), "SAME")
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    total: Any = 0
+    for i in range(size):
+        for j in range(size):
+            last = i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1
+            part = lax.slice(x, (0, i, j, 0), (batch, *last, channels), (1, stride, stride, 1))
+            total = total + part * kernel[i, j, 0]
+    return total
 
 
 class Depthwise(nn.Module):
-    """A convolution with a kernel of its own for each channel, without bias, padded as in TensorFlow.
-
-    On a CPU it is a sum of shifted products: XLA's grouped convolution took 19 times as long for the whole network (16
-    images of 224x224 by EfficientNet-Lite0: 1,354 against 71 ms an image, 2 busy cores of an EPYC, jax 0.10.2).
+    """A `depthwise` convolution without bias.
 
     Attributes:
-      kernel: side of the square kernel.
+      kernel: odd side of the square kernel.
       stride: in both directions.
-      dtype: compute dtype; sums are of float32.
+      dtype: compute dtype; the kernel is float32.
     """
 
     kernel: int
-    stride: int = 1
-    dtype: Any = jnp.float32
+    stride: int
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[batch, h, w, c]` to `[batch, ceil(h / stride), ceil(w / stride), c]`."""
-        side, channels = self.kernel, x.shape[-1]
-        # TensorFlow's fan-out of such a kernel is flax's fan-in.
-        kernel = self.param("kernel", HE_NORMAL["fan_in"], (side, side, 1, channels), jnp.float32)
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if jax.default_backend() != "cpu":
-            return jax.lax.conv_general_dilated(
-                x, kernel, (self.stride, self.stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                feature_group_count=channels,
-            )  # fmt: skip
-        return shifted_sum(x, kernel[:, :, 0], self.stride).astype(self.dtype)
+        shape = (self.kernel, self.kernel, 1, x.shape[-1])
+        # Normal of variance 2 / k², as TensorFlow's: one channel goes in, and one comes out.
+        kernel = self.param("kernel", nn.initializers.variance_scaling(2.0, "fan_in", "normal"), shape, jnp.float32)
+        return depthwise(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride)
 
 
-def shifted_sum(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """The depthwise convolution of `[batch, h, w, c]` with `[side, side, c]`, float32 `[batch, ⌈h/s⌉, ⌈w/s⌉, c]`."""
-    side, sizes = len(kernel), [-(-n // stride) for n in x.shape[1:3]]
-    missing = [max((out - 1) * stride + side - n, 0) for n, out in zip(x.shape[1:3], sizes, strict=True)]
-    x = jnp.pad(x, ((0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)))
-    rows, columns = ((out - 1) * stride + 1 for out in sizes)
-    total = jnp.zeros((), jnp.float32)
-    for i in range(side):
-        for j in range(side):
-            seen = x[:, i : i + rows : stride, j : j + columns : stride]
-            total += seen.astype(jnp.float32) * kernel[i, j].astype(jnp.float32)
-    return total
-
-
-class ConvBN(nn.Module):
-    """A convolution without bias, padded as in TensorFlow, batch normalisation, and ReLU6.
+class Convolved(nn.Module):
+    """A convolution padded as "SAME", batch normalisation, and an activation.
 
     Attributes:
-      features: output channels.
-      kernel: side of the square kernel.
+      features: output channels; 0: a depthwise convolution.
+      kernel: odd side of the square kernel.
       stride: in both directions.
-      depthwise: whether each channel has a kernel of its own; `features` is then that of the input.
-      linear: whether ReLU6 is left out.
-      dtype: compute dtype.
+      activation: None leaves the normalised output as it is.
+      momentum: of the running statistics.
+      dtype: compute dtype; parameters are float32.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
 
     features: int
-    kernel: int
+    kernel: int = 1
     stride: int = 1
-    depthwise: bool = False
-    linear: bool = False
+    activation: Callable[[jax.Array], jax.Array] | None = nn.relu6
+    momentum: float = MOMENTUM
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w, c]` to `[batch, ceil(h / stride), ceil(w / stride), features]`."""
-        if self.depthwise:
-            x = Depthwise(self.kernel, self.stride, self.dtype, name="conv")(x)
-        else:
+        if self.features:
             x = nn.Conv(
                 self.features,
                 (self.kernel, self.kernel),
                 strides=self.stride,
                 padding="SAME",
                 use_bias=False,
-                kernel_init=HE_NORMAL["fan_out"],
+                kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
                 dtype=self.dtype,
                 param_dtype=jnp.float32,
                 name="conv",
             )(x)
-        common = {"dtype": self.dtype, "axis_name": self.axis_name, "epsilon": 1e-3, "momentum": 0.99}
-        x = batch_norm(train=train, name="bn", **common)(x)
-        return x if self.linear else nn.relu6(x)
+        else:
+            x = Depthwise(self.kernel, self.stride, self.dtype, name="conv")(x)
+        x = batch_norm(
+            train=train,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+            name="bn",
+            momentum=self.momentum,
+            epsilon=EPSILON,
+        )(x)
+        return x if self.activation is None else self.activation(x)
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise convolution, linear 1x1 projection, and a shortcut where the shape stays (MBConv).
+    """Expand by a 1x1 convolution, convolve each channel, project linearly; a shortcut where the shapes allow it.
+
+    Sandler et al. 2018, "MobileNetV2".
 
     Attributes:
       features: output channels.
-      kernel: side of the depthwise kernel.
+      kernel: of the depthwise convolution.
       stride: of the depthwise convolution.
-      expansion: channels of the depthwise convolution, in units of the input's; 1 leaves the expansion out.
+      expansion: of the channels; 1: no convolution for it.
+      momentum: of the running statistics.
       dtype: compute dtype.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
@@ -126,102 +168,123 @@ class InvertedResidual(nn.Module):
     kernel: int
     stride: int
     expansion: int
+    momentum: float
     dtype: Any
     axis_name: str | None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w, c]` to `[batch, ceil(h / stride), ceil(w / stride), features]`."""
-        layer = partial(ConvBN, dtype=self.dtype, axis_name=self.axis_name)
-        wide, y = self.expansion * x.shape[-1], x
+        common = {"momentum": self.momentum, "dtype": self.dtype, "axis_name": self.axis_name}
+        y = x
         if self.expansion > 1:
-            y = layer(wide, 1, name="expand")(y, train=train)
-        y = layer(wide, self.kernel, self.stride, depthwise=True, name="depthwise")(y, train=train)
-        y = layer(self.features, 1, linear=True, name="project")(y, train=train)
+            y = Convolved(self.expansion * x.shape[-1], name="expand", **common)(y, train=train)
+        y = Convolved(0, self.kernel, self.stride, name="depthwise", **common)(y, train=train)
+        y = Convolved(self.features, activation=None, name="project", **common)(y, train=train)
         return x + y if self.stride == 1 and x.shape[-1] == self.features else y
 
 
 class EfficientNetLite(Staged):
-    """A stem of stride 2, seven stages of inverted residuals, and a 1x1 convolution to 1,280 channels as the eighth.
+    """A stem with stride 2, and groups of inverted residuals; a 1x1 convolution ends the last stage.
+
+    A stage ends where the next group halves the size, so that maps of stage n have 1 / 2^n of the image's size.
 
     Attributes:
-      width: multiplies the channels of stages 1 to 7, rounded to multiples of 8.
-      depth: multiplies the blocks of stages 2 to 6, rounded up.
+      stem_width: channels of the stem.
+      widths: channels by group, of the first of `GROUPS`.
+      blocks: how many blocks each group has.
+      head_width: channels of the last convolution.
+      momentum: of the running statistics of batch normalisation.
       dtype: compute dtype.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
 
-    width: float = 1.0
-    depth: float = 1.0
+    stem_width: int
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    head_width: int
+    momentum: float = MOMENTUM
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @property
     def num_stages(self) -> int:
         """How many stages there are."""
-        return len(STAGES) + 1
+        return len(self._stages)
+
+    @property
+    def _stages(self) -> list[list[int]]:
+        """Numbers of the groups of each stage."""
+        stages: list[list[int]] = []
+        for number in range(len(self.widths)):
+            if GROUPS[number].stride == 2 or not stages:
+                stages.append([])
+            stages[-1].append(number)
+        return stages
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"momentum": self.momentum, "dtype": self.dtype, "axis_name": self.axis_name}
 
     def stem(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """`[batch, h, w, c]` to `[batch, ceil(h / 2), ceil(w / 2), 32]`."""
-        return ConvBN(STEM, 3, 2, dtype=self.dtype, axis_name=self.axis_name, name="stem")(images, train=train)
+        """`[batch, h, w, c]` to `[batch, ceil(h / 2), ceil(w / 2), stem_width]`."""
+        return Convolved(self.stem_width, 3, 2, name="stem", **self._common)(images, train=train)
 
     def stage(self, number: int, x: jax.Array, *, train: bool) -> jax.Array:
-        """The blocks of a stage, or the head."""
-        common = {"dtype": self.dtype, "axis_name": self.axis_name}
+        """The groups of a stage; every stage but the first halves the size."""
+        for group in self._stages[number - 1]:
+            kernel, stride, expansion = GROUPS[group]
+            for index in range(self.blocks[group]):
+                module = InvertedResidual(
+                    self.widths[group],
+                    kernel,
+                    stride if index == 0 else 1,
+                    expansion,
+                    name=f"group{group + 1}_block{index + 1}",
+                    **self._common,
+                )
+                x = self.block(module, x, train=train)
         if number == self.num_stages:
-            return ConvBN(HEAD, 1, name="head", **common)(x, train=train)
-        kernel, stride, expansion, channels, blocks = STAGES[number - 1]
-        if number not in (1, len(STAGES)):
-            blocks = math.ceil(self.depth * blocks)
-        for index in range(1, blocks + 1):
-            module = InvertedResidual(
-                features=rounded(self.width * channels),
-                kernel=kernel,
-                stride=stride if index == 1 else 1,
-                expansion=expansion,
-                name=f"stage{number}_block{index}",
-                **common,
-            )
-            x = self.block(module, x, train=train)
+            x = Convolved(self.head_width, name="head", **self._common)(x, train=train)
         return x
 
 
-def rounded(channels: float) -> int:
-    """To the nearest multiple of 8 that is no more than a tenth below; at least 8."""
-    nearest = max(8, int(channels + 4) // 8 * 8)
-    return nearest + 8 if nearest < 0.9 * channels else nearest
-
-
-def _encoder(*, width: float, depth: float, pool: str, dim: int | None, dtype: Any, axis_name: str | None) -> Encoder:
-    backbone = EfficientNetLite(width, depth, dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
-
-
 def efficientnet_lite0(
-    *, pool: str = "gap", dim: int | None = None, dtype: Any = jnp.float32, axis_name: str | None = None
+    *,
+    stem_width: int = 32,
+    widths: Sequence[int] = (16, 24, 40, 80, 112, 192, 320),
+    blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1),
+    head_width: int = 1280,
+    momentum: float = MOMENTUM,
+    pool: str = "gap",
+    dim: int | None = None,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
 ) -> Encoder:
     """EfficientNet-Lite0; 1,280-d embedding. 4,652,008 parameters with a linear classifier of 1,000 classes.
 
-    Made for images of 224x224, `(x - 127) / 128`; other sizes work.
+    Published weights of it come with fsjax: `fsjax.network("efficientnet_lite0")`.
 
     Args:
+      stem_width: channels of the stem.
+      widths: channels by group of blocks, of seven or fewer.
+      blocks: inverted residuals by group.
+      head_width: channels of the last maps.
+      momentum: of batch normalisation's running statistics: what is kept at each step.
       pool: a key of `fsjax.models.pooling.POOLS`.
       dim: width of a linear layer after the pooling (None: no such layer).
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
+
+    Raises:
+      UserError: for as many widths as there are not blocks, or more than there are groups.
     """
-    return _encoder(width=1.0, depth=1.0, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
-
-
-def efficientnet_lite1(
-    *, pool: str = "gap", dim: int | None = None, dtype: Any = jnp.float32, axis_name: str | None = None
-) -> Encoder:
-    """EfficientNet-Lite1, deeper and made for 240x240; otherwise as `efficientnet_lite0`."""
-    return _encoder(width=1.0, depth=1.1, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
-
-
-def efficientnet_lite2(
-    *, pool: str = "gap", dim: int | None = None, dtype: Any = jnp.float32, axis_name: str | None = None
-) -> Encoder:
-    """EfficientNet-Lite2, deeper, wider and made for 260x260; otherwise as `efficientnet_lite0`."""
-    return _encoder(width=1.1, depth=1.2, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
+    if len(widths) != len(blocks) or len(widths) > len(GROUPS):
+        raise UserError(
+            f"widths={tuple(widths)} and blocks={tuple(blocks)} of an EfficientNet: give each a number for each group, "
+            f"of {len(GROUPS)} groups or fewer"
+        )
+    backbone = EfficientNetLite(
+        stem_width, tuple(widths), tuple(blocks), head_width, momentum, dtype=dtype, axis_name=axis_name
+    )
+    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)

@@ -27,9 +27,9 @@ class PReLU(nn.Module):
 
 
 def batch_norm(
-    *, train: bool, dtype: Any, axis_name: str | None, name: str, epsilon: float = 1e-5, momentum: float = 0.9
+    *, train: bool, dtype: Any, axis_name: str | None, name: str, momentum: float = 0.9, epsilon: float = 1e-5
 ) -> nn.BatchNorm:
-    """Batch normalisation, by default with PyTorch's constants; statistics in float32.
+    """Batch normalisation, by default with PyTorch's momentum and epsilon; statistics in float32.
 
     Unlike PyTorch's, the running variance is the biased one: the batch's own, without n / (n - 1).
 
@@ -39,8 +39,8 @@ def batch_norm(
       axis_name: the device axis over which the statistics of a training step are averaged (None: each
         device keeps its own).
       name: of the module.
+      momentum: what the running statistics keep of themselves at each step; PyTorch calls the rest so.
       epsilon: added to the variance.
-      momentum: share of the running statistics that a step keeps.
     """
     return nn.BatchNorm(
         use_running_average=not train,

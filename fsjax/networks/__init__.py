@@ -1,8 +1,26 @@
-"""Pretrained networks by name: what there is, without jax; `fsjax.networks.reading` makes each a finished run.
+"""Networks that others trained, by name: `fsjax.network("efficientnet_lite0")`. Nothing is downloaded.
 
-To add one: a line in `fsjax.networks.table.NETWORKS`, and its architecture in `fsjax.models`.
+To add one, write a `Published` in a file of its family, and add its line to `NETWORKS`.
 """
 
-from fsjax.networks.table import DEFAULT, NETWORKS, Pretrained, find
+from fsjax.errors import unknown
+from fsjax.networks import efficientnet
+from fsjax.networks.published import Opened, Published
 
-__all__ = ["DEFAULT", "NETWORKS", "Pretrained", "find"]
+__all__ = ["DEFAULT", "NETWORKS", "Opened", "Published", "published"]
+
+NETWORKS: dict[str, Published] = {one.name: one for one in (efficientnet.LITE0, efficientnet.LITE1, efficientnet.LITE2)}
+
+# The network of `fsjax predict` where no other is named.
+DEFAULT = "efficientnet_lite0"
+
+
+def published(name: str) -> Published:
+    """The network of this name.
+
+    Raises:
+      UserError: for an unknown name; it lists the known ones.
+    """
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    return NETWORKS[name]

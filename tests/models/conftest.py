@@ -86,4 +86,5 @@ def narrow():
         "resnet18": {"width": 4, "blocks": [1, 1]},
         "resnet50": {"width": 4, "blocks": [1, 1]},
         "resnet101": {"width": 4, "blocks": [1, 1]},
+        "efficientnet_lite0": {"stem_width": 4, "widths": [4, 6, 6], "blocks": [1, 2, 1], "head_width": 8},
     }
