@@ -1,6 +1,7 @@
 """A classifier of pictures by a few labelled ones, for one task with as many pictures a class as there are."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -184,27 +185,22 @@ def _with_head(
     head: str, held_out: HeldOut | None, support: np.ndarray, labels: np.ndarray, num_classes: int, copies: np.ndarray
 ) -> tuple[Head | None, HeldOut | None, str]:
     """The head asked for, or the best; the pictures left out as it scores them; and why it was chosen."""
-    common = {"features": support, "labels": labels, "num_classes": num_classes, "copies": copies}
+    fit = functools.partial(fit_head, features=support, labels=labels, num_classes=num_classes, copies=copies)
     if head != AUTO:
-        fitted = fit_head(head, **common)
-        return fitted, _scored(held_out, fitted), ""
+        fitted = fit(head)
+        return fitted, None if held_out is None else _scored(held_out, fitted), ""
     if held_out is None:
         return None, None, f"{PROTOTYPES}: with one picture of each class heads cannot be compared"
+    heads, names = [fit(name) for name in HEADS], (PROTOTYPES, *HEADS)
     # In this order where they are equal.
-    found = [
-        (None, held_out),
-        *((fitted, _scored(held_out, fitted)) for fitted in (fit_head(h, **common) for h in HEADS)),
-    ]
-    names = (PROTOTYPES, *HEADS)
+    found = [(None, held_out), *((fitted, _scored(held_out, fitted)) for fitted in heads)]
     best = max(range(len(found)), key=lambda i: (found[i][1].right, _certainty(found[i][1])))
     right = ", ".join(f"{name} {one.right}" for name, (_, one) in zip(names, found, strict=True))
     return *found[best], f"{names[best]}, the best of {len(names)} on the pictures left out (right: {right})"
 
 
-def _scored(held_out: HeldOut | None, head: Head) -> HeldOut | None:
+def _scored(held_out: HeldOut, head: Head) -> HeldOut:
     """The pictures left out, with the scores of another head; tested are the same ones."""
-    if held_out is None:
-        return None
     return dataclasses.replace(held_out, scores=np.where(held_out.tested[:, None], head.held_out, np.nan))
 
 
