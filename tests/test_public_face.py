@@ -8,7 +8,7 @@ import pytest
 import fsjax
 from tests.documented_commands import ROOT
 
-NAMES = {"Run", "UserError", "__version__", "load_config", "restore", "starter", "train"}
+NAMES = {"Run", "UserError", "__version__", "load_config", "network", "restore", "starter", "train"}
 ROOMS = {p.stem: p for p in (ROOT / "fsjax").glob("*.py") if p.stem not in ("__init__", "__main__")}
 ROOMS |= {p.parent.name: p for p in (ROOT / "fsjax").glob("*/__init__.py")}
 PUBLIC = sorted(set(ROOMS) & set(dir(fsjax)))
@@ -22,10 +22,11 @@ def test_the_names_are_there_and_are_what_they_are_called():
     assert set(fsjax.__all__) == NAMES
     assert set(dir(fsjax)) == NAMES | set(PUBLIC)
     from fsjax.config_file import load_config
-    from fsjax.runs import Run, restore, starter
+    from fsjax.runs import Run, network, restore, starter
     from fsjax.training import run
 
     assert (fsjax.Run, fsjax.load_config, fsjax.restore, fsjax.starter) == (Run, load_config, restore, starter)
+    assert fsjax.network is network
     assert fsjax.train is run
     with pytest.raises(AttributeError, match="has no attribute 'restor'; it has: .*restore.*train"):
         fsjax.restor  # noqa: B018

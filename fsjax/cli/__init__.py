@@ -17,6 +17,7 @@ from fsjax.version import __version__
 COMMANDS = {
     "train": "a model, by a recipe or a config file",
     "predict": "labels for your own pictures by a few labelled ones: a table, and a page to look at",
+    "networks": "the networks that have a name, their size and licence, and whether they are here",
     "evaluate": "accuracy of a run on few-shot tasks, or on a split, with its 95 % interval",
     "compare": "the difference of two evaluations, paired, with its interval",
     "data": "a check of a data set, in words, before anything is trained",

@@ -11,7 +11,7 @@ from fsjax.files import absolute_path, check_writable
 def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
     """The run or runs, and where their data lie."""
     parser.add_argument(
-        "run", help='the workdir of a trained run; "starter": the network that comes with fsjax', **more
+        "run", help="the workdir of a trained run, or the name of a network (see fsjax networks)", **more
     )
     parser.add_argument("--which", choices=("best", "latest"), default="best", help="which checkpoint (best)")
     parser.add_argument("--data-path", default="", help="where the run's data lie here, if elsewhere than in training")

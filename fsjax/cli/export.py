@@ -30,7 +30,7 @@ from fsjax.cli.arguments import add_reject, open_run, path_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("run", help="the workdir of a trained run")
+    parser.add_argument("run", help="the workdir of a trained run, or the name of a network (see fsjax networks)")
     parser.add_argument(
         "--out", type=path_of, required=True, metavar="FOLDER", help="new, empty, or an export to replace"
     )
