@@ -22,6 +22,7 @@ SMALL = {
     "wrn28_10": {"depth": 10, "widen": 1}, "resnet18": {"width": 4, "blocks": (1, 1)},
     "resnet50": {"width": 4, "blocks": (1, 1)},
     "resnet101": {"width": 4, "blocks": (1, 1)},
+    "efficientnet_lite0": {"stem_width": 4, "widths": (4, 6, 6), "blocks": (1, 2, 1), "head_width": 8},
 }  # fmt: skip
 
 
