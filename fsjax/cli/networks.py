@@ -1,7 +1,7 @@
 """The networks that have a name: what they are, their size and licence, and whether their weights are here.
 
     fsjax networks
-    fsjax predict --run efficientnet_lite2 --support few --query many
+    fsjax predict --run efficientnet_lite0 --support few --query many
     fsjax evaluate efficientnet_lite0 --source folder --data-path pictures --shots 1 5
 
 A name stands wherever a run's folder does, unless there is a folder of that name. In Python: fsjax.network(NAME).
