@@ -17,9 +17,10 @@ set_cpu_flags()
 import numpy as np  # noqa: E402 - XLA's flags come first
 
 from fsjax import data, restore  # noqa: E402
+from fsjax.evaluation.neural_collapse import directions  # noqa: E402
 from fsjax.evaluation.statistics import mean_interval  # noqa: E402
 from fsjax.labelling import HEADS, PROTOTYPES  # noqa: E402
-from fsjax.labelling.heads import class_means, fit_head, unit  # noqa: E402
+from fsjax.labelling.heads import class_means, fit_head  # noqa: E402
 
 QUERIES = 15
 
@@ -34,7 +35,7 @@ def features_of(network: str, files: list[Path]) -> np.ndarray:
 def predicted(head: str, x: np.ndarray, y: np.ndarray, queries: np.ndarray, way: int) -> np.ndarray:
     """Labels of queries `[m, dim]` by the labelled features `[n, dim]`."""
     if head == PROTOTYPES:  # the rule of networks that were trained as classifiers: cosine
-        return (unit(queries) @ unit(class_means(x, y, way)).T).argmax(axis=1)
+        return (directions(queries) @ directions(class_means(x, y, way)).T).argmax(axis=1)
     return fit_head(head, x, y, way, copies=np.arange(len(y))).scores(queries).argmax(axis=1)
 
 

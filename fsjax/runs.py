@@ -1,6 +1,6 @@
 """A finished or running run, opened to look at and to use: `run = fsjax.restore("runs/icu")`.
 
-Internal, but for `fsjax.restore`, `fsjax.starter` and `fsjax.Run`.
+Internal, but for `fsjax.restore`, `fsjax.network`, `fsjax.starter` and `fsjax.Run`.
 """
 
 import dataclasses

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fsjax.errors import unknown
+from fsjax.evaluation.neural_collapse import directions
 
 # Scores `[m, classes]` of features `[m, dim]`, and the function that a head is fitted to.
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -81,12 +82,6 @@ def _left_out(
     return found
 
 
-def unit(x: np.ndarray) -> np.ndarray:
-    """Vectors `[..., dim]` at length 1; zeros stay."""
-    length = np.linalg.norm(x, axis=-1, keepdims=True)
-    return np.divide(x, length, out=np.zeros_like(x), where=length > 0)
-
-
 def class_means(x: np.ndarray, y: np.ndarray, num_classes: int) -> np.ndarray:
     """Means `[classes, dim]` of vectors `[n, dim]` by class."""
     means = np.zeros((num_classes, x.shape[1]))
@@ -100,8 +95,8 @@ def _centred(x: np.ndarray, y: np.ndarray, num_classes: int) -> Scores:
     SimpleShot's mean is of the base classes; here that of the pictures at hand stands for it, each class's share alike.
     """
     centre = class_means(x, y, num_classes).mean(axis=0)
-    prototypes = unit(class_means(unit(x - centre), y, num_classes))
-    return lambda queries: unit(queries - centre) @ prototypes.T
+    prototypes = directions(class_means(directions(x - centre), y, num_classes))
+    return lambda queries: directions(queries - centre) @ prototypes.T
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, num_classes: int) -> tuple[Scores, np.ndarray]:
@@ -110,7 +105,7 @@ def _ridge(x: np.ndarray, y: np.ndarray, num_classes: int) -> tuple[Scores, np.n
     A fit without one picture need not be made: its residual is that of the whole fit over 1 - H_ii, H the matrix that
     makes fitted values of the targets (Allen 1974). The penalty is the one with the least such squared error.
     """
-    x = unit(x)
+    x = directions(x)
     mean, target = x.mean(axis=0), np.eye(num_classes)[y]
     centred, shares = x - mean, target.mean(axis=0)
     gram = centred @ centred.T
@@ -126,8 +121,8 @@ def _ridge(x: np.ndarray, y: np.ndarray, num_classes: int) -> tuple[Scores, np.n
         if best is None or error < best[0]:
             best = error, weights, without
     assert best is not None
-    directions = centred.T @ best[1]
-    return lambda queries: (unit(queries) - mean) @ directions + shares, best[2]
+    kernel = centred.T @ best[1]
+    return lambda queries: (directions(queries) - mean) @ kernel + shares, best[2]
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, num_classes: int) -> Scores:
@@ -135,13 +130,13 @@ def _logistic(x: np.ndarray, y: np.ndarray, num_classes: int) -> Scores:
     from sklearn.linear_model import LogisticRegression
 
     # The penalty is of lengths alone, so the fit lies in the span of the pictures: n dimensions are enough.
-    basis = np.linalg.qr(unit(x).T)[0]
+    basis = np.linalg.qr(directions(x).T)[0]
     model = LogisticRegression(C=_INVERSE_PENALTY, class_weight="balanced", max_iter=1000, tol=1e-3).fit(
-        unit(x) @ basis, y
+        directions(x) @ basis, y
     )
 
     def scores(queries: np.ndarray) -> np.ndarray:
-        found = model.decision_function(unit(queries) @ basis)
+        found = model.decision_function(directions(queries) @ basis)
         return np.stack([-found, found], axis=1) / 2 if num_classes == 2 else found
 
     return scores
