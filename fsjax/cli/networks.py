@@ -2,7 +2,7 @@
 
     fsjax networks
     fsjax predict --run efficientnet_lite0 --support few --query many
-    fsjax evaluate efficientnet_lite0 --source folder --data-path pictures --shots 1 5
+    fsjax evaluate efficientnet_lite0 --source folder --data-path pictures --shots 1 5 --query 5
 
 A name stands wherever a run's folder does, unless there is a folder of that name. In Python: fsjax.network(NAME).
 Nothing is downloaded: weights come with packages of the package registry.
