@@ -62,9 +62,7 @@ def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
         config.model.resnet12.widths = (64, 128, 256, 528)
     if "c128f" in parts:
         config.model.name = "c128f"
-        config.model.c128f.last_relu = (
-            "linear" in parts
-        )  # none with the authors' cosine classifier (docs/readings.md, "Conv-4")
+        config.model.c128f.last_relu = "linear" in parts  # none with Gidaris & Komodakis' cosine classifier
     if "smoke" in parts:
         smoke(config, IMAGE_SIZES[dataset])
     return config
@@ -72,8 +70,8 @@ def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
 
 def implants(name: str, dataset: str, arg: str) -> ConfigDict:
     """Dense classification, and implants for each task at the test."""
-    config = dense_classification(name, dataset, arg)
     choose(arg, ("smoke",))
+    config = dense_classification(name, dataset, arg)
     config.method.name = "implants"
     config.few_shot.classes = ("novel",)
     return config

@@ -20,7 +20,7 @@ def get_config(arg: str = ""):
     config.name = "icu_cifar10"
     config.data.name = "cifar10"
     config.data.validation = 0.05
-    config.data.augment = {"crop": "pad", "pad": 4, "flip": True, "mixup": 0.0}
+    config.data.augment.update(crop="pad", pad=4, flip=True)
 
     config.model.name = "resnet18_cifar"
     config.loss.name = "icu"

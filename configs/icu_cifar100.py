@@ -24,7 +24,7 @@ def get_config(arg: str = ""):
     config.name = "icu_cifar100"
     config.data.name = "cifar100"
     config.data.validation = 0.05
-    config.data.augment = {"crop": "pad", "pad": 4, "flip": True, "mixup": 0.0}
+    config.data.augment.update(crop="pad", pad=4, flip=True)
     config.data.normalization = "half"
 
     config.model.name = "vgg13"

@@ -36,7 +36,7 @@ def get_config(arg: str = ""):
     config.data.name = name
     config.data.longtail_ratio = float(ratio)
     config.data.validation = 0.0
-    config.data.augment = {"crop": "pad", "pad": 4, "flip": True, "mixup": 0.0}
+    config.data.augment.update(crop="pad", pad=4, flip=True)
 
     config.model.name = "resnet32_bbn"
     config.loss.name = "icu"

@@ -24,7 +24,7 @@ def get_config(arg: str = ""):
     config.data.test_split = "validation"
     config.data.image_size = 224
     config.data.validation = 0.01
-    config.data.augment = {"crop": "random_resized", "pad": 0, "flip": True, "mixup": 0.0}
+    config.data.augment.update(crop="random_resized", flip=True)
 
     config.model.name = "resnet101"
     config.loss.name = "icu"

@@ -1,9 +1,8 @@
-"""Configs by a recipe's name or by a file, read without jax: `load_config("icu_digits:smoke")`; single keys set.
+"""Configs by a recipe's name or by a file, read without jax: `load_config("icu_digits:smoke")`; overrides of a line.
 
 Internal, but for `fsjax.load_config`.
 """
 
-import ast
 import difflib
 import importlib
 import importlib.util
@@ -15,7 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fsjax.errors import UserError, one_line, unknown
+from fsjax.config import find, set_text
+from fsjax.errors import UserError, one_line
 
 _LIST = "`fsjax train --list` names the recipes"
 _LONGEST = 100
@@ -98,38 +98,45 @@ def _slip(error: Exception, path: Path) -> str:
     return f"{where}{type(error).__name__}: {error}"
 
 
-def set_text(config: Any, text: str) -> tuple[str, str]:
-    """Set a key of a config by "KEY=VALUE", such as "data.augment.flip=True"; a value that is no literal is a word.
+def set_option(config: Any, text: str) -> tuple[str, str]:
+    """Set a key of a config by "KEY=VALUE", such as "data.augment.flip=True".
 
     Returns:
       The key and the value, as texts.
 
     Raises:
-      UserError: for a text of another form, an unknown key, or a value of another type.
+      UserError: for a text of another form, an unknown key, or a value of the wrong type or out of range.
     """
-    key, separator, value = text.partition("=")
+    key, separator, value = text.removeprefix("config.").partition("=")
     if not separator:
         raise UserError(f"--set {text}: must be KEY=VALUE, such as model.remat=True")
-    try:
-        literal = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        literal = value  # a plain word
-    set_key(config, key, literal)
-    return key.removeprefix("config."), value
+    set_text(config, key, value)
+    return key, value
 
 
-def set_key(config: Any, key: str, value: Any) -> None:
-    """Set the key "data.augment.flip" (or "config.data...") of a config.
+def split_overrides(arguments: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Divide a command line into overrides of a config, `--config.KEY=VALUE`, and the rest.
+
+    `--config.KEY VALUE` is another way to write it; `--config.KEY` alone, of an option that is True or False, is True.
+
+    Returns:
+      The overrides as keys and texts, and the other arguments, both in order.
 
     Raises:
-      UserError: for an unknown key, or a value of another type.
+      UserError: for an unknown key, or one without a value.
     """
-    parent, node, last = config, config, ""
-    for last in key.removeprefix("config.").split("."):
-        if not hasattr(node, "keys") or last not in node:
-            raise unknown(f"key in --set {key}:", last, node.keys() if hasattr(node, "keys") else ())
-        parent, node = node, node[last]
-    try:
-        parent[last] = value
-    except TypeError as error:
-        raise UserError(f"--set {key}={value!r}: {error}") from error
+    overrides, rest, left = [], [], list(arguments)
+    while left:
+        name, separator, value = left.pop(0).partition("=")
+        key = name.lstrip("-").removeprefix("config.")
+        if not name.startswith("-") or name.lstrip("-") == key:
+            rest.append(name + separator + value)
+            continue
+        if not separator and find(key).kind is bool:
+            value = "True"
+        elif not separator and (not left or left[0].startswith("--")):
+            raise UserError(f"{name} needs a value: {name}=VALUE")
+        elif not separator:
+            value = left.pop(0)
+        overrides.append((key, value))
+    return overrides, rest

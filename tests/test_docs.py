@@ -1,7 +1,9 @@
 """The documentation: what it names exists, and its Python runs. Its commands: tests/test_documented_commands.py."""
 
+import importlib
 import re
 import sys
+import textwrap
 import types
 from functools import cache
 from pathlib import Path
@@ -265,9 +267,9 @@ def test_python_runs(name, few_shot_runs, tmp_path, monkeypatch, capsys):
 
 
 TABLES = {  # of docs/adding.md: a file, and what its lines go into
-    "fsjax/losses/__init__.py": ("fsjax.losses", "LOSSES"),
-    "fsjax/models/__init__.py": ("fsjax.models", "MODELS"),
-    "fsjax/methods/__init__.py": ("fsjax.methods", "METHODS"),
+    "fsjax/options/losses.py": ("fsjax.options.losses", "LOSSES"),
+    "fsjax/options/models.py": ("fsjax.options.models", "MODELS"),
+    "fsjax/options/methods.py": ("fsjax.options.methods", "METHODS"),
     "fsjax/data/sources/__init__.py": ("fsjax.data.sources", "SOURCES"),
 }
 
@@ -276,18 +278,18 @@ TABLES = {  # of docs/adding.md: a file, and what its lines go into
 def test_what_is_added_trains(tmp_path, monkeypatch, capsys):
     """The worked examples of docs/adding.md, all together: their files, their lines in the tables, their config."""
     import fsjax
-    from fsjax.configs import common
     from fsjax.training import run
 
     blocks = fences(ROOT / "docs" / "adding.md")
     space = {}
     files = [code for language, code in blocks if language == "python" and code.startswith("# ")]
     assert len(files) == 6
+    _with_lines(blocks, space, monkeypatch, "fsjax/options")
     for code in sorted(files, key=lambda code: code.startswith("# configs")):
         name = code.split("\n")[0].removeprefix("# ").removesuffix(".py").replace("/", ".")
         module = types.ModuleType(name)
         if name.startswith("configs"):
-            _with_lines(blocks, space, monkeypatch, common)
+            _with_lines(blocks, space, monkeypatch, "fsjax/data")
         monkeypatch.setitem(sys.modules, name, module)
         exec(compile(code, name, "exec"), module.__dict__)
         space |= {**vars(module), name.rpartition(".")[2]: module}
@@ -307,25 +309,18 @@ def test_what_is_added_trains(tmp_path, monkeypatch, capsys):
     assert "worst class: " in capsys.readouterr().out
 
 
-def _with_lines(blocks, space, monkeypatch, common):
-    """The lines that the page adds to tables, and to the sections of `configs/common.py`."""
-    of_sections = {}
+def _with_lines(blocks, space, monkeypatch, room):
+    """The lines that the page adds to the tables of a room, and the classes of options before these."""
     for code in (code for language, code in blocks if language == "diff"):
         file = code.split(",")[0].removeprefix("# ")
-        line = re.search(r"^\+ *(.*)$", code, flags=re.M)[1]
-        if file in TABLES:
-            module, table = TABLES[file]
-            [(key, value)] = eval("{" + line + "}", {**space}).items()
-            monkeypatch.setitem(getattr(sys.modules[module], table), key, value)
-        else:
-            assert file == "configs/common.py"
-            of_sections[re.search(r"in (\w+)\(\)", code)[1]] = line
-    for function, line in of_sections.items():
-        original = getattr(common, function)
-
-        def extended(original=original, line=line):
-            section = original()
-            exec(line, {line.split(".")[0]: section, "ConfigDict": common.ConfigDict})
-            return section
-
-        monkeypatch.setattr(common, function, extended)
+        if not file.startswith(room):
+            continue
+        module, table = TABLES[file]
+        added = textwrap.dedent("\n".join(re.findall(r"^\+(.*)$", code, flags=re.M)))
+        classes, _, line = added.rpartition("\n")
+        names = {**vars(importlib.import_module(module)), **space}
+        exec(compile(classes, file, "exec"), names)
+        [(key, value)] = eval("{" + line.strip() + "}", names).items()
+        monkeypatch.setitem(getattr(sys.modules[module], table), key, value)
+        for name in re.findall(r"^class (\w+)", classes, flags=re.M):
+            monkeypatch.setattr(sys.modules[module], name, names[name], raising=False)

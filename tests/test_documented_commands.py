@@ -180,22 +180,20 @@ def train_py(arguments: list[str]) -> None:
 
 def read_training(arguments: list[str]) -> None:
     """Parses a line of train.py and checks its settings."""
-    from fsjax.training.flags import parse
-    from fsjax.training.settings import check
+    from fsjax import cli
 
     own = [argument.replace("=my_config.py", "=icu_digits") for argument in arguments]
-    config, workdir, _ = parse(own)
-    check(config)
-    assert workdir
+    config, workdir = cli.train.read(cli.parse(["train", *own]))
+    assert config and workdir
 
 
 def read_fsjax(arguments: list[str]) -> None:
     """Parses a line of fsjax; its config file is there, and has the variant."""
-    from fsjax.cli import COMMANDS, parser
+    from fsjax.cli import COMMANDS, parse
     from fsjax.config_file import load_config
 
     assert arguments[0] in COMMANDS
-    args = parser(arguments[0]).parse_args(arguments)
+    args = parse(arguments)
     if getattr(args, "config", "") and not args.config.endswith("/own.py"):
         load_config(args.config)
 

@@ -140,9 +140,9 @@ def test_variables_are_those_of_the_run_in_half_precision(few_shot_runs, tmp_pat
 
 @pytest.mark.slow
 def test_its_config_runs_its_smoke_variant(root, tmp_path):
+    from fsjax.config import check
+    from fsjax.config_file import load_config
     from fsjax.training import run
-    from fsjax.training.flags import load_config
-    from fsjax.training.settings import check
 
     check(load_config(f"{root}/configs/starter.py"))
     result = run(load_config(f"{root}/configs/starter.py:smoke"), tmp_path / "run")

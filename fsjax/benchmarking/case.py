@@ -9,9 +9,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fsjax import data
+from fsjax.config import check
 from fsjax.data.config import NO_CACHE
 from fsjax.errors import UserError
-from fsjax.training import settings
 from fsjax.training.experiment import Experiment, build_experiment
 
 # More than any measurement takes: a run's own length has no part in its speed.
@@ -63,9 +63,8 @@ class Case:
         if synthetic:
             _put_noise(config, synthetic)
         if config.data.name in _MADE:
-            with config.unlocked():
-                config.data.cache = NO_CACHE
-        settings.check(config)
+            config.data.cache = NO_CACHE
+        check(config)
         case = cls(config, chosen=backend, synthetic=synthetic, **more)
         if case.repeats < 1 or case.seconds < 0:
             raise UserError(f"--repeats={case.repeats} must be at least 1, and --seconds={case.seconds:g} at least 0")
@@ -103,10 +102,10 @@ class Case:
             "model": model.name,
             "options": {k: v for k, v in model.get(model.name, {}).items() if v is not None},
             "dtype": model.dtype,
-            "remat": model.get("remat", False),
+            "remat": model.remat,
             "image": list(self.splits.info.image_shape),
             "data": self.splits.info.name,
-            "backend": config.data.get("backend", "host"),
+            "backend": config.data.backend,
             "batch": rows * config.train.accumulate,
             "accumulate": config.train.accumulate,
             "steps_per_dispatch": config.train.steps_per_dispatch,
@@ -115,8 +114,7 @@ class Case:
 
 
 def _set_backend(config: Any, backend: str) -> None:
-    with config.unlocked():  # configs of before there was a choice lack it
-        config.data.backend = backend
+    config.data.backend = backend
 
 
 def _put_noise(config: Any, shape: str) -> None:

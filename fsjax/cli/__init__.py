@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from types import ModuleType
+from typing import NoReturn
 
 from fsjax.errors import UserError, platform_errors
 from fsjax.version import __version__
@@ -20,6 +21,7 @@ COMMANDS = {
     "networks": "the networks that have a name, their size and licence, and whether they are here",
     "evaluate": "accuracy of a run on few-shot tasks, or on a split, with its 95 % interval",
     "compare": "the difference of two evaluations, paired, with its interval",
+    "config": "every option of a config: its value, its meaning, what is valid, and where it was set",
     "data": "a check of a data set, in words, before anything is trained",
     "activations": "class activation maps of runs beside each other",
     "embeddings": "embeddings by t-SNE, and their scatter within and between classes",
@@ -59,10 +61,13 @@ def main(argv: list[str] | None = None) -> int:
         # Names of files and classes hold what an encoding such as ASCII has not.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    name = next(iter(argv), "")
     try:
+        args = parse(argv)
+        from fsjax.messages import show_messages
+
+        show_messages()
         with platform_errors():
-            return _run(name, argv)
+            return command(args.command).run(args) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -74,24 +79,35 @@ def main(argv: list[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _run(name: str, argv: list[str]) -> int:
-    """Run a line of this command; only its module is imported."""
-    from fsjax.messages import show_messages
+def parse(argv: list[str]) -> argparse.Namespace:
+    """What a command line says; `overrides` holds its `--config.KEY=VALUE`. Only the module of its command is imported.
 
-    if name in COMMANDS and hasattr(command(name), "main") and not {"-h", "--help"} & set(argv):
-        show_messages()
-        return command(name).main(argv[1:]) or 0
+    Raises:
+      UserError: for a command or an argument that is not there, or a value that is not valid.
+    """
+    name = next(iter(argv), "")
+    overrides: list[tuple[str, str]] = []
+    if name in COMMANDS and getattr(command(name), "TAKES_OVERRIDES", False):
+        from fsjax.config_file import split_overrides
+
+        overrides, argv = split_overrides(argv)
     args = parser(*(known for known in COMMANDS if known == name)).parse_args(argv)
-    show_messages()
-    return command(args.command).run(args) or 0
+    args.overrides = overrides
+    return args
 
 
 def command(name: str) -> ModuleType:
     """The module of a command: its docstring, `add_arguments(parser)` and `run(args)`, which may return a status.
 
-    One that does not leave its line to argparse has `main(argv)` in the place of `run`.
+    One whose line may hold `--config.KEY=VALUE` says `TAKES_OVERRIDES = True`.
     """
     return importlib.import_module(f"fsjax.cli.{name}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, as all of fsjax does."""
+        raise UserError(f"{message}; `{self.prog} --help` explains")
 
 
 def parser(*names: str) -> argparse.ArgumentParser:
@@ -100,7 +116,7 @@ def parser(*names: str) -> argparse.ArgumentParser:
     Args:
       *names: of `COMMANDS`, those whose arguments it knows; of the others it knows their summary alone.
     """
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="fsjax",
         description="Train, evaluate, compare and use image classifiers.",
         epilog=_EPILOG,

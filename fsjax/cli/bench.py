@@ -30,7 +30,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fsjax.cli.arguments import path_of
-from fsjax.config_file import load_config, set_key, set_text
+from fsjax.config import set_text
+from fsjax.config_file import load_config, set_option
 from fsjax.errors import UserError, unknown
 from fsjax.files import check_writable
 from fsjax.training.compilation import keep_compiled
@@ -117,10 +118,10 @@ def cases(args: argparse.Namespace, **more: Any) -> "Iterator[Case]":
         chosen = [("model.name", model), ("model.dtype", dtype)]
         for key, value in chosen:
             if value:
-                set_key(config, key, value)
+                set_text(config, key, value)
         if batch:
             _set_batch(config, batch)
-        changes = dict(set_text(config, text) for text in args.set)
+        changes = dict(set_option(config, text) for text in args.set)
         yield Case.of(
             config, label=args.config, changes=changes, synthetic=args.synthetic, backend=args.backend, **more
         )
@@ -131,4 +132,4 @@ def _set_batch(config: Any, text: str) -> None:
         raise UserError(f"--batch={text}: must be a number of images, or several: 64,128")
     if config.train.batch_size == 0:
         raise UserError(f"--batch={text}: this config trains on episodes: --set episodes.per_step=N")
-    config.train.batch_size = int(text)
+    set_text(config, "train.batch_size", text)

@@ -64,7 +64,8 @@ def _config(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     from ml_collections import ConfigDict
 
     from fsjax import data
-    from fsjax.config_file import load_config, set_key, set_text
+    from fsjax.config import set_key
+    from fsjax.config_file import load_config, set_option
 
     if bool(args.run) + bool(args.config) > 1 or not (args.run or args.config or args.path):
         raise UserError("say what to check, one of: --path FOLDER, --config CONFIG, or a run's folder")
@@ -83,7 +84,7 @@ def _config(args: argparse.Namespace) -> tuple[Any, Any, Any]:
             )
         set_key(config, "data.path", str(args.path))
     for text in args.set:
-        set_text(config, text)
+        set_option(config, text)
     return config, config if args.config or args.run else None, expected
 
 

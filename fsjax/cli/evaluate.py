@@ -58,9 +58,12 @@ from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.kept import arrays_of
 from fsjax.evaluation.linear import naive_bayes_of_run
 from fsjax.evaluation.parts import warn_of_selection
-from fsjax.evaluation.protocol import CLASSES, Figure, Protocol
+from fsjax.evaluation.protocol import Figure, Protocol
 from fsjax.files import as_npz, write_file, write_files
 from fsjax.methods.rules import HEADS
+from fsjax.options import section
+from fsjax.options.few_shot import CLASSES
+from fsjax.options.methods import ImplantTrainingOptions
 
 # The columns of Tables 2 and 3.
 ALL_POOLINGS = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")
@@ -138,7 +141,7 @@ def run(args: argparse.Namespace) -> None:
             evaluator.splits,
             protocol.classes,
             protocol.reconstructed,
-            chosen_by=own["validation"].get("classes", "validation"),
+            chosen_by=own["validation"]["classes"],
             chosen=Protocol.of(own).reconstructed,
         )
     episodes = None
@@ -180,7 +183,7 @@ def _facts_of_run(run: Any) -> dict[str, Any]:
     return {"run": str(run.workdir), "step": run.step, "method": run.config.method.name}
 
 
-def _protocol(section: Any, args: argparse.Namespace) -> Protocol:
+def _protocol(own: Any, args: argparse.Namespace) -> Protocol:
     """The protocol of the run's config, with what the command line states in its place."""
     given = {
         "classes": args.classes or (["novel"] if args.source else None),
@@ -190,7 +193,7 @@ def _protocol(section: Any, args: argparse.Namespace) -> Protocol:
         "poolings": ALL_POOLINGS if args.pooling == ["all"] else args.pooling,
     }  # fmt: skip
     stated = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
-    return _reconstructed(Protocol.of({**dict(section), **stated}), args)
+    return _reconstructed(Protocol.of({**dict(own), **stated}), args)
 
 
 def _linear(run: Any, args: argparse.Namespace) -> None:
@@ -226,22 +229,20 @@ def _reconstructed(protocol: Protocol, args: argparse.Namespace) -> Protocol:
 
 def _implants(run: Any, args: argparse.Namespace) -> Any:
     """Options of the implants, or None."""
-    from fsjax.methods.dense_implants import OPTIONS, implant_options
+    from fsjax.methods.dense_implants import implant_options
 
     if not args.implants:
         if args.implant_option:
             raise UserError("--implant-option says how implants are trained, and needs --implants")
         return None
     chosen = {} if run.method.implants is None else dataclasses.asdict(run.method.implants)
-    chosen = {name: value for name, value in chosen.items() if name in OPTIONS}
+    known = dict(section(ImplantTrainingOptions).leaves())
+    chosen = {name: value for name, value in chosen.items() if name in known}
     for option in args.implant_option:
         name, _, value = option.partition("=")
-        if name not in OPTIONS:
-            raise unknown("option of implants", name, OPTIONS)
-        try:
-            chosen[name] = json.loads(value)
-        except json.JSONDecodeError:
-            chosen[name] = value
+        if name not in known:
+            raise unknown("option of implants", name, known)
+        chosen[name] = known[name].read(known[name].parse(value), f"--implant-option {name}")
     return implant_options(run.method.encoder, **chosen)
 
 

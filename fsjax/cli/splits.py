@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.config_file import set_text
+from fsjax.config_file import set_option
 from fsjax.errors import UserError
 from fsjax.evaluation.classified import Classified, classify, identity, view_of
 from fsjax.evaluation.other_source import OtherSource, load_other, source_config
@@ -38,7 +38,7 @@ def other_source(run: Any, args: argparse.Namespace) -> OtherSource:
     for text in args.set:
         if not text.removeprefix("config.").startswith("data."):
             raise UserError(f"--set {text}: only the data of --source are set, such as --set data.train_split=small1")
-        set_text(config, text)
+        set_option(config, text)
     return load_other(config.data, run.info, split=args.split or "")
 
 

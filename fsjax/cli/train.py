@@ -10,7 +10,8 @@ The config is the first argument, or that of --config; `python train.py --config
 the same program. A file that is there comes before a recipe of that name. Without a config the recipe is icu_digits.
 
 `--config.KEY=VALUE` changes a value of the config: --config.train.steps=1000, --config.data.path=pictures,
---config.model.vgg13.widths=(8,8,8). A key that is not there answers with those that are.
+--config.model.vgg13.widths=(8,8,8). An unknown key fails and lists the valid ones; `fsjax config
+CONFIG` prints every option, with what is valid.
 
 The same command again continues the run in its folder.
 """
@@ -18,36 +19,65 @@ The same command again continues the run in its folder.
 import argparse
 import ast
 import textwrap
-from collections.abc import Sequence
+from typing import Any
 
+from fsjax.config import check, folder_of, set_text
+from fsjax.config_file import load_config, recipes
+from fsjax.errors import UserError, one_line
+
+TAKES_OVERRIDES = True
+# What is trained if the line names nothing.
+DEFAULT = "icu_digits"
 _WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command, for its help and for completion: `main` leaves the line to absl."""
-    parser.add_argument("recipe", nargs="?", metavar="CONFIG[:VARIANT]", help="a recipe or a config file (icu_digits)")
+    """The arguments of the command."""
+    what = f"a recipe or a config file, with a variant of it such as :smoke ({DEFAULT})"
+    parser.add_argument("recipe", nargs="?", metavar="CONFIG[:VARIANT]", help=what)
     parser.add_argument("--config", metavar="CONFIG[:VARIANT]", help="the same")
-    parser.add_argument("--workdir", metavar="FOLDER", help="the folder of the run (runs/NAME)")
+    parser.add_argument(
+        "--workdir",
+        metavar="FOLDER",
+        help="the run's folder; the same command again continues the run in it (runs/NAME)",
+    )
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where no launcher starts them")
-    parser.add_argument("--num_processes", metavar="N", help="how many processes make the run")
-    parser.add_argument("--process_id", metavar="I", help="which of them this is, from 0")
+    parser.add_argument("--num_processes", type=int, metavar="N", help="how many processes make the run")
+    parser.add_argument("--process_id", type=int, metavar="I", help="which of them this is, from 0")
     parser.add_argument("--list", action="store_true", help="list the recipes, and train nothing")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Run the line behind `fsjax train`."""
-    if "--list" in argv:
+def run(args: argparse.Namespace) -> None:
+    """Train, or list the recipes."""
+    if args.list:
         print(listing())
         return
-    from fsjax.training import flags, run
+    config, workdir = read(args)
+    # A config is checked before jax is imported, which takes seconds.
+    from fsjax import training
+    from fsjax.training import process
 
-    flags.main(argv, run)
+    processes = {name: getattr(args, name) for name in ("coordinator", "num_processes", "process_id")}
+    process.start(lambda: training.run(config, workdir), **processes)
+
+
+def read(args: argparse.Namespace) -> tuple[Any, str]:
+    """The config of a line, with its overrides and checked, and the workdir.
+
+    Raises:
+      UserError: for two configs, one that is not there, or an option that is not valid.
+    """
+    if args.recipe is not None and args.config is not None:
+        raise UserError(f"a run has one config, not {one_line(args.recipe)} and {one_line(args.config)}")
+    config = load_config(next((named for named in (args.recipe, args.config) if named is not None), DEFAULT))
+    for key, text in args.overrides:
+        set_text(config, key, text)
+    check(config)
+    return config, args.workdir or folder_of(config.name)
 
 
 def listing() -> str:
-    """The recipes, a line each: the name, and the first line of what the file says of itself."""
-    from fsjax.config_file import recipes
-
+    """The recipes, one line each: the name, and the first line of what the file says of itself."""
     files = recipes()
     width = max(map(len, files))
     lines = []

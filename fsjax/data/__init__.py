@@ -34,7 +34,7 @@ from fsjax.data.own_pictures import (
     picture_files,
     read_pictures,
 )
-from fsjax.data.reconstructed import Reconstructed, ReconstructedConfig, reconstruct
+from fsjax.data.reconstructed import Reconstructed, ReconstructedOptions, reconstruct
 from fsjax.data.sources import SOURCES
 
 __all__ = [
@@ -49,7 +49,7 @@ __all__ = [
     "Episodes",
     "Examples",
     "Reconstructed",
-    "ReconstructedConfig",
+    "ReconstructedOptions",
     "Splits",
     "StreamExamples",
     "check_data",

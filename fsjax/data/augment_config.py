@@ -1,47 +1,48 @@
-"""The fields of `config.data.augment`, their defaults, and the checks on them."""
+"""The options of `config.data.augment`, and what of them images do not allow."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from fsjax.data.errors import DataError
-from fsjax.data.fields import check_choice, parse_fields
-
-CROPS = ("none", "pad", "random_resized")
+from fsjax.options import option, read
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     """How training images are varied, in this order; formulas are in `fsjax.data.augment` and `fsjax.data.colors`.
 
-    Attributes:
-      rotate: degrees; the image is turned about its centre by an angle uniform in -rotate..rotate, bilinear, black
-        outside; 0 is off. Crops of "random_resized" are turned after they are cut.
-      crop: "pad" (black border of `pad` pixels, then a random crop of the old size), "random_resized" (a
-        random 8-100 % of the area at aspect ratio 3/4-4/3, resized to `image_size`) or "none".
-      pad: width in pixels of the border of crop "pad".
-      flip: mirror left-right with probability 1/2.
-      brightness, contrast, saturation: blend with black, with the image's mean grey, or with its grey version, by a
-        factor uniform in 1-x..1+x; nothing is clipped, so their order has no effect. 0 is off.
-      lighting: standard deviation of the noise along the main directions of ImageNet's colours (Krizhevsky et al.
-        2012); 0 is off.
-      cutout: side in pixels of a square about a centre uniform over the pixels of the image, which is set to 0 after
-        normalisation: the mean colour of normalization "dataset" (DeVries & Taylor 2017); 0 is off. As in their code,
-        `cutout // 2` pixels before the centre and as many from it on are cut out, so that an odd side is that of
-        the even number below it, and what lies outside of the image is lost. Boxes are of no concern to it.
-      mixup: alpha of mixup's Beta(alpha, alpha) (Zhang et al. 2018), of images with their holes; 0 is off.
+    An image is turned about its centre by an angle uniform in -rotate..rotate, bilinear, black outside; crops of
+    "random_resized" are turned after they are cut. The crop "pad" is a black border and a random crop of the old size;
+    "random_resized" is a random 8-100 % of the area at aspect ratio 3/4-4/3, resized to `image_size`. Brightness,
+    contrast and saturation blend with black, with the image's mean grey, or with its grey version; nothing is clipped,
+    so their order has no effect. The noise of lighting is along the main directions of ImageNet's colours (Krizhevsky
+    et al. 2012).
+
+    A square of cutout lies about a centre uniform over the pixels of the image, and is set to 0 after normalisation:
+    the mean colour of normalization "dataset" (DeVries & Taylor 2017). As in their code, `cutout // 2` pixels before
+    the centre and as many from it on are cut out, so that an odd side is that of the even number below it, and what
+    lies outside of the image is lost. Boxes are of no concern to it. Mixup (Zhang et al. 2018) is of images with their
+    holes.
     """
 
-    rotate: float = 0.0
-    crop: str = "none"
-    pad: int = 0
-    flip: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    lighting: float = 0.0
-    cutout: int = 0
-    mixup: float = 0.0
+    rotate: float = option(0.0, "largest angle in degrees; 0: off", at_least=0, at_most=180)
+    crop: str = option("none", "see pad; random_resized crops full images", choices=("none", "pad", "random_resized"))
+    pad: int = option(0, "width in pixels of the border of crop pad", at_least=0, at_most=1_000)
+    flip: bool = option(False, "mirror left-right with probability 1/2")
+    brightness: float = option(0.0, "by a factor uniform in 1-x..1+x; 0: off", at_least=0, at_most=1)
+    contrast: float = option(0.0, "by a factor uniform in 1-x..1+x; 0: off", at_least=0, at_most=1)
+    saturation: float = option(0.0, "by a factor uniform in 1-x..1+x; 0: off", at_least=0, at_most=1)
+    lighting: float = option(0.0, "standard deviation of the noise; 0: off", at_least=0, at_most=10)
+    cutout: int = option(0, "side in pixels of a square that is cut out; 0: off", at_least=2, at_most=10_000, or_=(0,))
+    mixup: float = option(0.0, "alpha of the Beta(alpha, alpha) of the shares; 0: off", at_least=0, at_most=100)
+
+    def check_rules(self, at: str) -> None:
+        """Raise a `DataError` for a border without its crop."""
+        if self.pad and self.crop != "pad":
+            raise DataError(
+                f'{at}pad={self.pad} has no effect with {at}crop="{self.crop}": set {at}crop="pad", or {at}pad=0'
+            )
 
     @property
     def colors(self) -> bool:
@@ -60,35 +61,7 @@ def in_words(augment: AugmentConfig) -> str:
 
 def parse_augmentation(augmentation: Mapping[str, Any]) -> AugmentConfig:
     """The checked augmentation of a mapping, as `fsjax.data.config.parse_config` for `config.data.augment`."""
-    parsed = parse_fields(AugmentConfig, augmentation, "data.augment")
-    check_augmentation(parsed)
-    return parsed
-
-
-def check_augmentation(augment: AugmentConfig) -> None:
-    """Raise a `UserError` for an augmentation that cannot be meant."""
-    check_choice("data.augment.crop", augment.crop, CROPS)
-    if augment.pad < 0:
-        raise DataError(f"data.augment.pad={augment.pad} must not be negative")
-    if augment.pad and augment.crop != "pad":
-        raise DataError(
-            f'data.augment.pad={augment.pad} has no effect with crop="{augment.crop}": set crop="pad", or pad=0'
-        )
-    if not 0 <= augment.rotate <= 180:
-        raise DataError(f"data.augment.rotate={augment.rotate:g} is a largest angle in degrees: 0 (off) to 180")
-    for name in ("brightness", "contrast", "saturation"):
-        amount = getattr(augment, name)
-        if not 0 <= amount <= 1:
-            raise DataError(f"data.augment.{name}={amount:g} varies a factor about 1: it must be in 0 (off) to 1")
-    if augment.cutout < 0 or augment.cutout == 1:
-        raise DataError(
-            f"data.augment.cutout={augment.cutout} is the side of a square in pixels, half of it on either side of its "
-            "centre: 0 (off) or at least 2"
-        )
-    for name in ("lighting", "mixup"):
-        if getattr(augment, name) < 0:
-            what = "the alpha of Beta(alpha, alpha)" if name == "mixup" else "a standard deviation"
-            raise DataError(f"data.augment.{name}={getattr(augment, name)} is {what}: 0 (off) or more")
+    return read(AugmentConfig, augmentation, "config.data.augment")
 
 
 def check_images(augment: AugmentConfig, image_shape: tuple[int, int, int]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fsjax import picture_files
 from fsjax.data import random
+from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 
 # Evaluation images of networks trained with random resized crops: the centre 87.5 % of the shorter side
@@ -117,7 +118,7 @@ def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
-def centre_crop(image: np.ndarray, size: int, share: float, *, resize: str = "bilinear") -> np.ndarray:
+def centre_crop(image: np.ndarray, size: int, share: float, *, resize: str = DataConfig.resize) -> np.ndarray:
     """The centred square of `share` of the shorter side, resized to `size` (antialiased).
 
     Args:
@@ -131,7 +132,7 @@ def centre_crop(image: np.ndarray, size: int, share: float, *, resize: str = "bi
     return _resize(image, size, ((height - side) / 2, (width - side) / 2, side, side), resize)
 
 
-def stretch(image: np.ndarray, size: int, *, resize: str = "bilinear") -> np.ndarray:
+def stretch(image: np.ndarray, size: int, *, resize: str = DataConfig.resize) -> np.ndarray:
     """The whole picture resized to a square (antialiased), whatever its aspect.
 
     Args:
@@ -158,7 +159,9 @@ def fitted(image: np.ndarray, longest: int) -> np.ndarray:
     return _resize(image, size, (0, 0, height, width), "bilinear")
 
 
-def random_resized_crop(image: np.ndarray, size: int, words: np.ndarray, *, resize: str = "bilinear") -> np.ndarray:
+def random_resized_crop(
+    image: np.ndarray, size: int, words: np.ndarray, *, resize: str = DataConfig.resize
+) -> np.ndarray:
     """A random 8-100 % of the image's area at an aspect ratio in 3/4-4/3, resized to `size` (Szegedy et al.
     2015).
 

@@ -8,7 +8,7 @@ For the packaged class splits they are published in `class_splits/reconstructed`
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,42 +19,7 @@ from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples
 from fsjax.data.load import Splits
 from fsjax.data.sources.part import merged
-from fsjax.errors import unknown
-
-
-@dataclasses.dataclass(frozen=True)
-class ReconstructedConfig:
-    """What `config.few_shot.reconstructed` may hold.
-
-    Attributes:
-      test_base, validation_base: base classes beside the novel and beside the validation classes; 0: as many as there
-        are of those, or all that the other part leaves.
-      images: at most so many images of each class, drawn with the seed (the paper's miniImageNet: 300); 0: all.
-      seed: of the draws, apart from the run's.
-    """
-
-    test_base: int = 0
-    validation_base: int = 0
-    images: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise DataError(f"few_shot.reconstructed.{name}={value!r} must be a whole number, at least 0")
-
-    @classmethod
-    def of(cls, section: Mapping[str, Any]) -> "ReconstructedConfig":
-        """The config of a section; what it leaves out keeps its default.
-
-        Raises:
-          UserError: for an unknown key or a value that cannot be.
-        """
-        fields = [field.name for field in dataclasses.fields(cls)]
-        for name in section:
-            if name not in fields:
-                raise unknown("key in config.few_shot.reconstructed", name, fields)
-        return cls(**dict(section))
+from fsjax.options.few_shot import ReconstructedOptions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +53,7 @@ class Reconstructed:
         return dataclasses.replace(streams[0][0], part=dataclasses.replace(part, labels=self.labels))
 
 
-def reconstruct(splits: Splits, part: str, config: ReconstructedConfig) -> Reconstructed:
+def reconstruct(splits: Splits, part: str, config: ReconstructedOptions) -> Reconstructed:
     """Novel and base classes together.
 
     Args:
@@ -133,7 +98,7 @@ def reconstruct(splits: Splits, part: str, config: ReconstructedConfig) -> Recon
 
 
 def choose_base(
-    num_base: int, config: ReconstructedConfig, *, novel: int, validation: int
+    num_base: int, config: ReconstructedOptions, *, novel: int, validation: int
 ) -> dict[str, tuple[int, ...]]:
     """The base classes that stand beside the novel and beside the validation classes.
 
@@ -163,7 +128,7 @@ def choose_base(
     }
 
 
-def published(lists: ClassLists, config: ReconstructedConfig, name: str) -> dict[str, Any]:
+def published(lists: ClassLists, config: ReconstructedOptions, name: str) -> dict[str, Any]:
     """The classes of a class split's reconstructed data, as JSON types.
 
     They are those of runs whose data hold all classes of the lists.
@@ -189,11 +154,11 @@ def published(lists: ClassLists, config: ReconstructedConfig, name: str) -> dict
     }
 
 
-def _key(config: ReconstructedConfig, stream: int) -> random.Key:
+def _key(config: ReconstructedOptions, stream: int) -> random.Key:
     return random.fold(random.key(config.seed), stream)
 
 
-def _taken(labels: np.ndarray, classes: Sequence[int], key: random.Key, config: ReconstructedConfig) -> np.ndarray:
+def _taken(labels: np.ndarray, classes: Sequence[int], key: random.Key, config: ReconstructedOptions) -> np.ndarray:
     """Sorted positions of these classes' images, at most `config.images` of each; a class's depend on no other."""
     taken = []
     for label in classes:

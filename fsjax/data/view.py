@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from fsjax.data.config import DataConfig
 from fsjax.data.pictures import centre_crop, stretch
 
 
@@ -19,9 +20,9 @@ class View:
     """
 
     image_size: int
-    fit: str = "crop"
+    fit: str = DataConfig.fit
     share: float = 1.0
-    resize: str = "bilinear"
+    resize: str = DataConfig.resize
 
     @property
     def cuts(self) -> bool:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax import data
-from fsjax.data import ReconstructedConfig
+from fsjax.data import ReconstructedOptions
 from fsjax.errors import UserError
 from fsjax.evaluation.implanted import FrozenNetwork, normalized_batches, score_implanted
 from fsjax.evaluation.joint import score_joint_tasks
@@ -47,11 +47,11 @@ class Evaluator:
     extract: Extract
     batch_size: int
     implants: Any = None
-    _parts: dict[tuple[str, ReconstructedConfig], Part] = dataclasses.field(default_factory=dict)
+    _parts: dict[tuple[str, ReconstructedOptions], Part] = dataclasses.field(default_factory=dict)
     _banks: dict[Part, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
     _networks: dict[Part, FrozenNetwork] = dataclasses.field(default_factory=dict)
 
-    def part(self, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> Part:
+    def part(self, part: str, reconstructed: ReconstructedOptions = DEFAULT) -> Part:
         """The classes of a kind, and their images.
 
         Args:
@@ -67,11 +67,11 @@ class Evaluator:
             self._parts[key] = find_part(self.splits, *key)
         return self._parts[key]
 
-    def examples(self, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> data.Examples:
+    def examples(self, part: str, reconstructed: ReconstructedOptions = DEFAULT) -> data.Examples:
         """The images of a kind of classes; see `part`."""
         return self.part(part, reconstructed).examples
 
-    def labels(self, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> np.ndarray:
+    def labels(self, part: str, reconstructed: ReconstructedOptions = DEFAULT) -> np.ndarray:
         """Their labels, int32 `[n]`."""
         return self.part(part, reconstructed).labels
 
@@ -90,7 +90,7 @@ class Evaluator:
         encoded = jax.eval_shape(self.method.encode, self.params, self.collections, image)
         return list(encoded.maps.values())[-1].shape[1:3]
 
-    def bank(self, part: str, names: tuple[str, ...], reconstructed: ReconstructedConfig = DEFAULT) -> Bank:
+    def bank(self, part: str, names: tuple[str, ...], reconstructed: ReconstructedOptions = DEFAULT) -> Bank:
         """Features by name of the images of a kind of classes; see `part`."""
         chosen = self.part(part, reconstructed)
         known = self._banks.setdefault(chosen, {})

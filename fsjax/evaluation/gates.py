@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax import data
-from fsjax.data import ReconstructedConfig
+from fsjax.data import ReconstructedOptions
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.gate_statistics import TaskClasses, by_base_classes, follows_base_share, spread, task_means
@@ -59,7 +59,7 @@ def study_gates(
     spec: data.EpisodeSpec,
     tasks: int,
     seed: int,
-    reconstructed: ReconstructedConfig = DEFAULT,
+    reconstructed: ReconstructedOptions = DEFAULT,
 ) -> GateStudy:
     """The gates of all images of novel and base classes, and of tasks that mix the two.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fsjax import data
-from fsjax.data import ReconstructedConfig
+from fsjax.data import ReconstructedOptions
 from fsjax.errors import UserError, unknown
 
 logger = logging.getLogger("fsjax")
@@ -26,7 +26,7 @@ RECONSTRUCTED = {
     "reconstructed": ("test", "the novel and base classes together"),
     "reconstructed_validation": ("validation", "the validation and base classes together"),
 }
-DEFAULT = ReconstructedConfig()
+DEFAULT = ReconstructedOptions()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def readable_names(class_names: Sequence[str]) -> list[str]:
     return [of if len(meant[of]) == 1 else name for name, of in zip(class_names, short, strict=True)]
 
 
-def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig = DEFAULT) -> Part:
+def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedOptions = DEFAULT) -> Part:
     """The classes and images of "novel", "validation", "base" (held-out images), "train", "reconstructed", ...
 
     Args:
@@ -114,13 +114,13 @@ def find_part(splits: data.Splits, part: str, reconstructed: ReconstructedConfig
 
 
 def check_part(
-    splits: data.Splits, classes: str, spec: data.EpisodeSpec, reconstructed: ReconstructedConfig = DEFAULT
+    splits: data.Splits, classes: str, spec: data.EpisodeSpec, reconstructed: ReconstructedOptions = DEFAULT
 ) -> None:
     """Raise a `UserError` unless these data can make such tasks of such classes.
 
     Args:
       splits: the data.
-      classes: of `fsjax.evaluation.protocol.CLASSES`.
+      classes: of `fsjax.options.few_shot.CLASSES`.
       spec: of the tasks.
       reconstructed: see `find_part`.
     """
@@ -135,10 +135,10 @@ def check_part(
 def warn_of_selection(
     splits: data.Splits,
     classes: Sequence[str],
-    tested: ReconstructedConfig,
+    tested: ReconstructedOptions,
     *,
     chosen_by: str,
-    chosen: ReconstructedConfig,
+    chosen: ReconstructedOptions,
 ) -> None:
     """Say which base classes of an evaluation also chose the run's checkpoint.
 

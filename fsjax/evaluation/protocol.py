@@ -6,20 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.data import EpisodeSpec, ReconstructedConfig, parse_spec
-from fsjax.errors import UserError, unknown
+from fsjax.data import EpisodeSpec, parse_spec
 from fsjax.evaluation import reconstructed
 from fsjax.evaluation.intervals import in_words as intervals_in_words
 from fsjax.evaluation.intervals import intervals_of
 from fsjax.evaluation.kept import TaskScores
 from fsjax.evaluation.statistics import mean_interval
 from fsjax.methods.rules import Rule
-
-# novel: tasks of novel classes. base: tasks of base classes, on images kept out of training. both: queries of novel
-# and base classes among the base classes and the task's novel ones (generalised few-shot learning). reconstructed:
-# tasks whose classes are drawn from novel and base ones alike (AFLM paper); reconstructed_validation: from the
-# validation classes and other base ones.
-CLASSES = ("novel", "base", "both", "validation", "reconstructed", "reconstructed_validation")
+from fsjax.options import read, section
+from fsjax.options.few_shot import FewShotOptions, ReconstructedOptions, check_pooling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +27,7 @@ class Protocol:
       query: queries a class.
       tasks: how many tasks.
       implant_tasks: how many where implants are trained for each.
-      classes: of `CLASSES`.
+      classes: of `fsjax.options.few_shot.CLASSES`.
       seed: of the tasks, apart from the run's: every run meets the same ones.
       poolings: "support/query" each ("gap/dense"), in the place of the method's own; none: that.
       inference_tau: scale of the similarities of dense queries in the place of the learned one; 0: that.
@@ -42,30 +37,24 @@ class Protocol:
       shrinkage: of the variances of "naive_bayes", see `fsjax.methods.naive_bayes.task_scores`.
     """
 
-    way: int | tuple[int, int] = 5
-    shots: tuple[int | tuple[int, int], ...] = (1, 5)
-    query: int | tuple[int, int] = 15
-    tasks: int = 10_000
-    implant_tasks: int = 5_000
-    classes: tuple[str, ...] = ("novel",)
-    seed: int = 0
-    poolings: tuple[str, ...] = ()
-    inference_tau: float = 0.0
-    reconstructed: ReconstructedConfig = dataclasses.field(default_factory=ReconstructedConfig)
+    way: int | tuple[int, ...] = FewShotOptions.way
+    shots: tuple[int | tuple[int, int], ...] = FewShotOptions.shots
+    query: int | tuple[int, ...] = FewShotOptions.query
+    tasks: int = FewShotOptions.tasks
+    implant_tasks: int = FewShotOptions.implant_tasks
+    classes: tuple[str, ...] = FewShotOptions.classes
+    seed: int = FewShotOptions.seed
+    poolings: tuple[str, ...] = FewShotOptions.poolings
+    inference_tau: float = FewShotOptions.inference_tau
+    reconstructed: ReconstructedOptions = FewShotOptions.reconstructed
     head: str = "prototypes"
     shrinkage: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "implant_tasks"):
-            if not getattr(self, name) >= 1:
-                raise UserError(f"few_shot.{name}={getattr(self, name)} must be at least 1")
-        if not self.classes or not self.shots:
-            raise UserError("few_shot.classes and few_shot.shots must name at least one each")
-        for name in self.classes:
-            if name not in CLASSES:
-                raise unknown("few_shot.classes", name, CLASSES)
-        if self.inference_tau < 0:
-            raise UserError(f"few_shot.inference_tau={self.inference_tau} must be above 0, or 0 for the learned one")
+        for name in ("shots", "tasks", "implant_tasks", "classes", "seed", "inference_tau"):
+            section(FewShotOptions).keys[name].read(getattr(self, name), f"few_shot.{name}")
+        for pooling in self.poolings:
+            check_pooling("few_shot.poolings", pooling)
         self.specs()
 
     def specs(self) -> list[EpisodeSpec]:
@@ -87,31 +76,20 @@ class Protocol:
             pools: dict[str, Any] = {"query_pool": own.support_pool, "unit_support": False, "widths": ()}
             own = dataclasses.replace(own, head=self.head, shrinkage=self.shrinkage, **pools)
         pairs = [[embedding if x == "embedding" else x for x in pooling.split("/")] for pooling in self.poolings]
-        for pooling, pair in zip(self.poolings, pairs, strict=True):
-            if len(pair) != 2:
-                raise UserError(f"few_shot.poolings: {pooling!r} must be SUPPORT/QUERY, such as gap/dense")
         return [dataclasses.replace(own, support_pool=s, query_pool=q) for s, q in pairs] or [own]
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> "Protocol":
+    def of(cls, section_of_config: Mapping[str, Any]) -> "Protocol":
         """The protocol of `config.few_shot`.
 
         Raises:
           UserError: for an unknown key or a value that cannot be.
         """
-        fields = {field.name for field in dataclasses.fields(cls)}
-        given = {name: value for name, value in dict(section).items() if name != "validation"}
-        for name in given:
-            if name not in fields:
-                raise unknown("key in config.few_shot", name, sorted(fields))
-        for name in ("shots", "classes", "poolings"):
-            if name in given:
-                value = given[name]
-                given[name] = tuple(value) if isinstance(value, tuple | list) else (value,)
-        # Runs that were trained before there was such a section have the defaults.
-        if not isinstance(given.setdefault("reconstructed", ReconstructedConfig()), ReconstructedConfig):
-            given["reconstructed"] = ReconstructedConfig.of(given["reconstructed"])
-        return cls(**given)
+        chosen = read(FewShotOptions, section_of_config, "config.few_shot")
+        shared = {field.name for field in dataclasses.fields(cls)} & {
+            field.name for field in dataclasses.fields(chosen)
+        }
+        return cls(**{name: getattr(chosen, name) for name in shared})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,9 +1,8 @@
-"""What every loss shares: its result, the checks of its fields, matrix products at full precision."""
+"""What every loss shares: its result, what it is built from, matrix products at full precision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax
 import flax.linen as nn
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
+from fsjax.options import check_fields
 
 
 @flax.struct.dataclass
@@ -37,6 +37,8 @@ class LossModule(nn.Module):
     Parameters trained by gradient are in the collection `"params"`; state that is updated by another rule is
     in `"loss_state"`, and changes only where that collection is mutable. The whole global batch is expected:
     no loss here knows of devices.
+
+    Its options are fields, inherited from their declaration in `fsjax.options.losses`, and checked when it is built.
 
     A loss that needs more of the batch than features and labels names it in `READS`, and gets it by keyword:
     `__call__(features, labels, *, step, index)`. What there is to read:
@@ -68,13 +70,15 @@ class LossModule(nn.Module):
     READS: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        check_at_least("num_classes", self.num_classes, 1)
-        check_at_least("dim", self.dim, 1)
-        self.check_fields()
+        for name in ("num_classes", "dim"):
+            if not getattr(self, name) >= 1:
+                raise UserError(f"{name}={getattr(self, name)!r} must be at least 1")
+        check_fields(self)
+        self.check_facts()
         super().__post_init__()
 
-    def check_fields(self) -> None:
-        """Raises UserError for a switch or number that the loss cannot use; called when it is built."""
+    def check_facts(self) -> None:
+        """Raises UserError for facts of the data that the loss cannot use; called when it is built."""
 
     def draw_key(self, step: jax.Array) -> jax.Array:
         """A key of `jax.random` for the draws of a step: of the stream "loss", or without one of the step alone.
@@ -117,18 +121,3 @@ def one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:
     indexing is a scatter-add, whose order of summation, and so the last bits, varies from run to run on GPUs.
     """
     return jax.nn.one_hot(labels, like.shape[0], dtype=like.dtype)
-
-
-def check_choice(field: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raises UserError naming the valid choices unless `value` is one of them."""
-    if value not in choices:
-        known = ", ".join(repr(choice) for choice in choices)
-        raise UserError(f"{field}={value!r} is not known; valid: {known}")
-
-
-def check_at_least(field: str, value: Any, minimum: float, *, below: float = float("inf")) -> None:
-    """Raises UserError unless `value` is a number with `minimum <= value < below`."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not minimum <= value < below:
-        wanted = f"at least {minimum:g}" + (f" and below {below:g}" if below < float("inf") else "")
-        raise UserError(f"{field}={value!r}: must be a number, {wanted}")

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, as_loss_dtype, check_at_least, check_choice
+from fsjax.losses.base import LossOutput, as_loss_dtype
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import BiasOptions
 
-EXTENTS = ("batch", "global")
 # Largest normalised variance. With the running minimum, a batch whose variances are nearly equal divides by next to
 # nothing, and its exponential would overflow.
 _LARGEST = 10.0
@@ -50,31 +50,16 @@ def bias_weights(variances: jax.Array, *, alpha: float, beta: float, minimum: ja
     return jnp.exp(alpha * jnp.minimum(normalized, _LARGEST)) - beta
 
 
-class BiasLoss(LinearLoss):
+class BiasLoss(BiasOptions, LinearLoss):
     """Cross-entropy of a linear classifier, each example weighted by the variance of its last feature maps.
 
-    No gradient goes through the weights. An image's weight depends on the whole batch.
-
-    Attributes:
-      alpha: see `bias_weights`; 0.3 in the paper.
-      beta: in [0, 1); 0.3 in the paper.
-      extent: `"batch"` takes the variances between the batch's smallest and largest; `"global"`, as the authors' code
-        by default, takes the smallest of all batches so far, kept in `"loss_state"/"minimum"`, and still divides by the
-        range of the batch (up to 10 times it: then the authors' weights overflow). It changes only where that
-        collection is mutable.
+    No gradient goes through the weights. An image's weight depends on the whole batch. The extent "batch" takes the
+    variances between the batch's smallest and largest; "global", as the authors' code by default, takes the smallest of
+    all batches so far, kept in `"loss_state"/"minimum"`, and still divides by the range of the batch (up to 10 times
+    it: then the authors' weights overflow). That minimum changes only where the collection is mutable.
     """
 
-    alpha: float = 0.3
-    beta: float = 0.3
-    extent: str = "batch"
-
     READS: ClassVar[tuple[str, ...]] = ("maps",)
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        check_at_least("alpha", self.alpha, 0, below=8)
-        check_at_least("beta", self.beta, 0, below=1)
-        check_choice("extent", self.extent, EXTENTS)
 
     def setup(self) -> None:
         """Makes the classifier and, for `"global"`, the running minimum."""

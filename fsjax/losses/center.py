@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, check_at_least, matmul, one_hot
+from fsjax.losses.base import LossOutput, matmul, one_hot
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import CenterOptions
 
 
 def center_loss(features: jax.Array, labels: jax.Array, centers: jax.Array) -> jax.Array:
@@ -41,25 +42,13 @@ def updated_centers(features: jax.Array, labels: jax.Array, centers: jax.Array, 
     return centers - rate * difference / (1 + counts)[:, None]
 
 
-class CenterLoss(LinearLoss):
+class CenterLoss(CenterOptions, LinearLoss):
     """Cross-entropy plus `lam` times `center_loss`, over a linear classifier.
 
     The centres are not trained by gradient: `"loss_state"/"centers"` starts at zero and follows the batch by
     `updated_centers`, after the loss of that batch was computed with the old ones. As in Wen et al. (Eq. 5)
     both terms are reduced alike; ICU's Eq. 3 averages the first and sums the second.
-
-    Attributes:
-      lam: weight of the centre term; 0.003 in the paper.
-      rate: how far centres move in a step; 0.5 in the paper (their alpha).
     """
-
-    lam: float = 0.003
-    rate: float = 0.5
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_at_least("lam", self.lam, 0)
-        check_at_least("rate", self.rate, 0)
 
     def setup(self) -> None:
         """Makes the classifier and the centres."""

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, check_at_least, check_choice, matmul, one_hot
+from fsjax.losses.base import LossOutput, matmul, one_hot
 from fsjax.losses.focal import focal_loss, sigmoid_focal_loss
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import ClassBalancedOptions
 
 
 def effective_number(class_counts: Sequence[int], beta: float) -> np.ndarray:
@@ -32,35 +33,24 @@ def class_weights(class_counts: Sequence[int], beta: float) -> np.ndarray:
     return weights * len(weights) / weights.sum()
 
 
-class ClassBalancedLoss(LinearLoss):
+class ClassBalancedLoss(ClassBalancedOptions, LinearLoss):
     """A loss over a linear classifier, each example weighted by its class's weight.
+
+    The base "focal_sigmoid" is what the paper reports: one sigmoid a class, summed over classes. It starts with the
+    bias `-ln(classes - 1)`, so that every sigmoid starts at 1/classes, as in the paper. Normalised by "count", a
+    batch's loss is the sum of weighted losses over the number of examples, as in the authors' code; by "weight" it is
+    over the sum of their weights, as PyTorch's weighted cross-entropy has it.
 
     Attributes:
       class_counts: training examples of each class, all at least 1.
-      beta: in [0, 1); at 0 all weights are 1, towards 1 they become inverse to the counts.
-      base: `"softmax"` cross-entropy; `"focal"`, its softmax form; `"focal_sigmoid"`, one sigmoid a class,
-        summed over classes, which is what the paper reports. The last starts with the bias `-ln(classes -
-        1)`, so that every sigmoid starts at 1/classes, as in the paper.
-      gamma: of the focal losses; the paper chooses among 0.5, 1 and 2 by data set.
-      normalize_by: `"count"` makes the batch's loss the sum of weighted losses over the number of examples,
-        as in the authors' code; `"weight"` over the sum of their weights, as PyTorch's weighted cross-entropy
-        does.
     """
 
     class_counts: tuple[int, ...] = ()
-    beta: float = 0.9999
-    base: str = "softmax"
-    gamma: float = 1.0
-    normalize_by: str = "count"
 
     NEEDS: ClassVar[tuple[str, ...]] = ("class_counts",)
 
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch, a number out of range, or counts that do not fit."""
-        check_at_least("beta", self.beta, 0, below=1)
-        check_choice("base", self.base, ("softmax", "focal", "focal_sigmoid"))
-        check_at_least("gamma", self.gamma, 0)
-        check_choice("normalize_by", self.normalize_by, ("count", "weight"))
+    def check_facts(self) -> None:
+        """Raises UserError for counts that do not fit."""
         if len(self.class_counts) != self.num_classes:
             raise UserError(f"class_counts has {len(self.class_counts)} entries for {self.num_classes} classes")
         empty = [index for index, count in enumerate(self.class_counts) if count < 1]

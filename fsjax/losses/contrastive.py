@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, check_at_least, matmul
+from fsjax.losses.base import LossOutput, matmul
 from fsjax.losses.pairs import masked_logsumexp, masked_mean, negative_pairs, positive_pairs
 from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import ContrastiveOptions
 
 
 def hardest(similarities: jax.Array, negatives: jax.Array, *, count: int) -> jax.Array:
@@ -62,30 +62,13 @@ def relative_penalty(similarities: jax.Array, negatives: jax.Array, *, tau: floa
     return jnp.where(negatives, jnp.exp(jnp.where(negatives, similarities / tau - together, 0)), 0)
 
 
-class ContrastiveLoss(LinearLoss):
+class ContrastiveLoss(ContrastiveOptions, LinearLoss):
     """Cross-entropy of a linear classifier, plus `lam` times the InfoNCE of the batch's embeddings.
 
     Positives of an example are the other examples of its class, negatives those of other classes. Embeddings are
     compared by the cosine, as they come from the encoder; there is no projection head, and one view of each image. The
     term is the mean over the examples that have a positive, 0 where none has; the metric `anchors` counts them.
-
-    Attributes:
-      lam: weight of the term beside the cross-entropy; ours.
-      tau: temperature; 0.1 as in Khosla et al.
-      hard: number of an example's hardest negatives that are in its denominator; 0: all of them.
     """
-
-    lam: float = 1.0
-    tau: float = 0.1
-    hard: int = 0
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_at_least("lam", self.lam, 0)
-        check_at_least("tau", self.tau, 1e-3)
-        check_at_least("hard", self.hard, 0)
-        if not isinstance(self.hard, int):
-            raise UserError(f"hard={self.hard!r}: must be an integer, a number of negatives")
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]`, the whole global batch, and `labels` `[batch]`."""

@@ -6,32 +6,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossModule, LossOutput, check_at_least
+from fsjax.losses.base import LossModule, LossOutput
 from fsjax.losses.similarity import scaled_cosine
 from fsjax.losses.softmax import softmax_cross_entropy
+from fsjax.options.losses import CosineOptions
 
 # The learned scale never falls below this: at 0 the classifier would say nothing, and below 0 the opposite.
 MIN_TAU = 1e-2
 
 
-class CosineLoss(LossModule):
+class CosineLoss(CosineOptions, LossModule):
     """Cross-entropy of scaled cosines (Qi et al. 2018; Gidaris & Komodakis 2018; Lifchitz et al. 2019, Eq. 6 to 8).
 
     The parameters are `weights` `[num_classes, dim]`, one vector a class and no bias, and the scalar `tau`. On
     flattened maps the cosine is that of the Frobenius product, Eq. 6.
-
-    Attributes:
-      tau_init: the scale at the start; the paper takes 10 on miniImageNet and 100 on FC100.
     """
-
-    tau_init: float = 10.0
 
     NO_DECAY = ("tau",)
     PER_EXAMPLE = True
-
-    def check_fields(self) -> None:
-        """Raises UserError for a scale that is below the least one."""
-        check_at_least("tau_init", self.tau_init, MIN_TAU)
 
     def setup(self) -> None:
         """Makes the class vectors, of length about 1, and the scale."""

@@ -7,8 +7,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, as_loss_dtype, check_at_least
+from fsjax.losses.base import LossOutput, as_loss_dtype
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import DatasetEquityOptions
 
 
 def equity_weights(shares: jax.Array, *, eta: float, gamma: float) -> jax.Array:
@@ -25,28 +26,16 @@ def equity_weights(shares: jax.Array, *, eta: float, gamma: float) -> jax.Array:
     return (eta + (1 - shares) ** gamma) / (eta + 1)
 
 
-class DatasetEquityLoss(LinearLoss):
+class DatasetEquityLoss(DatasetEquityOptions, LinearLoss):
     """Cross-entropy of a linear classifier, less of examples whose appearance is common.
 
     p is the share of the training images that are in the image's appearance cluster; clusters are numbers in a file,
-    `config.data.clusters`, which `fsjax cluster` makes. How the authors normalise p is not recovered: this share is
-    our reading (docs/readings.md, "Bias loss and dataset equity").
-
-    Attributes:
-      eta: see `equity_weights`; 1 in the released formula.
-      gamma: at least 0; 5 there.
+    `config.data.clusters`, which `fsjax cluster` makes. How the authors normalise p is not recovered:
+    this share is our reading (docs/readings.md, "Bias loss and dataset equity").
     """
-
-    eta: float = 1.0
-    gamma: float = 5.0
 
     PER_EXAMPLE = True
     READS: ClassVar[tuple[str, ...]] = ("cluster_share",)
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_at_least("eta", self.eta, 0)
-        check_at_least("gamma", self.gamma, 0)
 
     def __call__(
         self, features: jax.Array, labels: jax.Array, *, step: jax.Array, cluster_share: jax.Array

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, as_loss_dtype, check_at_least, matmul, one_hot
+from fsjax.losses.base import LossOutput, as_loss_dtype, matmul, one_hot
 from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import DualHeadOptions, KdOptions, NdOptions
 
 # Under the square root of a variance, as `flax.linen.BatchNorm` has it.
 _VARIANCE_EPSILON = 1e-5
@@ -78,24 +79,11 @@ def _length(vectors: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1) + 1e-12)
 
 
-class KdLoss(LinearLoss):
-    """Cross-entropy plus `alpha` times the softened divergence from the teacher (Hinton et al. 2015).
-
-    Attributes:
-      alpha: weight of the divergence.
-      temperature: T.
-    """
-
-    alpha: float = 1.0
-    temperature: float = 4.0
+class KdLoss(KdOptions, LinearLoss):
+    """Cross-entropy plus `alpha` times the softened divergence from the teacher (Hinton et al. 2015)."""
 
     PER_EXAMPLE = True
     READS = ("teacher_logits",)
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_at_least("alpha", self.alpha, 0)
-        _check_temperature(self.temperature)
 
     def __call__(
         self, features: jax.Array, labels: jax.Array, *, step: jax.Array, teacher_logits: jax.Array
@@ -111,37 +99,15 @@ class KdLoss(LinearLoss):
         return softened_kl(self.logits(features), teacher_logits, temperature=self.temperature)
 
 
-class NdLoss(LinearLoss):
+class NdLoss(NdOptions, LinearLoss):
     """`KdLoss`, plus `beta` times `direction_and_norm` of the features (Wang et al. 2023, "Improving Knowledge
     Distillation via Regularizing Feature Norm and Direction").
 
     Where the teacher's features have another width, the student's go through batch normalisation, dropout and a linear
     layer first. That path is of training alone, so it takes the batch's own statistics and keeps none.
-
-    Attributes:
-      alpha: weight of the softened divergence.
-      temperature: its T.
-      warmup: steps in which alpha rises from 0.
-      beta: weight of `direction_and_norm`.
-      teacher_dim: width of the teacher's features; 0 if it is the student's.
-      dropout: rate of the dropout before the linear layer.
     """
 
-    alpha: float = 1.0
-    temperature: float = 4.0
-    warmup: int = 0
-    beta: float = 2.0
-    teacher_dim: int = 0
-    dropout: float = 0.5
-
     READS = ("teacher_logits", "teacher_features", "teacher_means")
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        for field in ("alpha", "beta", "warmup", "teacher_dim"):
-            check_at_least(field, getattr(self, field), 0)
-        check_at_least("dropout", self.dropout, 0, below=1)
-        _check_temperature(self.temperature)
 
     @property
     def _projects(self) -> bool:
@@ -192,16 +158,10 @@ class NdLoss(LinearLoss):
         return matmul(jnp.where(kept, normal / (1 - self.dropout), 0), self.projection)
 
 
-class DualHeadLoss(KdLoss):
+class DualHeadLoss(DualHeadOptions, KdLoss):
     """Cross-entropy on one head, and `alpha` times `binary_kl` on another, which nothing else reads (Yang et al. 2024,
     "Improving Knowledge Distillation with Dual-Head": the two losses' gradients conflict in one classifier).
-
-    Attributes:
-      alpha: weight of the second head's loss.
-      temperature: its T.
     """
-
-    temperature: float = 2.0
 
     def setup(self) -> None:
         """Makes the two heads."""
@@ -214,9 +174,3 @@ class DualHeadLoss(KdLoss):
         """How far the second head is from the teacher's logits, `[batch]`."""
         second = matmul(features, self.second_kernel) + self.second_bias
         return binary_kl(second, teacher_logits, temperature=self.temperature)
-
-
-def _check_temperature(temperature: float) -> None:
-    check_at_least("temperature", temperature, 0)
-    if temperature == 0:
-        raise UserError("temperature=0: must be above 0")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, check_at_least, check_choice
+from fsjax.losses.base import LossOutput
 from fsjax.losses.margin import MarginLoss, target_cosines
 from fsjax.losses.softmax import softmax_cross_entropy
+from fsjax.options.losses import ElasticFaceOptions
 
-PLUS_ASSIGN = ("released", "rank")
 # Standard deviations of the margins, by kind and whether "plus".
 _SIGMAS = {("arc", False): 0.05, ("arc", True): 0.0175, ("cos", False): 0.05, ("cos", True): 0.02}
 
@@ -31,29 +31,12 @@ def assigned_margins(margins: jax.Array, cosines: jax.Array, *, assign: str) -> 
     return jnp.sort(margins)[order if assign == "released" else jnp.argsort(order)]
 
 
-class ElasticFaceLoss(MarginLoss):
+class ElasticFaceLoss(ElasticFaceOptions, MarginLoss):
     """Cross-entropy of scaled cosines with a margin at the label, drawn from a normal distribution for each example.
 
     With `sigma=0` it is ArcFace or CosFace. The draw follows from `step` alone, so that a run can be repeated. Margins
     may come out negative, as in the released code; with the paper's numbers that is 7 deviations away.
-
-    Attributes:
-      sigma: standard deviation of the margins; None is the paper's: 0.05, and with `plus` 0.0175 (arc) or 0.02 (cos).
-      plus: give the drawn margins to examples by their cosine instead of at random.
-      plus_assign: how, see `assigned_margins`; without `plus` it is not used.
     """
-
-    sigma: float | None = None
-    plus: bool = False
-    plus_assign: str = "released"
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        super().check_fields()
-        if self.sigma is not None:
-            check_at_least("sigma", self.sigma, 0)
-        check_choice("plus", self.plus, (True, False))
-        check_choice("plus_assign", self.plus_assign, PLUS_ASSIGN)
 
     def margins(self, cosines: jax.Array, step: jax.Array) -> jax.Array:
         """Returns the margins `[batch]` of a step; `cosines` `[batch]` are those to the label's vector."""

@@ -11,13 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, check_at_least, check_choice, matmul, one_hot
+from fsjax.losses.base import LossOutput, matmul, one_hot
 from fsjax.losses.center import center_loss
 from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
-
-CENTER_STEPS = ("mean1", "sum")
+from fsjax.options.losses import ElopeOptions
 
 
 def stepped_centers(
@@ -100,7 +98,7 @@ def inter_class_loss(penalties: jax.Array, key: jax.Array, *, max_pairs: int) ->
     return jnp.sum(penalties) / (4 * max(count, 1))
 
 
-class ElopeLoss(LinearLoss):
+class ElopeLoss(ElopeOptions, LinearLoss):
     """Cross-entropy of a linear classifier, plus `lam` times the embedding loss `intra + gamma * inter`.
 
     The centres, one a class, of length 1 and random at the start, are in `"loss_state"/"centers"`. They first take
@@ -110,35 +108,7 @@ class ElopeLoss(LinearLoss):
 
     Without mutability of `"loss_state"`, for instance for the loss of validation data, they are not. Which pairs are
     drawn follows from `step` alone, so that a run can be repeated.
-
-    Attributes:
-      lam: weight of the embedding loss.
-      gamma: weight of `inter` in it.
-      margin: squared distance of two centres at which `inter` ends.
-      center_rate: how far centres move in a step (their alpha).
-      center_step: how they do, see `stepped_centers`.
-      grad_through_centers: whether the gradient reaches the features through the new centres too. It is the only way
-        by which `inter` has one.
-      max_pairs: pairs that `inter` is summed over, at most.
     """
-
-    lam: float = 2.0
-    gamma: float = 16.0
-    margin: float = 0.75
-    center_rate: float = 0.5
-    center_step: str = "mean1"
-    grad_through_centers: bool = True
-    max_pairs: int = 256
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        for field in ("lam", "gamma", "margin", "center_rate"):
-            check_at_least(field, getattr(self, field), 0)
-        check_choice("center_step", self.center_step, CENTER_STEPS)
-        check_choice("grad_through_centers", self.grad_through_centers, (True, False))
-        check_at_least("max_pairs", self.max_pairs, 1)
-        if not isinstance(self.max_pairs, int):
-            raise UserError(f"max_pairs={self.max_pairs!r}: must be an integer, a number of pairs")
 
     def setup(self) -> None:
         """Makes the classifier and the centres."""

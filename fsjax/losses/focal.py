@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, check_at_least
+from fsjax.losses.base import LossOutput
 from fsjax.losses.softmax import LinearLoss, log_probability
+from fsjax.options.losses import FocalOptions
 
 
 def focal_loss(logits: jax.Array, labels: jax.Array, *, gamma: float) -> jax.Array:
@@ -46,20 +47,10 @@ def sigmoid_focal_loss(logits: jax.Array, labels: jax.Array, *, gamma: float) ->
     return jnp.sum(jnp.exp(-gamma * jax.nn.softplus(margin)) * jax.nn.softplus(-margin), axis=-1)
 
 
-class FocalLoss(LinearLoss):
-    """Softmax focal loss over a linear classifier.
-
-    Attributes:
-      gamma: how fast well classified examples fade; the paper's value is 2.
-    """
-
-    gamma: float = 2.0
+class FocalLoss(FocalOptions, LinearLoss):
+    """Softmax focal loss over a linear classifier."""
 
     PER_EXAMPLE = True
-
-    def check_fields(self) -> None:
-        """Raises UserError for a negative `gamma`."""
-        check_at_least("gamma", self.gamma, 0)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""

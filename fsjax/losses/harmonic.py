@@ -12,11 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
-from fsjax.losses.base import LossModule, LossOutput, check_at_least, check_choice, matmul, one_hot
+from fsjax.losses.base import LossModule, LossOutput, matmul, one_hot
 from fsjax.losses.distances import DISTANCES, EXPANDED, FLOOR, with_exact_own
 from fsjax.losses.gaussian import LOG_VAR_LIMIT, clip_inward
 from fsjax.losses.softmax import softmax_cross_entropy
+from fsjax.options.losses import HarmonicOptions
 
 
 def harmonic_logits(distances: jax.Array, *, n: float) -> jax.Array:
@@ -34,43 +34,21 @@ def harmonic_logits(distances: jax.Array, *, n: float) -> jax.Array:
     return -n * jnp.log(jnp.maximum(distances, FLOOR))
 
 
-class HarmonicLoss(LossModule):
+class HarmonicLoss(HarmonicOptions, LossModule):
     """Cross-entropy of `harmonic_logits`, the distances being those to `weights` `[num_classes, dim]`, one a class.
 
     There is no bias. The precision that the Mahalanobis distance learns is one for all classes, the identity at the
     start. Like the class vectors of all losses here, these start with a standard deviation of 1/sqrt(dim); the
     released layers have torch's 1/sqrt(3 dim), uniform.
 
-    Attributes:
-      distance: key of `distances.DISTANCES`. `"euclid"` is the paper's formula. The released layer raises
-        `‖x - w‖² + 1e-4` to -n, twice the paper's exponent: that is `"squared_euclid"`.
-      n: the harmonic exponent; None takes sqrt(dim), as the paper suggests for Euclid's distance. Released code takes
-        1 for images, dim for language models.
-      p: of the Minkowski distance, at least 1; 1.5 in released code.
-      precision: of the Mahalanobis distance. `"diag"`: exp of the parameter `log_precision` `[dim]`, which is kept
-        within 10 of zero; `"triangular"`: F F' with the lower triangle F of the parameter `factor` `[dim, dim]`.
-      bray_curtis: the denominator of the Bray–Curtis distance, `"abs"` or `"literal"`, see `distances.bray_curtis`.
+    The distance "euclid" is the paper's formula. The released layer raises `‖x - w‖² + 1e-4` to -n, twice the paper's
+    exponent: that is "squared_euclid". Released code has n = 1 for images, and dim for language models. The precision
+    is exp of the parameter `log_precision` `[dim]`, kept within 10 of zero ("diag"), or F F' with the lower triangle F
+    of the parameter `factor` `[dim, dim]` ("triangular").
     """
-
-    distance: str = "euclid"
-    n: float | None = None
-    p: float = 1.5
-    precision: str = "diag"
-    bray_curtis: str = "abs"
 
     NO_DECAY: ClassVar[tuple[str, ...]] = ("log_precision", "factor")  # a precision has no size: its scale cancels
     PER_EXAMPLE = True
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        check_choice("distance", self.distance, tuple(DISTANCES))
-        check_choice("precision", self.precision, ("diag", "triangular"))
-        check_choice("bray_curtis", self.bray_curtis, ("abs", "literal"))
-        check_at_least("p", self.p, 1)
-        if self.n is not None:
-            check_at_least("n", self.n, 0)
-            if self.n == 0:
-                raise UserError("n=0: all classes would be equally probable; None takes sqrt(dim)")
 
     def setup(self) -> None:
         """Makes the class vectors, and the precision where the distance has one."""

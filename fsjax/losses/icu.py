@@ -14,13 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
 from fsjax.losses import gaussian
-from fsjax.losses.base import LossModule, LossOutput, check_at_least, check_choice, matmul, one_hot
+from fsjax.losses.base import LossModule, LossOutput, matmul, one_hot
 from fsjax.losses.softmax import softmax_cross_entropy
-
-MARGIN_MODES = ("logdet_plus", "scaled_logdet", "per_dim")
-REDUCTIONS = ("mean", "sum")
+from fsjax.options.losses import IcuOptions
 
 
 def distances(features: jax.Array, means: jax.Array, log_var: jax.Array) -> jax.Array:
@@ -232,57 +229,19 @@ def official_regularizer(
     return lambda_mu * jnp.mean(squared), lambda_sigma * jnp.mean(gap)
 
 
-class IcuLoss(LossModule):
+class IcuLoss(IcuOptions, LossModule):
     """ICU: cross-entropy of Gaussian logits with two margins, plus the moments' regulariser.
 
-    The defaults are the paper's numbers (section 4.1) where it has them. Class means start normally
-    distributed (`mean_init_std`), variances at 1. Log-variances are clipped to [-10, 10], by
-    `gaussian.clip_inward`.
+    Class means start normally distributed (`mean_init_std`), variances at 1. Log-variances are clipped to [-10, 10], by
+    `gaussian.clip_inward`. Of `variance_param="inv_std"`, as in the released code, only the square has a meaning, so
+    that the sign is ignored, and the magnitude is kept within exp(-5) and exp(5), the same limits.
 
-    Attributes:
-      mode: `"paper"`, or `"official_code"`, what the authors released: another loss, with diagonal
-        covariances, the intra-class margin of `"scaled_logdet"` and a regulariser averaged over batch and
-        dimensions; `margin_mode` and `reg_reduction` are not used then.
-      margin_mode: see `training_logits`.
-      covariance: `"diag"` or `"isotropic"`.
-      variance_param: what is stored and trained, `"log_var"` or, as in the released code, `"inv_std"`. Only
-        the square of an inverse standard deviation has a meaning, so that its sign is ignored, and its
-        magnitude is kept within exp(-5) and exp(5), the same limits as those of the log-variance.
-      reg_reduction: see `moment_regularizer`. Eq. 14 is `"sum"`; over 100 classes and 128 dimensions it
-        swamps the cross-entropy, so that `"mean"` is the default.
-      alpha: the margin between classes.
-      gamma: the margin within a class.
-      lambda_mu: weight of the regulariser's term of the means.
-      lambda_sigma: weight of its term of the variances.
-      mean_init_std: standard deviation of the means at the start; None is `1/sqrt(dim)`.
+    `mode="official_code"` is what the authors released, another loss: with diagonal covariances, the intra-class margin
+    of "scaled_logdet" and a regulariser averaged over batch and dimensions; `margin_mode` and `reg_reduction` are not
+    used then. Of these see `training_logits` and `moment_regularizer`.
     """
 
-    mode: str = "paper"
-    margin_mode: str = "logdet_plus"
-    covariance: str = "diag"
-    variance_param: str = "log_var"
-    reg_reduction: str = "mean"
-    alpha: float = 1e-4
-    gamma: float = 1e-3
-    lambda_mu: float = 0.1
-    lambda_sigma: float = 0.1
-    mean_init_std: float | None = None
-
     NO_DECAY: ClassVar[tuple[str, ...]] = ("log_var", "inv_std")
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch, a number out of range, or switches at odds."""
-        check_choice("mode", self.mode, ("paper", "official_code"))
-        check_choice("margin_mode", self.margin_mode, MARGIN_MODES)
-        check_choice("covariance", self.covariance, ("diag", "isotropic"))
-        check_choice("variance_param", self.variance_param, ("log_var", "inv_std"))
-        check_choice("reg_reduction", self.reg_reduction, REDUCTIONS)
-        for field in ("alpha", "gamma", "lambda_mu", "lambda_sigma"):
-            check_at_least(field, getattr(self, field), 0)
-        if self.mean_init_std is not None:
-            check_at_least("mean_init_std", self.mean_init_std, 0)
-        if self.mode == "official_code" and self.covariance != "diag":
-            raise UserError("mode='official_code' has diagonal covariances: use covariance='diag'")
 
     def setup(self) -> None:
         """Makes the means and the variances."""

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, check_at_least, check_choice
+from fsjax.losses.base import LossOutput
 from fsjax.losses.softmax import LinearLoss
+from fsjax.options.losses import AldrOptions, LdrOptions
 
 # Added to each probability before its logarithm is taken, as in the released code.
 _PROBABILITY_EPSILON = 1e-5
@@ -124,33 +125,14 @@ def stored(state: jax.Array, index: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.asarray(state).at[index].set(values[last].astype(state.dtype))
 
 
-def _check_positive(field: str, value: float) -> None:
-    check_at_least(field, value, 0)
-    if value == 0:
-        raise UserError(f"{field}=0: must be positive, scores are divided by it")
-
-
-class LdrLoss(LinearLoss):
+class LdrLoss(LdrOptions, LinearLoss):
     """LDR-KL of a linear classifier. Its prediction is the classifier's, the argmax of the logits.
 
-    Attributes:
-      lam: temperature, positive.
-      c: the margin.
-      input: what of the logits is compared. `"softplus"`, softplus(logits) over its mean by example, as in the released
-        code; `"mean_abs"`, logits over their mean absolute value; `"logits"` as they are, the paper's formula.
+    What of the logits is compared is their `input`: "softplus", softplus(logits) over its mean by example, as in the
+    released code; "mean_abs", logits over their mean absolute value; "logits" as they are, the paper's formula.
     """
 
-    lam: float = 10.0
-    c: float = 0.1
-    input: str = "softplus"
-
     PER_EXAMPLE = True
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        _check_positive("lam", self.lam)
-        check_at_least("c", self.c, 0)
-        check_choice("input", self.input, tuple(INPUTS))
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""
@@ -158,7 +140,7 @@ class LdrLoss(LinearLoss):
         return LossOutput(ldr_kl(scores, labels, lam=self.lam, c=self.c), jnp.zeros(()), {})
 
 
-class AldrLoss(LinearLoss):
+class AldrLoss(AldrOptions, LinearLoss):
     """ALDR-KL of a linear classifier: examples whose labels look uncertain get a higher temperature.
 
     One temperature for each training example is in `"loss_state"/"lambdas"`, `[num_examples]` float32, `lam` at the
@@ -168,30 +150,17 @@ class AldrLoss(LinearLoss):
 
     Attributes:
       num_examples: of the training split.
-      lam: the temperature at the start and the highest, positive.
-      alpha: how little temperatures adapt, above 1; they stay above `lam (1 - 1/alpha)`.
-      c: the margin.
-      input: as in `LdrLoss`; the released code has `"softplus"` for CIFAR-100 and `"mean_abs"` elsewhere.
     """
 
     num_examples: int = 0
-    lam: float = 10.0
-    alpha: float = 2.0
-    c: float = 0.1
-    input: str = "mean_abs"
 
     NEEDS: ClassVar[tuple[str, ...]] = ("num_examples",)
     READS: ClassVar[tuple[str, ...]] = ("index",)
 
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch, a number out of range, and for a single class."""
-        check_at_least("num_examples", self.num_examples, 1)
-        _check_positive("lam", self.lam)
-        check_at_least("alpha", self.alpha, 1)
-        if self.alpha == 1:
-            raise UserError("alpha=1: must be above 1, or an example that is certain has the temperature 0")
-        check_at_least("c", self.c, 0)
-        check_choice("input", self.input, tuple(INPUTS))
+    def check_facts(self) -> None:
+        """Raises UserError without examples, and for a single class."""
+        if self.num_examples < 1:
+            raise UserError(f"num_examples={self.num_examples} must be at least 1")
         if self.num_classes < 2:
             raise UserError("num_classes=1: ALDR-KL compares classes and needs 2 of them or more")
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.losses import gaussian
-from fsjax.losses.base import LossModule, LossOutput, check_at_least, check_choice, matmul, one_hot
+from fsjax.losses.base import LossModule, LossOutput, matmul, one_hot
 from fsjax.losses.softmax import softmax_cross_entropy
+from fsjax.options.losses import LgmOptions
 
 
 def lgm_logits(
@@ -20,7 +21,7 @@ def lgm_logits(
     *,
     labels: jax.Array | None = None,
     alpha: float | jax.Array = 0.0,
-    logdet_in_logits: bool = True,
+    logdet_in_logits: bool,
 ) -> jax.Array:
     """Logits `-(1 + alpha [k = label]) d_k - ln|Lambda_k| / 2`, d half the squared Mahalanobis distance.
 
@@ -50,43 +51,15 @@ def negative_log_likelihood(features: jax.Array, labels: jax.Array, means: jax.A
     return 0.5 * (own + matmul(one_hot(labels, means), log_determinant))
 
 
-class LgmLoss(LossModule):
+class LgmLoss(LgmOptions, LossModule):
     """L-GM: cross-entropy of Gaussian logits with a margin, plus `lam` times the negative log-likelihood.
 
-    The Caffe recipe for CIFAR-100, which ICU's Table 1 follows, is `covariance="identity"`, `alpha=0.1`,
-    `alpha_max=0.3`, `alpha_double_every=5000`, `lam=0.1`.
-
-    Attributes:
-      covariance: `"diag"`, trained, or `"identity"`, fixed.
-      logdet_in_logits: True is the CVPR paper, False its Caffe layer and Eq. 4 of the ICU paper.
-      alpha: the margin at the start.
-      alpha_max: where its doubling ends; not applied to a constant `alpha`.
-      alpha_double_every: `alpha` doubles every so many steps; 0 keeps it constant.
-      lam: weight of the likelihood term.
-      ramp_steps: `alpha` and `lam` grow from 0 in so many steps, in proportion; 0 is none. While the means are still
-        near one another the gradient `(alpha (1 - p) + lam) (x - mu)` draws the features of all classes to one point.
-      mean_init_std: standard deviation of the means at the start; None is `1/sqrt(dim)`.
+    The Caffe recipe for CIFAR-100, which ICU's Table 1 follows, has the options' defaults and
+    `alpha_double_every=5000`. A ramp is for the start: while the means are still near one another the gradient
+    `(alpha (1 - p) + lam) (x - mu)` draws the features of all classes to one point.
     """
 
-    covariance: str = "diag"
-    logdet_in_logits: bool = True
-    alpha: float = 0.1
-    alpha_max: float = 0.3
-    alpha_double_every: int = 0
-    lam: float = 0.1
-    ramp_steps: int = 0
-    mean_init_std: float | None = None
-
     NO_DECAY: ClassVar[tuple[str, ...]] = ("log_var",)
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        check_choice("covariance", self.covariance, ("diag", "identity"))
-        check_choice("logdet_in_logits", self.logdet_in_logits, (True, False))
-        for field in ("alpha", "alpha_max", "alpha_double_every", "lam", "ramp_steps"):
-            check_at_least(field, getattr(self, field), 0)
-        if self.mean_init_std is not None:
-            check_at_least("mean_init_std", self.mean_init_std, 0)
 
     def setup(self) -> None:
         """Makes the means and, where they are trained, the variances."""

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
-from fsjax.losses.base import LossModule, LossOutput, check_at_least, matmul, one_hot
+from fsjax.losses.base import LossModule, LossOutput, matmul, one_hot
 from fsjax.losses.softmax import softmax_cross_entropy
+from fsjax.options.losses import LSoftmaxOptions
 
 # Under the square root of norms, so that a feature of norm zero has a gradient.
 NORM_EPSILON = 1e-12
@@ -67,34 +67,13 @@ def _norm(vectors: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1) + NORM_EPSILON)
 
 
-class LSoftmaxLoss(LossModule):
+class LSoftmaxLoss(LSoftmaxOptions, LossModule):
     """L-Softmax over a linear classifier without bias, its margin phased in.
 
     `beta = max(beta_min, beta * (1 + beta_gamma * step)^(-beta_power))`, as in the authors' Caffe layer, with
     the values of their MNIST example as defaults (beta < 1 from about step 9,000). They advise a `beta_min`
     of 5 or 10 for hard data sets. A constant mixture is `beta_gamma=0`.
-
-    Attributes:
-      m: the margin, an integer of at least 1; the layer offers 1 to 4.
-      beta: weight of the plain logit at step 0.
-      beta_gamma: speed of its decay.
-      beta_power: exponent of its decay.
-      beta_min: where the decay ends.
     """
-
-    m: int = 4
-    beta: float = 1000.0
-    beta_gamma: float = 2.5e-5
-    beta_power: float = 35.0
-    beta_min: float = 0.0
-
-    def check_fields(self) -> None:
-        """Raises UserError for a number out of range."""
-        check_at_least("m", self.m, 1)
-        if self.m != int(self.m):
-            raise UserError(f"m={self.m!r}: must be an integer, the margin multiplies an angle")
-        for field in ("beta", "beta_gamma", "beta_power", "beta_min"):
-            check_at_least(field, getattr(self, field), 0)
 
     def setup(self) -> None:
         """Makes the classifier's weights."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossModule, check_at_least, check_choice, matmul
+from fsjax.losses.base import LossModule, matmul
 from fsjax.losses.similarity import unit
+from fsjax.options.losses import MarginOptions
 
-KINDS = ("arc", "cos")
-BEYOND_PI = ("linear", "cosine")
 # Of an angle in radians (Deng et al. 2019), and of a cosine (Wang et al. 2018).
 MARGINS = {"arc": 0.5, "cos": 0.35}
 # Cosines keep this distance from -1 and 1, where the sine of the angle has no finite slope. It is about what float32
@@ -57,30 +54,12 @@ def target_cosines(cosines: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(jax.nn.one_hot(labels, cosines.shape[-1], dtype=bool), cosines, 0), axis=-1)
 
 
-class MarginLoss(LossModule):
+class MarginLoss(MarginOptions, LossModule):
     """Base of the margin losses: a vector a class and no bias, compared with features by the cosine.
 
-    Attributes:
-      kind: `"arc"` or `"cos"`, see `margin_logits`.
-      margin: None is the paper's, 0.5 (arc) or 0.35 (cos).
-      scale: of the cosines; 64 as in the papers, for thousands of classes. Ten learn faster with less: a perceptron on
-        scikit-learn's digits came to 98 % with ElasticFace at 16, and to 89 % at 64, in 400 steps.
-      beyond_pi: `"linear"` or `"cosine"`, see `margin_logits`. ElasticFace's formula and code have `"cosine"`, with
-        which the same perceptron collapsed at scale 64, to 7 %.
+    A perceptron on scikit-learn's digits came to 98 % with ElasticFace at a scale of 16, and to 89 % at 64, in 400
+    steps; with `beyond_pi="cosine"`, ElasticFace's formula and code, it collapsed at scale 64, to 7 %.
     """
-
-    kind: str = "arc"
-    margin: float | None = None
-    scale: float = 64.0
-    beyond_pi: str = "linear"
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown kind or a number out of range."""
-        check_choice("kind", self.kind, KINDS)
-        if self.margin is not None:
-            check_at_least("margin", self.margin, 0, below=math.pi / 2 if self.kind == "arc" else math.inf)
-        check_at_least("scale", self.scale, 1e-3)
-        check_choice("beyond_pi", self.beyond_pi, BEYOND_PI)
 
     def setup(self) -> None:
         """Makes the class vectors, of length about 1."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, check_at_least, check_choice, matmul
+from fsjax.losses.base import LossOutput, matmul
 from fsjax.losses.pairs import masked_logsumexp, masked_mean, negative_pairs, positive_pairs
 from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import MetrixOptions
 
-KINDS = ("contrastive", "multi_similarity")
 # Margins of the two: of a distance, and of a cosine.
 MARGINS = {"contrastive": 0.5, "multi_similarity": 0.77}
 # Under the square roots, so that equal and opposite vectors have a gradient; see `fsjax.losses.similarity`.
@@ -99,7 +99,7 @@ def drawn_positives(key: jax.Array, positives: jax.Array) -> jax.Array:
     return jax.nn.one_hot(jnp.argmax(order, axis=-1), positives.shape[-1])
 
 
-class MetrixLoss(LinearLoss):
+class MetrixLoss(MetrixOptions, LinearLoss):
     """Cross-entropy of a linear classifier, plus `lam · (clean + mix_weight · mixed)` of the batch's embeddings.
 
     `clean` is a metric loss of all pairs of the batch, `mixed` the same loss of examples mixed for each anchor: one
@@ -111,33 +111,7 @@ class MetrixLoss(LinearLoss):
     the mean over the anchors, of which the mining of pairs is left out. Where the paper also mixes inputs or feature
     maps, this loss does not: it sees embeddings, and mixed inputs would have to go through the network once more for
     each pair. `config.data.augment.mixup` mixes inputs before the network, with both labels, for any loss.
-
-    Attributes:
-      kind: `"contrastive"` or `"multi_similarity"`.
-      lam: weight of both terms beside the cross-entropy; ours.
-      mix_weight: of the mixed term beside the clean one; 0.4 in the released code; 0: no mixing.
-      mix_alpha: of the Beta distribution; 2 in the paper.
-      margin: None is 0.5 (contrastive) or 0.77 (multi-similarity).
-      beta, gamma: of the multi-similarity loss.
     """
-
-    kind: str = "contrastive"
-    lam: float = 1.0
-    mix_weight: float = 0.4
-    mix_alpha: float = 2.0
-    margin: float | None = None
-    beta: float = 18.0
-    gamma: float = 75.0
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown kind or a number out of range."""
-        check_choice("kind", self.kind, KINDS)
-        for field in ("lam", "mix_weight"):
-            check_at_least(field, getattr(self, field), 0)
-        for field in ("mix_alpha", "beta", "gamma"):
-            check_at_least(field, getattr(self, field), 1e-3)
-        if self.margin is not None:
-            check_at_least("margin", self.margin, 0)
 
     def clean(self, cosines: jax.Array, positives: jax.Array, negatives: jax.Array) -> jax.Array:
         """Returns the metric loss, a scalar, of the batch's pairs; all arguments are `[batch, batch]`."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import jax
 
-from fsjax.errors import UserError
-from fsjax.losses.base import check_at_least
 from fsjax.losses.softmax import SoftmaxLoss
+from fsjax.options.losses import MixupOptions
 
 
 def mixed(loss_a: jax.Array, loss_b: jax.Array, lam: jax.Array) -> jax.Array:
@@ -23,21 +22,10 @@ def mixed(loss_a: jax.Array, loss_b: jax.Array, lam: jax.Array) -> jax.Array:
     return lam * loss_a + (1 - lam) * loss_b
 
 
-class MixupLoss(SoftmaxLoss):
+class MixupLoss(MixupOptions, SoftmaxLoss):
     """Softmax cross-entropy for images mixed by the data pipeline.
 
     The module itself is plain cross-entropy. Who trains with it draws `lam ~ Beta(mixup_alpha, mixup_alpha)`,
     mixes the images `lam*a + (1-lam)*b`, calls the module once with the labels of a and once with those of b,
     and combines the two with `mixed`.
-
-    Attributes:
-      mixup_alpha: parameter of the Beta distribution, positive; 1 is uniform, the paper's value for CIFAR.
     """
-
-    mixup_alpha: float = 1.0
-
-    def check_fields(self) -> None:
-        """Raises UserError unless `mixup_alpha` is positive."""
-        check_at_least("mixup_alpha", self.mixup_alpha, 0)
-        if self.mixup_alpha == 0:
-            raise UserError("mixup_alpha=0 mixes nothing: use the loss 'softmax'")

@@ -6,11 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossModule, LossOutput, check_at_least, check_choice
+from fsjax.losses.base import LossModule, LossOutput
 from fsjax.losses.pairs import masked_logsumexp
 from fsjax.losses.similarity import scaled_cosine
-
-KINDS = ("mlcd", "mlc")
+from fsjax.options.losses import MlcdOptions
 
 
 def mlcd_loss(scores: jax.Array, positives: jax.Array, negatives: jax.Array) -> jax.Array:
@@ -50,7 +49,7 @@ def drawn_negatives(key: jax.Array, positives: jax.Array, *, share: float) -> ja
     return (ranks < count) & ~positives
 
 
-class MlcdLoss(LossModule):
+class MlcdLoss(MlcdOptions, LossModule):
     """MLCD or MLC of scaled cosines to class vectors, with a random part of the other classes as negatives.
 
     The paper learns without labels: its classes are a million clusters of images, and the 8 clusters nearest to an
@@ -59,24 +58,9 @@ class MlcdLoss(LossModule):
 
     With one positive and all negatives MLC is the softmax cross-entropy. MLCD's two sums also say where the zero of a
     score is. Which negatives are drawn follows from `step` alone, so that a run can be repeated.
-
-    Attributes:
-      kind: `"mlcd"` or `"mlc"`.
-      scale: of the cosines. Ours: the paper's is not recovered.
-      negatives: share of the other classes that are negatives in a step, at least one; 0.1 in the paper, of a million.
     """
 
-    kind: str = "mlcd"
-    scale: float = 16.0
-    negatives: float = 0.1
-
     PER_EXAMPLE = True
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown kind or a number out of range."""
-        check_choice("kind", self.kind, KINDS)
-        check_at_least("scale", self.scale, 1e-3)
-        check_at_least("negatives", self.negatives, 0, below=1 + 1e-9)
 
     def setup(self) -> None:
         """Makes the class vectors, of length about 1."""

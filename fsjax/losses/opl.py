@@ -11,14 +11,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, check_at_least, check_choice, matmul
+from fsjax.losses.base import LossOutput, matmul
 from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
+from fsjax.options.losses import OplOptions
 
 # Added to the number of pairs, as in the released code.
 _COUNT_EPSILON = 1e-6
-
-VARIANTS = ("abs_of_mean", "mean_of_abs", "signed")
 
 
 class Projection(NamedTuple):
@@ -70,29 +69,14 @@ def _mean_over(pairs: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(pairs, values, 0)) / (jnp.sum(pairs) + _COUNT_EPSILON)
 
 
-class OplLoss(LinearLoss):
+class OplLoss(OplOptions, LinearLoss):
     """Cross-entropy of a linear classifier plus `lam` times the orthogonal projection loss of its features.
 
     Features that end in a ReLU have no negative cosines: on them the three variants are one.
 
     The log has `same` and `different`, the mean cosines, and `positive_pairs`: with many classes a small batch may
     have few pairs of one class, or none.
-
-    Attributes:
-      lam: weight of the projection loss.
-      gamma: weight of the pairs of different classes in it.
-      variant: see `orthogonal_projection`.
     """
-
-    lam: float = 1.0
-    gamma: float = 0.5
-    variant: str = "abs_of_mean"
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown switch or a number out of range."""
-        check_at_least("lam", self.lam, 0)
-        check_at_least("gamma", self.gamma, 0)
-        check_choice("variant", self.variant, VARIANTS)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]`, the whole global batch, and `labels` `[batch]`."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses.base import LossOutput, check_at_least, matmul
+from fsjax.losses.base import LossOutput, matmul
 from fsjax.losses.margin import MarginLoss, target_cosines
 from fsjax.losses.pairs import masked_logsumexp, negative_pairs
 from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import softmax_cross_entropy
+from fsjax.options.losses import UnpgOptions
 
 
 def kept_pairs(similarities: jax.Array, pairs: jax.Array, *, whisker: float) -> jax.Array:
@@ -52,23 +53,13 @@ def pair_softmax(logits: jax.Array, labels: jax.Array, pair_logits: jax.Array, k
     return softmax_cross_entropy(jnp.concatenate([logits, column], axis=-1), labels)
 
 
-class UnpgLoss(MarginLoss):
+class UnpgLoss(UnpgOptions, MarginLoss):
     """Cross-entropy of scaled cosines with a margin at the label, and the batch's negative pairs as further classes.
 
     Every example's denominator holds the cosines of all pairs of the batch that are of different classes, but for
     those that `kept_pairs` leaves out. The loss is of rows, but a row depends on the whole batch. A batch of one class
     has no such pairs, and the loss is the margin softmax alone. Memory: `[batch, batch]`, and a sort of as many.
-
-    Attributes:
-      whisker: see `kept_pairs`.
     """
-
-    whisker: float = 1.5
-
-    def check_fields(self) -> None:
-        """Raises UserError for an unknown kind or a number out of range."""
-        super().check_fields()
-        check_at_least("whisker", self.whisker, 0)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]`, the whole global batch, and `labels` `[batch]`."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
-from fsjax.losses.base import LossOutput, check_at_least
+from fsjax.losses.base import LossOutput
 from fsjax.losses.softmax import LinearLoss
+from fsjax.options.losses import ZOptions
 
 # The least standard deviation that outputs are divided by. Outputs that are all equal, say of features that are zero,
 # then have scores of 0 and a gradient of at most 1 / STD_FLOOR. Above the floor nothing changes.
@@ -45,27 +45,13 @@ def z_loss(outputs: jax.Array, labels: jax.Array, *, a: float, b: float) -> jax.
     return jax.nn.softplus(a * (b - z)) / a
 
 
-class ZLoss(LinearLoss):
+class ZLoss(ZOptions, LinearLoss):
     """`z_loss` of a linear classifier.
 
     The prediction is the argmax of the outputs, whose softmax says little: nothing in training sets their scale.
-
-    Attributes:
-      a: see `z_loss`.
-      b: see `z_loss`; both as in the authors' example by default. They choose them by data set.
     """
 
-    a: float = 1.0
-    b: float = 0.0
-
     PER_EXAMPLE = True
-
-    def check_fields(self) -> None:
-        """Raises UserError unless `a` is positive and `b` at least 0."""
-        check_at_least("a", self.a, 0)
-        if self.a == 0:
-            raise UserError("a=0: must be positive, the loss is divided by it")
-        check_at_least("b", self.b, 0)
 
     def __call__(self, features: jax.Array, labels: jax.Array, *, step: jax.Array) -> LossOutput:
         """Returns the loss of `features` `[batch, dim]` and `labels` `[batch]`."""

@@ -1,48 +1,25 @@
-"""Methods: a paper = model + objective + prediction rule; one file each, one line here to add it."""
+"""Methods: a paper = model + objective + prediction rule.
+
+To add one: a file with a function `build` here, and its options and line in `fsjax.options.methods`.
+"""
 
 import dataclasses
 from typing import Any
 
 from fsjax.errors import UserError, unknown
-from fsjax.methods import (
-    aflm,
-    classification,
-    co_teaching,
-    dense,
-    dense_implants,
-    imprinted,
-    localization,
-    meta_baseline,
-    msenet,
-    prototypical,
-)
-from fsjax.methods.base import check_sections
 from fsjax.methods.classification import Classification
 from fsjax.methods.feature_dropout import NestedDropout, build_feature_dropout
+from fsjax.options.methods import METHODS
 
 __all__ = ["METHODS", "build_method"]
 
-METHODS = {
-    "classification": classification.build,
-    "co_teaching": co_teaching.build,
-    "dense": dense.build,
-    "implants": dense_implants.build,
-    "imprinted": imprinted.build,
-    "prototypical": prototypical.build,
-    "meta_baseline": meta_baseline.build,
-    "msenet": msenet.build,
-    "aflm": aflm.build,
-    "localization": localization.build,
-}
-
 
 def build_method(config: Any, info: Any, *, axis_name: str | None = None) -> Any:
-    """The method that `config.method.name` names, for data described by `info` (see `METHODS[...]`)."""
+    """The method that `config.method.name` names, for data described by `info`."""
     name = config.method.name
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    check_sections("config.method", config.method, ("name", *METHODS))
-    method = METHODS[name](config, info, axis_name=axis_name)
+    method = METHODS[name].load()(config, info, axis_name=axis_name)
     if not isinstance(method, Classification):
         _refuse_feature_dropout(config)
         return method

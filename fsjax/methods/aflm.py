@@ -9,18 +9,17 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.losses.cosine import MIN_TAU
-from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, only, options
+from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, only
 from fsjax.methods.classification import build_config_loss
-from fsjax.methods.episodes import EpisodeShape, check_tau, episode_losses, episode_shape, trained_tau
+from fsjax.methods.episodes import EpisodeShape, episode_losses, episode_shape, trained_tau
 from fsjax.methods.rules import Rule, own_pool
 from fsjax.models import Encoded
 from fsjax.models.fusion import fuse_branches
 from fsjax.models.pooling import POOLS
-
-REDUCTIONS = ("mean", "sum")
-OPTIONS = ("attention", "fusion", "gate_on", "gate_slope", "gate_reduction", "tau", "learn_tau", "reduction")
+from fsjax.options import read
+from fsjax.options.methods import AflmOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,15 +162,15 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:
     Raises:
       UserError: for an unknown model, loss or option, episodes that cannot be, or a network that cannot be a branch.
     """
-    chosen = options(config, "aflm", OPTIONS)
-    check_tau("aflm", chosen["tau"])
-    if chosen["reduction"] not in REDUCTIONS:
-        raise unknown("config.method.aflm.reduction", chosen["reduction"], REDUCTIONS)
+    chosen = read(AflmOptions, config.method.aflm, "config.method.aflm")
     branch, encoded = build_encoder(config, info, axis_name)
     encoder = fuse_branches(
         branch,
-        reduction=chosen["gate_reduction"],
-        **{k: chosen[k] for k in ("fusion", "attention", "gate_on", "gate_slope")},
+        fusion=chosen.fusion,
+        attention=chosen.attention,
+        gate_on=chosen.gate_on,
+        gate_slope=chosen.gate_slope,
+        reduction=chosen.gate_reduction,
     )
     width = encoded.embedding.shape[-1]
     loss = build_config_loss(config, info, width, offers=())
@@ -186,9 +185,9 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:
         encoder,
         loss,
         episode_shape(config),
-        float(chosen["tau"]),
-        chosen["learn_tau"],
-        chosen["reduction"],
+        chosen.tau,
+        chosen.learn_tau,
+        chosen.reduction,
         2 * width,
         axis_name=axis_name,
     )

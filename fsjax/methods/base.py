@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fsjax.errors import UserError, unknown
 from fsjax.methods.episodes import EpisodeShape
 from fsjax.methods.implant_network import ImplantOptions
 from fsjax.methods.rules import Rule, features_of
-from fsjax.models import MODELS, Encoded, Encoder, build_model
+from fsjax.models import Encoded, Encoder, build_model
 
 Variables = Mapping[str, Any]
 
@@ -129,12 +128,11 @@ def build_encoder(config: Any, info: Any, axis_name: str | None) -> tuple[Encode
       UserError: for an unknown network, or an option it does not have.
     """
     model = config.model
-    check_sections("config.model", model, ("name", "dtype", "sync_batch_norm", "remat", *MODELS))
     encoder = build_model(
         model.name,
         dtype=model.dtype,
         axis_name=axis_name if model.sync_batch_norm else None,
-        remat=model.get("remat", False),  # runs of an older version lack it
+        remat=model.remat,
         options=model.get(model.name, {}),
     )
     return encoder, _shapes(encoder, tuple(info.image_shape))
@@ -145,34 +143,3 @@ def _shapes(encoder: Encoder, image_shape: tuple[int, int, int]) -> Encoded:
     """The shapes of what a network says of one image."""
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     return jax.eval_shape(lambda rng, x: encoder.init_with_output(rng, x, train=False)[0], jax.random.key(0), image)
-
-
-def options(
-    config: Any, name: str, known: tuple[str, ...], *, added: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The options `config.method.NAME`, all of them and no others.
-
-    Args:
-      config: a run's config.
-      name: of the method.
-      known: names of its options.
-      added: those that runs of an older version lack, with the values that do what it did.
-
-    Raises:
-      UserError: for one that is missing or unknown.
-    """
-    given = {**(added or {}), **dict(config.method.get(name, {}))}
-    for key in given:
-        if key not in known:
-            raise unknown(f"option of method {name!r}:", key, known)
-    missing = [key for key in known if key not in given]
-    if missing:
-        raise UserError(f"config.method.{name}.{missing[0]} is missing; the method needs: {', '.join(known)}")
-    return given
-
-
-def check_sections(path: str, section: Any, known: tuple[str, ...]) -> None:
-    """Raise a `UserError` for a key of the section that is not known."""
-    for key in section:
-        if key not in known:
-            raise unknown(f"key in {path}:", key, known)

@@ -10,16 +10,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from fsjax.errors import UserError
-from fsjax.losses import LOSSES, LossOutput, build_loss, mixed
+from fsjax.losses import LossOutput, build_loss, mixed
 from fsjax.losses.cosine import MIN_TAU, CosineLoss
-from fsjax.methods.base import Method, Variables, build_encoder, check_sections, decay_mask, only
+from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, only
 from fsjax.methods.feature_dropout import MultiSampleDropout, NestedDropout
 from fsjax.methods.rules import Rule, own_pool
 from fsjax.models import Encoded
+from fsjax.options.losses import CosineOptions
 
 TEACHER = ("teacher_logits", "teacher_features", "teacher_means")
 # Scale of the similarities where the loss has learned none: the paper's at the start on miniImageNet.
-_TAU = 10.0
+_TAU = CosineOptions.tau_init
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +278,6 @@ def build_config_loss(config: Any, info: Any, dim: int, *, offers: Collection[st
     Raises:
       UserError: for an unknown loss or option, and for a loss that reads what the method does not offer.
     """
-    check_sections("config.loss", config.loss, ("name", *LOSSES))
     loss = build_loss(
         config.loss.name,
         num_classes=info.num_classes,

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from fsjax.errors import UserError
-from fsjax.methods.base import Variables, options
+from fsjax.methods.base import Variables
 from fsjax.methods.classification import Classification
 from fsjax.methods.classification import build as build_classification
-
-OPTIONS = ("forget", "gradual_steps")
+from fsjax.options import read
+from fsjax.options.methods import CoTeachingOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class CoTeaching(Classification):
       gradual_steps: steps until then; 0 for at once.
     """
 
-    forget: float = 0.2
-    gradual_steps: int = 0
+    forget: float = CoTeachingOptions.forget
+    gradual_steps: int = CoTeachingOptions.gradual_steps
 
     pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # there are two networks
 
@@ -103,11 +103,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> CoTeaching:
       UserError: also for a loss of more than an example's own features and label, and for what is made for one network:
         mixed images, another run to start from.
     """
-    chosen = options(config, "co_teaching", OPTIONS)
-    if not 0 <= chosen["forget"] < 1:
-        raise UserError(f"config.method.co_teaching.forget={chosen['forget']} is a share: it must be in [0, 1)")
-    if chosen["gradual_steps"] < 0:
-        raise UserError(f"config.method.co_teaching.gradual_steps={chosen['gradual_steps']} must not be negative")
+    chosen = read(CoTeachingOptions, config.method.co_teaching, "config.method.co_teaching")
     for name, value in (("data.augment.mixup", config.data.augment.mixup), ("start_from", config.start_from)):
         if value:
             raise UserError(
@@ -120,4 +116,4 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> CoTeaching:
             f"config.loss.name={config.loss.name!r}: co-teaching sorts the examples of a batch by their losses, so "
             "each must have one of its own, of features and label alone: take for example 'softmax'"
         )
-    return CoTeaching(base.encoder, loss, **chosen, axis_name=axis_name)
+    return CoTeaching(base.encoder, loss, chosen.forget, chosen.gradual_steps, axis_name=axis_name)

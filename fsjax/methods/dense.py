@@ -6,14 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import unknown
 from fsjax.losses.cosine import CosineLoss
-from fsjax.methods.base import Variables, build_encoder, options
+from fsjax.methods.base import Variables, build_encoder
 from fsjax.methods.classification import Classification, build_config_loss
 from fsjax.methods.rules import Rule, check_features, mean_probability, positions
 from fsjax.models import Encoded
-
-REDUCTIONS = ("mean", "sum")
+from fsjax.options import read
+from fsjax.options.methods import DenseOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +25,7 @@ class DenseClassification(Classification):
       reduction: "mean" over images and positions, or "sum" as Eq. 10 has it (the learning rate depends on it).
     """
 
-    reduction: str = "mean"
+    reduction: str
 
     OFFERS = ()  # what an image has once its many positions have not
 
@@ -57,9 +56,9 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> DenseClassificati
     Raises:
       UserError: also for a network with layers after its maps.
     """
-    chosen = options(config, "dense", ("reduction",))
+    chosen = read(DenseOptions, config.method.dense, "config.method.dense")
     encoder, loss = dense_parts(config, info, axis_name)
-    return DenseClassification(encoder, loss, reduction=chosen_reduction(chosen), axis_name=axis_name)
+    return DenseClassification(encoder, loss, reduction=chosen.reduction, axis_name=axis_name)
 
 
 def dense_parts(config: Any, info: Any, axis_name: str | None) -> tuple[Any, Any]:
@@ -68,10 +67,3 @@ def dense_parts(config: Any, info: Any, axis_name: str | None) -> tuple[Any, Any
     check_features(encoder, ("dense",))
     channels = list(encoded.maps.values())[-1].shape[-1]
     return encoder, build_config_loss(config, info, channels, offers=DenseClassification.OFFERS)
-
-
-def chosen_reduction(chosen: dict[str, Any]) -> str:
-    """The option `reduction`, checked."""
-    if chosen["reduction"] not in REDUCTIONS:
-        raise unknown("reduction", chosen["reduction"], REDUCTIONS)
-    return chosen["reduction"]

@@ -3,14 +3,14 @@
 import dataclasses
 from typing import Any
 
-from fsjax.methods.base import options
-from fsjax.methods.dense import DenseClassification, chosen_reduction, dense_parts
+from fsjax.methods.dense import DenseClassification, dense_parts
 from fsjax.methods.implant_network import ImplantOptions, check_network
 from fsjax.models import Encoder
+from fsjax.options import read
+from fsjax.options.methods import ImplantsOptions, ImplantTrainingOptions
 
 # What the network itself decides.
 _OF_NETWORK = ("activation", "pool_padding")
-OPTIONS = tuple(field.name for field in dataclasses.fields(ImplantOptions) if field.name not in _OF_NETWORK)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ def implant_options(encoder: Encoder, **chosen: Any) -> ImplantOptions:
 
     Args:
       encoder: a resnet12 without layers after its maps.
-      **chosen: of `OPTIONS`; what is left out is the paper's.
+      **chosen: of `ImplantTrainingOptions`; what is left out has its default.
 
     Raises:
       UserError: for another network, or an option that cannot be.
@@ -41,7 +41,8 @@ def implant_options(encoder: Encoder, **chosen: Any) -> ImplantOptions:
 
 def build(config: Any, info: Any, *, axis_name: str | None) -> DenseImplants:
     """The method that a config describes; see `fsjax.methods.dense.build`."""
-    chosen = options(config, "implants", ("reduction", *OPTIONS))
+    chosen = read(ImplantsOptions, config.method.implants, "config.method.implants")
     encoder, loss = dense_parts(config, info, axis_name)
-    implants = implant_options(encoder, **{name: chosen[name] for name in OPTIONS})
-    return DenseImplants(encoder, loss, reduction=chosen_reduction(chosen), implants=implants, axis_name=axis_name)
+    training = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(ImplantTrainingOptions)}
+    implants = implant_options(encoder, **training)
+    return DenseImplants(encoder, loss, reduction=chosen.reduction, implants=implants, axis_name=axis_name)

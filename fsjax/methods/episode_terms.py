@@ -7,25 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.losses.icnn import icnn_score, neighbourhoods
 from fsjax.losses.proto_triplet import proto_triplet_loss
 from fsjax.methods.episodes import Divided, EpisodeShape, divided, episode_shape
 from fsjax.methods.rules import prototypes
+from fsjax.options.methods import PrototypicalOptions
 
 CROSS_ENTROPY = "cross_entropy"
-LOSSES = (CROSS_ENTROPY, "proto_triplet", "icnn")
-# Whose neighbours ICNN looks at, and among which images they are.
-ICNN_ON = ("support", "query_to_support", "query_to_prototypes", "all")
-# The options of `config.method.prototypical` that say so, with the values that leave the cross-entropy alone.
-ADDED = {
-    "losses": (CROSS_ENTROPY,),
-    "triplet_margin": 0.5,
-    "icnn_k": 4,
-    "icnn_ipc": None,
-    "icnn_on": ("support",),
-    "icnn_drop_nearest": True,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +22,18 @@ class Terms:
     """Which losses, and their options.
 
     Proto-Triplet and ICNN read Euclidean distances of the embeddings, whatever the similarity of the cross-entropy.
+    ICNN counts once for each member of `icnn_on`, as in the released code.
 
     Attributes:
-      names: of `LOSSES`; the total is their mean. ICNN counts once for each member of `icnn_on`, as in the released
-        code.
-      triplet_margin: see `fsjax.losses.proto_triplet`.
-      icnn_k: see `fsjax.losses.icnn`.
-      icnn_ipc: see there; None: k + 1, and with "all" shots and queries of a class together.
-      icnn_on: of `ICNN_ON`.
-      icnn_drop_nearest: see `fsjax.losses.icnn.icnn_score`; of "query_to_support" and "query_to_prototypes".
+      options: those of the method; see also `fsjax.losses.proto_triplet` and `fsjax.losses.icnn`.
     """
 
-    names: tuple[str, ...] = (CROSS_ENTROPY,)
-    triplet_margin: float = 0.5
-    icnn_k: int = 4
-    icnn_ipc: int | None = None
-    icnn_on: tuple[str, ...] = ("support",)
-    icnn_drop_nearest: bool = True
+    options: PrototypicalOptions = PrototypicalOptions()  # noqa: RUF009 (frozen)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the losses."""
+        return self.options.losses
 
     def combined(
         self, cross_entropy: jax.Array, features: jax.Array, real: jax.Array, shape: EpisodeShape
@@ -72,12 +56,16 @@ class Terms:
             elif name == "proto_triplet":
                 found[name] = self._proto_triplet(parts)
             else:
-                found |= {f"icnn_{on}": jnp.mean(jax.vmap(partial(self._icnn, on))(parts)) for on in self.icnn_on}
+                found |= {
+                    f"icnn_{on}": jnp.mean(jax.vmap(partial(self._icnn, on))(parts)) for on in self.options.icnn_on
+                }
         return reduce(jnp.add, found.values()) / len(found), found
 
     def _proto_triplet(self, parts: Divided) -> jax.Array:
         classes, present = prototypes(parts.support, parts.of_support), jnp.any(parts.of_support, axis=-1)
-        losses = proto_triplet_loss(parts.queries, classes, parts.labels, margin=self.triplet_margin, present=present)
+        losses = proto_triplet_loss(
+            parts.queries, classes, parts.labels, margin=self.options.triplet_margin, present=present
+        )
         # A query of padding may have no class at all; a weight of 0 would not undo what it then has.
         return jnp.sum(jnp.where(parts.of_queries, losses, 0.0)) / jnp.sum(parts.of_queries)
 
@@ -86,7 +74,7 @@ class Terms:
         way, shot, dim = parts.support.shape
         support, of_support = parts.support.reshape(-1, dim), jnp.repeat(jnp.arange(way), shot)
         ipc = self.kept(on, shot + len(parts.queries) // way)
-        score = partial(icnn_score, k=self.icnn_k, ipc=ipc, drop_nearest=self.icnn_drop_nearest)
+        score = partial(icnn_score, k=self.options.icnn_k, ipc=ipc, drop_nearest=self.options.icnn_drop_nearest)
         if on == "support":
             return score(support, of_support)["loss"]
         if on == "query_to_support":
@@ -98,41 +86,19 @@ class Terms:
 
     def kept(self, on: str, rows: int) -> int | None:
         """ICNN's `ipc` for a member of `ICNN_ON`, in episodes of so many images a class."""
-        return rows if self.icnn_ipc is None and on == "all" else self.icnn_ipc
+        return rows if self.options.icnn_ipc is None and on == "all" else self.options.icnn_ipc
 
 
-def build_terms(
-    config: Any,
-    *,
-    losses: Any,
-    triplet_margin: float,
-    icnn_k: int,
-    icnn_ipc: int | None,
-    icnn_on: Any,
-    icnn_drop_nearest: bool,
-) -> Terms:
+def build_terms(config: Any, options: PrototypicalOptions) -> Terms:
     """The losses of `config.method.prototypical`.
 
     Raises:
-      UserError: for a loss that is unknown or named twice, and for ICNN on episodes that it cannot be of.
+      UserError: for ICNN on episodes that it cannot be of.
     """
-    names, on = _names("losses", losses, LOSSES), _names("icnn_on", icnn_on, ICNN_ON)
-    terms = Terms(names, float(triplet_margin), icnn_k, icnn_ipc, on, icnn_drop_nearest)
-    if triplet_margin < 0:
-        raise UserError(f"config.method.prototypical.triplet_margin={triplet_margin} must be at least 0")
-    if "icnn" in names:
+    terms = Terms(options)
+    if "icnn" in terms.names:
         _check_icnn(config, terms)
     return terms
-
-
-def _names(option: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    names = (given,) if isinstance(given, str) else tuple(given)
-    for name in names:
-        if name not in known:
-            raise unknown(f"config.method.prototypical.{option}", name, known)
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"config.method.prototypical.{option}={given!r} must name at least one, and none twice")
-    return names
 
 
 def _check_icnn(config: Any, terms: Terms) -> None:
@@ -145,9 +111,9 @@ def _check_icnn(config: Any, terms: Terms) -> None:
             )
     shape = episode_shape(config)
     rows = shape.shot + shape.query
-    for on in terms.icnn_on:
+    for on in terms.options.icnn_on:
         targets = {"query_to_prototypes": shape.way, "all": shape.way * rows}.get(on, shape.way * shape.shot)
         try:
-            neighbourhoods(targets, k=terms.icnn_k, ipc=terms.kept(on, rows))
+            neighbourhoods(targets, k=terms.options.icnn_k, ipc=terms.kept(on, rows))
         except UserError as error:
             raise UserError(f"config.method.prototypical.icnn_on={on!r}: {error}") from error

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
 from fsjax.losses.cosine import MIN_TAU
 from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.methods.rules import class_scores, prototypes
@@ -33,26 +32,9 @@ class EpisodeShape:
 
 
 def episode_shape(config: Any) -> EpisodeShape:
-    """The shape of `config.episodes`.
-
-    Raises:
-      UserError: for a number below 1.
-    """
-    return EpisodeShape(*(_most(config.episodes, name) for name in ("per_step", "way", "shot", "query")))
-
-
-def _most(episodes: Any, name: str) -> int:
-    value = episodes[name]
-    most = max(value) if isinstance(value, tuple | list) else value
-    if most < 1:
-        raise UserError(f"config.episodes.{name}={value} must be at least 1")
-    return most
-
-
-def check_tau(method: str, tau: float) -> None:
-    """Raise a `UserError` for a scale that is not above 0."""
-    if not tau > 0:
-        raise UserError(f"config.method.{method}: tau={tau}, the scale of the similarities, must be above 0")
+    """The shape of `config.episodes`."""
+    of = config.episodes
+    return EpisodeShape(of.per_step, max(of.way), max(of.shot), max(of.query))
 
 
 def trained_tau(tau: jax.Array, *, learn: bool) -> jax.Array:

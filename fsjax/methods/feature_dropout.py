@@ -1,13 +1,13 @@
 """Dropout of the features that a loss sees: several masks at once, or the last features first."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
+from fsjax.options import read
+from fsjax.options.methods import FeatureDropoutOptions
 
 
 def multi_sample(features: jax.Array, masks: jax.Array, *, rate: float) -> jax.Array:
@@ -49,12 +49,6 @@ class MultiSampleDropout:
     rate: float
     samples: int
 
-    def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
-            raise UserError(f"config.feature_dropout.rate={self.rate} must be between 0 and 1")
-        if self.samples < 1:
-            raise UserError(f"config.feature_dropout.samples={self.samples} must be at least 1")
-
     def versions(self, features: jax.Array, key: jax.Array) -> jax.Array:
         """`[samples, batch, dim]` of `[batch, dim]`: what the loss sees in training; `key` is of `jax.random`."""
         masks = jax.random.bernoulli(key, 1 - self.rate, (self.samples, *features.shape))
@@ -80,12 +74,6 @@ class NestedDropout:
     sigma: float
     keep: int
 
-    def __post_init__(self) -> None:
-        if not self.sigma > 0:
-            raise UserError(f"config.feature_dropout.sigma={self.sigma} must be above 0")
-        if self.keep < 0:
-            raise UserError(f"config.feature_dropout.keep={self.keep} must be a number of features, or 0 for all")
-
     def versions(self, features: jax.Array, key: jax.Array) -> jax.Array:
         """`[1, batch, dim]` of `[batch, dim]`; one k for the batch, as in released code; `key` is of `jax.random`."""
         dim = features.shape[-1]
@@ -98,22 +86,15 @@ class NestedDropout:
         return first(features, self.keep) if self.keep else features
 
 
-FEATURE_DROPOUTS: dict[str, Callable[[Any], Any]] = {
-    "none": lambda _: None,
-    "multi_sample": lambda c: MultiSampleDropout(c.rate, c.samples),
-    "nested": lambda c: NestedDropout(c.mu, c.sigma, c.keep),
-}
-
-
 def build_feature_dropout(config: Any) -> MultiSampleDropout | NestedDropout | None:
-    """What `config.feature_dropout` describes; None for "none", and for runs of before it was known.
+    """What `config.feature_dropout` describes; None for "none".
 
     Raises:
       UserError: for an unknown name, or a value out of range.
     """
-    chosen = config.get("feature_dropout")
-    if chosen is None:
+    chosen = read(FeatureDropoutOptions, config.feature_dropout, "config.feature_dropout")
+    if chosen.name == "none":
         return None
-    if chosen.name not in FEATURE_DROPOUTS:
-        raise unknown("config.feature_dropout.name", chosen.name, FEATURE_DROPOUTS)
-    return FEATURE_DROPOUTS[chosen.name](chosen)
+    if chosen.name == "multi_sample":
+        return MultiSampleDropout(chosen.rate, chosen.samples)
+    return NestedDropout(chosen.mu, chosen.sigma, chosen.keep)

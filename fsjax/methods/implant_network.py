@@ -10,76 +10,35 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
-from fsjax.losses.base import as_loss_dtype, check_at_least, check_choice
+from fsjax.losses.base import as_loss_dtype
 from fsjax.methods.rules import check_features
 from fsjax.models import implant_layers as layers
 from fsjax.models.layers import HE_NORMAL
-from fsjax.models.pooling import POOL_PADDINGS, max_pool_2x2
+from fsjax.models.pooling import max_pool_2x2
 from fsjax.models.resnet12 import ACTIVATIONS, ResNet12
+from fsjax.options import check_fields, section
+from fsjax.options.methods import ImplantTrainingOptions
+from fsjax.options.models import ResNet12Options
 
 Params = dict[str, Any]
 Stats = dict[str, dict[str, jax.Array]]
 
-# Table 3's ways to train: what the prototypes are made of, and what is classified.
-POOL_PAIRS = (("gmp", "gmp"), ("gmp", "dense"), ("gap", "gap"), ("gap", "dense"))
 
-
-@dataclasses.dataclass(frozen=True)
-class ImplantOptions:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImplantOptions(ImplantTrainingOptions):
     """How implants look and train; the defaults are the paper's, or ours: docs/readings.md, "Implants".
 
     Attributes:
-      channels: new filters at each of the three convolutions (16).
-      steps: full-batch steps of AdamW, one an epoch (50).
-      learning_rate: of AdamW (not in the paper).
-      weight_decay: of AdamW, decoupled, on all parameters (not in the paper).
-      b1: AdamW's decay of the gradient's mean.
-      b2: AdamW's decay of its square's.
-      eps: AdamW's, outside of the root.
-      tau: scale of the cosines while training (10).
-      norm: "bn", batch normalisation of the implants alone, or "none", a bias instead.
-      shortcut: whether the block's 1x1 convolution has implants too.
-      support_pool: what prototypes are means of while training: "gap" or "gmp" (mean or maximum of a map).
-      query_pool: what is classified while training: the same, or "dense", every position (Eq. 12).
-      activation: the block's: "swish", "leaky" or "relu".
-      pool_padding: of the block's max-pooling: "valid" or "same".
-      statistics: batch normalisation at test. "support": those of the support images under the final implants.
-        "running": averages over the steps with momentum 0.9, the support images under the final implants being
-        the last of them (see `train_implants`).
+      activation, pool_padding: those of the network's blocks.
     """
 
-    channels: int = 16
-    steps: int = 50
-    learning_rate: float = 1e-3
-    weight_decay: float = 5e-4
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    tau: float = 10.0
-    norm: str = "bn"
-    shortcut: bool = False
-    support_pool: str = "gap"
-    query_pool: str = "gap"
-    activation: str = "swish"
-    pool_padding: str = "valid"
-    statistics: str = "support"
+    activation: str = ResNet12Options.activation
+    pool_padding: str = ResNet12Options.pool_padding
 
     def __post_init__(self) -> None:
-        for name, least in (("channels", 1), ("steps", 0)):
-            check_at_least(name, getattr(self, name), least)
-            if not isinstance(getattr(self, name), int):
-                raise UserError(f"{name}={getattr(self, name)!r}: must be a whole number")
-        for name in ("learning_rate", "weight_decay", "eps"):
-            check_at_least(name, getattr(self, name), 0)
-        check_at_least("b1", self.b1, 0, below=1)
-        check_at_least("b2", self.b2, 0, below=1)
-        check_at_least("tau", self.tau, 1e-6)
-        check_choice("norm", self.norm, ("bn", "none"))
-        check_choice("shortcut", self.shortcut, (True, False))
-        check_choice("activation", self.activation, tuple(ACTIVATIONS))
-        check_choice("pool_padding", self.pool_padding, POOL_PADDINGS)
-        check_choice("statistics", self.statistics, ("support", "running"))
-        check_choice("(support_pool, query_pool)", (self.support_pool, self.query_pool), POOL_PAIRS)
+        check_fields(self)
+        for name in ("activation", "pool_padding"):
+            section(ResNet12Options).keys[name].read(getattr(self, name), name)
 
 
 @flax.struct.dataclass

@@ -21,7 +21,6 @@ from jax import lax
 from fsjax.losses.base import as_loss_dtype
 from fsjax.losses.leave_one_out import leave_one_out_loss
 from fsjax.methods.implant_network import (
-    POOL_PAIRS,
     Activations,
     Frozen,
     ImplantOptions,
@@ -36,7 +35,6 @@ from fsjax.methods.implant_network import (
 )
 
 __all__ = [
-    "POOL_PAIRS",
     "Activations",
     "ImplantOptions",
     "base_activations",

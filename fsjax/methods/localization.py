@@ -10,24 +10,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fsjax.errors import UserError, unknown
-from fsjax.methods.base import Variables, build_encoder, only, options
+from fsjax.errors import UserError
+from fsjax.methods.base import Variables, build_encoder, only
 from fsjax.methods.classification import Classification, build_config_loss
 from fsjax.models import Encoded, Encoder
-from fsjax.models.affnet import BINARIZE, AffNet, Preprocess
+from fsjax.models.affnet import AffNet, Preprocess
 from fsjax.models.attnet import AttNet
 from fsjax.models.boxes import by_edges, corners_of_theta, target_theta, theta_iou
-from fsjax.models.crop import PADDINGS, affine_crop
+from fsjax.models.crop import affine_crop
 from fsjax.models.localized import Localized, LocalizedEncoder, attention_of
-
-# Where the target attention map M comes from (docs/readings.md, "Target box"): a second forward pass of the classifier
-# over the whole image; its map of the crop, put back to where it is in the image; or that map as if it were the whole
-# image's.
-M_SOURCES = ("full_image", "crop_remapped", "crop")
-OPTIONS = (
-    "crop_size", "emb_dim", "att_width", "att_blocks", "aff_hidden", "m_source", "tau", "binarize", "sharpness",
-    "align_corners", "padding", "clip_theta", "beta_att", "beta_aff", "lambda_att", "lambda_aff",
-)  # fmt: skip
+from fsjax.options import read
+from fsjax.options.methods import LocalizationOptions
 
 
 @flax.struct.dataclass
@@ -57,15 +50,17 @@ class Localization(Classification):
     label but the class is read, and no gradient of these two losses reaches the classifier.
 
     Attributes:
-      m_source: a member of `M_SOURCES`.
+      m_source: where M comes from: "full_image", a second forward pass of the classifier over the whole image;
+        "crop_remapped", its map of the crop, put back to where it is in the image; "crop", that map as if it were the
+        whole image's.
       tau: the threshold of the box, in units of the min-max normalised M.
       lambda_att, lambda_aff: weights of the two losses.
     """
 
-    m_source: str = "full_image"
-    tau: float = 0.3
-    lambda_att: float = 16.0
-    lambda_aff: float = 16.0
+    m_source: str
+    tau: float
+    lambda_att: float
+    lambda_aff: float
 
     pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "network": ("classifier", "backbone"),
@@ -193,15 +188,14 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Localization:
     Raises:
       UserError: for an unknown model, loss or option, or a value out of range.
     """
-    chosen = options(config, "localization", OPTIONS)
-    _check(chosen)
+    chosen = read(LocalizationOptions, config.method.localization, "config.method.localization")
     height, width, channels = info.image_shape
-    crop_size = (chosen["crop_size"],) * 2 if chosen["crop_size"] else (height, width)
+    crop_size = (chosen.crop_size,) * 2 if chosen.crop_size else (height, width)
     seen = dataclasses.replace(info, image_shape=(*crop_size, channels))
     classifier, encoded = build_encoder(config, seen, axis_name)
     dim = encoded.embedding.shape[-1]
-    if chosen["emb_dim"]:
-        dim = chosen["emb_dim"]
+    if chosen.emb_dim:
+        dim = chosen.emb_dim
         classifier = _with_embedding(classifier, dim, config.model.name)
     sync = axis_name if config.model.sync_batch_norm else None
     _, rows, columns, _ = list(encoded.maps.values())[-1].shape
@@ -209,37 +203,23 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Localization:
         classifier,
         AttNet(
             (rows, columns),
-            chosen["att_width"],
-            chosen["att_blocks"],
+            chosen.att_width,
+            chosen.att_blocks,
             classifier.dtype,
             sync,
         ),
-        Preprocess(chosen["tau"], chosen["binarize"], chosen["sharpness"]),
-        AffNet(chosen["aff_hidden"], sync),
+        Preprocess(chosen.tau, chosen.binarize, chosen.sharpness),
+        AffNet(chosen.aff_hidden, sync),
         crop_size,
-        **{k: chosen[k] for k in ("align_corners", "padding", "clip_theta", "beta_att", "beta_aff")},
+        chosen.align_corners,
+        chosen.padding,
+        chosen.clip_theta,
+        chosen.beta_att,
+        chosen.beta_aff,
     )
-    weights = {k: chosen[k] for k in ("m_source", "tau", "lambda_att", "lambda_aff")}
     loss = build_config_loss(config, info, dim, offers=Localization.OFFERS)
-    return Localization(encoder, loss, **weights, axis_name=axis_name)
-
-
-def _check(chosen: Mapping[str, Any]) -> None:
-    """Raise a `UserError` for an option that cannot be meant."""
-    for name, known in (("m_source", M_SOURCES), ("binarize", BINARIZE), ("padding", PADDINGS)):
-        if chosen[name] not in known:
-            raise unknown(f"config.method.localization.{name}", chosen[name], known)
-    for name in ("crop_size", "emb_dim", "beta_att", "beta_aff", "lambda_att", "lambda_aff"):
-        if chosen[name] < 0:
-            raise UserError(f"config.method.localization.{name}={chosen[name]} must not be negative")
-    for name in ("att_width", "att_blocks", "aff_hidden", "sharpness"):
-        if not chosen[name] > 0:
-            raise UserError(f"config.method.localization.{name}={chosen[name]} must be above 0")
-    if not 0 <= chosen["tau"] < 1:
-        raise UserError(
-            f"config.method.localization.tau={chosen['tau']} is a share of the way from the least to the largest value "
-            "of an attention map: it must be in [0, 1)"
-        )
+    switches = (chosen.m_source, chosen.tau, chosen.lambda_att, chosen.lambda_aff)
+    return Localization(encoder, loss, *switches, axis_name=axis_name)
 
 
 def _with_embedding(classifier: Encoder, dim: int, name: str) -> Encoder:

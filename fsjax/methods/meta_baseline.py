@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from fsjax.methods.base import options
 from fsjax.methods.prototypical import Prototypical, build_episodic
+from fsjax.options import read
+from fsjax.options.methods import MetaBaselineOptions
 
 
 def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
@@ -12,7 +13,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
     The similarity is the cosine, and its scale is learned from `config.method.meta_baseline.tau`. The rest is as in
     `fsjax.methods.prototypical.build`.
     """
-    chosen = options(config, "meta_baseline", ("tau",))
+    chosen = read(MetaBaselineOptions, config.method.meta_baseline, "config.method.meta_baseline")
     return build_episodic(
-        config, info, axis_name=axis_name, similarity="cosine", learn_tau=True, needs_start=True, **chosen
+        config, info, axis_name=axis_name, similarity="cosine", tau=chosen.tau, learn_tau=True, needs_start=True
     )

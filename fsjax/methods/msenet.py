@@ -12,11 +12,13 @@ from typing import Any, ClassVar, cast
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
-from fsjax.methods.base import Variables, build_encoder, options
+from fsjax.errors import UserError
+from fsjax.methods.base import Variables, build_encoder
 from fsjax.methods.episodes import episode_shape
 from fsjax.methods.prototypical import Prototypical
-from fsjax.models.multi_stage import STAGES, MultiStage
+from fsjax.models.multi_stage import MultiStage
+from fsjax.options import read
+from fsjax.options.methods import MsenetOptions
 
 _SPARED = ("stage_weights", "gamma")
 
@@ -49,16 +51,14 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> MSENet:
       UserError: for an unknown model or option, a network with layers after its maps or without the maps that are
         taken, or episodes that cannot be.
     """
-    chosen = options(config, "msenet", ("stages", "attention", "gamma", "learn_gamma"))
-    if chosen["stages"] not in STAGES:
-        raise unknown("config.method.msenet.stages", chosen["stages"], STAGES)
+    chosen = read(MsenetOptions, config.method.msenet, "config.method.msenet")
     network, _ = build_encoder(config, info, axis_name)
     if network.goes_on or network.pool != "gap":
         raise UserError(
             f"method 'msenet' averages the maps of config.model.name={config.model.name!r} itself: set the model's "
             "pool to 'gap' and dim to None"
         )
-    encoder = MultiStage(network, **chosen)
+    encoder = MultiStage(network, **dataclasses.asdict(chosen))
     widths = _widths(encoder, info)
     return MSENet(encoder, episode_shape(config), "euclid", 1.0, False, sum(widths), widths=widths, axis_name=axis_name)
 

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.losses.cosine import MIN_TAU
-from fsjax.losses.similarity import SIMILARITIES
-from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, options
-from fsjax.methods.episode_terms import ADDED, CROSS_ENTROPY, Terms, build_terms
-from fsjax.methods.episodes import EpisodeShape, check_tau, episode_losses, episode_shape, trained_tau
+from fsjax.methods.base import Method, Variables, build_encoder, decay_mask
+from fsjax.methods.episode_terms import CROSS_ENTROPY, Terms, build_terms
+from fsjax.methods.episodes import EpisodeShape, episode_losses, episode_shape, trained_tau
 from fsjax.methods.rules import Rule, own_pool
+from fsjax.options import read
+from fsjax.options.methods import PrototypicalOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Prototypical(Method):
     learn_tau: bool
     dim: int
     needs_start: bool = False
-    terms: Terms = dataclasses.field(default_factory=Terms)
+    terms: Terms = Terms()  # noqa: RUF009 (frozen)
     widths: tuple[int, ...] = ()
 
     @property
@@ -114,24 +115,28 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
     Raises:
       UserError: for an unknown model, loss or option, or episodes that cannot be.
     """
-    chosen = options(config, "prototypical", ("similarity", "tau", "learn_tau", *ADDED), added=ADDED)
-    terms = build_terms(config, **{name: chosen.pop(name) for name in ADDED})
-    return build_episodic(config, info, axis_name=axis_name, terms=terms, **chosen)
+    chosen = read(PrototypicalOptions, config.method.prototypical, "config.method.prototypical")
+    return build_episodic(
+        config,
+        info,
+        axis_name=axis_name,
+        similarity=chosen.similarity,
+        tau=chosen.tau,
+        learn_tau=chosen.learn_tau,
+        terms=build_terms(config, chosen),
+    )
 
 
 def build_episodic(
     config: Any, info: Any, *, axis_name: str | None, similarity: str, tau: float, learn_tau: bool, **more: Any
 ) -> Prototypical:
     """A method that trains on the episodes of `config.episodes`."""
-    if similarity not in SIMILARITIES:
-        raise unknown("similarity", similarity, SIMILARITIES)
-    check_tau(config.method.name, tau)
     encoder, encoded = build_encoder(config, info, axis_name)
     return Prototypical(
         encoder,
         episode_shape(config),
         similarity,
-        float(tau),
+        tau,
         learn_tau,
         encoded.embedding.shape[-1],
         axis_name=axis_name,

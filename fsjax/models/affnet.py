@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fsjax.errors import unknown
 from fsjax.models.boxes import min_max
 from fsjax.models.layers import batch_norm
+from fsjax.options.methods import LocalizationOptions
 
 # Of relu(n - w_tau) or of n - w_tau, and the sharpness c. "literal" is the text, which leaves the background at 1/2;
 # "rescaled" is 2·literal - 1, the same up to what the next linear layer can absorb; "sigmoid" has no ReLU, and keeps a
@@ -42,13 +43,13 @@ class Preprocess(nn.Module):
     """`binarized` with a learned threshold, its one parameter.
 
     Attributes:
-      tau: the threshold at first; 0.3 in the paper.
+      tau: the threshold at first.
       binarize, sharpness: see `binarized`.
     """
 
-    tau: float = 0.3
-    binarize: str = "rescaled"
-    sharpness: float = 50.0
+    tau: float = LocalizationOptions.tau
+    binarize: str = LocalizationOptions.binarize
+    sharpness: float = LocalizationOptions.sharpness
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -104,11 +105,11 @@ class AffNet(nn.Module):
     4,868 parameters for maps of 14x14. In float32 whatever the rest computes in.
 
     Attributes:
-      hidden: width of their hidden layers; 128 in the paper.
+      hidden: width of their hidden layers.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
 
-    hidden: int = 128
+    hidden: int = LocalizationOptions.aff_hidden
     axis_name: str | None = None
 
     @nn.compact

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from fsjax.models.layers import HE_NORMAL
 from fsjax.models.resnet import ResNet
+from fsjax.options.methods import LocalizationOptions
 
 # What the trunk (two strides of 2) and the last convolution (without padding) leave of n pixels is n / 4 - 2.
 _STRIDE, _MARGIN = 4, 2
@@ -28,8 +29,8 @@ class AttNet(nn.Module):
     """
 
     map_size: tuple[int, int]
-    width: int = 64
-    blocks: int = 3
+    width: int = LocalizationOptions.att_width
+    blocks: int = LocalizationOptions.att_blocks
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -44,7 +45,7 @@ class AttNet(nn.Module):
         """Images `[batch, h, w, c]` of any size to maps `[batch, *map_size]`, float32 and of any sign."""
         # Antialiased where it reduces.
         small = jax.image.resize(images, (images.shape[0], *self.input_size, images.shape[-1]), "linear")
-        trunk = ResNet(self.width, (self.blocks,), dtype=self.dtype, axis_name=self.axis_name, name="trunk")
+        trunk = ResNet(self.width, (self.blocks,), "plain", self.dtype, self.axis_name, name="trunk")
         x = trunk(small.astype(self.dtype), train=train)["stage1"]
         head = nn.Conv(1, (3, 3), padding="VALID", kernel_init=HE_NORMAL["fan_in"], name="map")
         return head(x.astype(jnp.float32))[..., 0]

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fsjax.options.methods import LocalizationOptions
+
 
 def min_max(maps: jax.Array) -> jax.Array:
     """Maps `[batch, h, w]` with the least value of each at 0 and the largest at 1; a constant map becomes 0."""
@@ -16,7 +18,7 @@ def min_max(maps: jax.Array) -> jax.Array:
     return (maps - least) / (jnp.max(maps, axis=(1, 2), keepdims=True) - least + 1e-12)
 
 
-def target_theta(maps: jax.Array, *, tau: float, align_corners: bool = False) -> jax.Array:
+def target_theta(maps: jax.Array, *, tau: float, align_corners: bool = LocalizationOptions.align_corners) -> jax.Array:
     """The smallest box around all positions whose min-max normalised value is above tau (Sec. 2.2.1 of the paper).
 
     All of them, not only the largest connected component ("containing all positions with value one"). There is no

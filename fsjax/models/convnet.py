@@ -1,6 +1,5 @@
 """Plain convolutional networks: a small one, few-shot learning's Conv-4, and the ICU paper's two for MNIST."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +10,7 @@ from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
 from fsjax.models.pooling import check_poolable, max_pool_2x2
 from fsjax.models.staged import Staged
+from fsjax.options.models import CnnOptions, Conv4Options, Mnist2dOptions, Mnist100dOptions
 
 
 class ConvNet(Staged):
@@ -59,40 +59,19 @@ class ConvNet(Staged):
         return max_pool_2x2(x) if number <= self._pooled else x
 
 
-def cnn(
-    *,
-    stages: Sequence[Sequence[int]] = ((32, 32), (64, 64)),
-    pool: str = "gap",
-    hidden: Sequence[int] = (),
-    dim: int | None = None,
-    prelu: bool = False,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def cnn(options: CnnOptions, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """A small convolutional network for small images; nobody's in particular.
 
     Args:
-      stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      hidden: widths of fully connected layers after the pooling.
-      dim: width of the last linear layer (None: no such layer).
-      prelu: whether a PReLU follows the embedding.
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    backbone = ConvNet(tuple(tuple(widths) for widths in stages), dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, tuple(hidden), dim, prelu, dtype, axis_name)
+    backbone = ConvNet(options.stages, dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, options.hidden, options.dim, options.prelu, dtype, axis_name)
 
 
-def mnist_2d(
-    *,
-    stages: Sequence[Sequence[int]] = ((32, 32), (64, 64)),
-    hidden: Sequence[int] = (256,),
-    dim: int = 2,
-    prelu: bool = False,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def mnist_2d(options: Mnist2dOptions, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """The ICU paper's 2-D network for MNIST: 4 convolutions and 2 fully connected layers, batch-normalised.
 
     The paper leaves widths and poolings open. Read here as conv 32, 32, pool, 64, 64, pool, FC 256, FC 2. The
@@ -100,84 +79,41 @@ def mnist_2d(
     the embedding and is off unless `prelu` is set.
 
     Args:
-      stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
-      hidden: widths of the fully connected layers before the last.
-      dim: width of the last, linear one.
-      prelu: whether a PReLU follows the embedding.
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    return cnn(stages=stages, pool="flatten", hidden=hidden, dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name)
+    backbone = ConvNet(options.stages, dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, "flatten", options.hidden, options.dim, options.prelu, dtype, axis_name)
 
 
-def mnist_100d(
-    *,
-    stages: Sequence[Sequence[int]] = ((32, 32), (64, 64), (128,)),
-    dim: int = 100,
-    prelu: bool = False,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def mnist_100d(options: Mnist100dOptions, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """The ICU paper's 100-D network for MNIST: 5 convolutions and 1 fully connected layer, batch-normalised.
 
     The paper leaves widths and poolings open. Read here as conv 32, 32, pool, 64, 64, pool, 128, pool,
     FC 100: 28x28 images become 3x3x128 maps, flattened. The 100-D layer is linear.
 
     Args:
-      stages: for each stage the output channels of its 3x3 convolutions; 2x2 max-pooling ends every stage.
-      dim: width of the fully connected layer.
-      prelu: whether a PReLU follows the embedding.
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    return cnn(stages=stages, pool="flatten", dim=dim, prelu=prelu, dtype=dtype, axis_name=axis_name)
+    backbone = ConvNet(options.stages, dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, "flatten", (), options.dim, options.prelu, dtype, axis_name)
 
 
-def c64f(
-    *,
-    widths: Sequence[int] = (64, 64, 64, 64),
-    last_relu: bool = True,
-    pool: str = "flatten",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def conv4(options: Conv4Options, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """Conv-4 of few-shot learning: four 3x3 convolutions, each with batch normalisation, ReLU and 2x2 max-pooling.
 
     Vinyals et al. 2016, Sec. 4.1; 84x84 images become maps of 5x5x64, flattened. He normal initialisation over
-    fan-out, as in gidariss/FewShotWithoutForgetting, and no biases: the normalisation has them.
+    fan-out, as in gidariss/FewShotWithoutForgetting, and no biases: the normalisation has them. Gidaris & Komodakis
+    2018's wider one, "c128f", has 128 channels in the last two stages.
 
     Args:
-      widths: output channels by stage.
-      last_relu: whether the last stage has its ReLU. Gidaris & Komodakis leave it out before their cosine
-        classifier, which then sees both signs.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    stages = tuple((width,) for width in widths)
-    backbone = ConvNet(stages, last_relu=last_relu, fan="fan_out", dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
-
-
-def c128f(
-    *,
-    widths: Sequence[int] = (64, 64, 128, 128),
-    last_relu: bool = True,
-    pool: str = "flatten",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
-    """Gidaris & Komodakis 2018's wider Conv-4: `c64f` with 128 channels in the last two stages.
-
-    Args:
-      widths: output channels by stage.
-      last_relu: whether the last stage has its ReLU; theirs has not with the cosine classifier.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
-      dtype: compute dtype.
-      axis_name: device axis for synchronised batch statistics.
-    """
-    return c64f(widths=widths, last_relu=last_relu, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
+    stages = tuple((width,) for width in options.widths)
+    backbone = ConvNet(stages, last_relu=options.last_relu, fan="fan_out", dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)

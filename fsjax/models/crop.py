@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import unknown
+from fsjax.options.methods import LocalizationOptions
 
 PADDINGS = ("zeros", "border")  # what is read outside of the image
 
@@ -15,8 +16,8 @@ def affine_crop(
     theta: jax.Array,
     *,
     size: tuple[int, int],
-    align_corners: bool = False,
-    padding: str = "zeros",
+    align_corners: bool = LocalizationOptions.align_corners,
+    padding: str = LocalizationOptions.padding,
 ) -> jax.Array:
     """The boxes theta of images, resized to one size by bilinear interpolation; differentiable in both.
 

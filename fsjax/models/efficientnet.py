@@ -1,7 +1,7 @@
 """EfficientNet-Lite0: Tan & Le 2019 without squeeze-and-excitation and with ReLU6, as its authors published it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fsjax.errors import UserError
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import batch_norm
 from fsjax.models.staged import Staged
+from fsjax.options.models import EfficientNetLiteOptions
 
-# Of TensorFlow's `efficientnet_builder`; PyTorch's momentum would be 0.01.
-MOMENTUM, EPSILON = 0.99, 1e-3
+# Of TensorFlow's `efficientnet_builder`.
+EPSILON = 1e-3
 
 
 class _Group(NamedTuple):
@@ -117,7 +117,7 @@ class Convolved(nn.Module):
     kernel: int = 1
     stride: int = 1
     activation: Callable[[jax.Array], jax.Array] | None = nn.relu6
-    momentum: float = MOMENTUM
+    momentum: float = EfficientNetLiteOptions.momentum
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -203,7 +203,7 @@ class EfficientNetLite(Staged):
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
     head_width: int
-    momentum: float = MOMENTUM
+    momentum: float = EfficientNetLiteOptions.momentum
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -250,41 +250,24 @@ class EfficientNetLite(Staged):
 
 
 def efficientnet_lite0(
-    *,
-    stem_width: int = 32,
-    widths: Sequence[int] = (16, 24, 40, 80, 112, 192, 320),
-    blocks: Sequence[int] = (1, 2, 2, 3, 3, 4, 1),
-    head_width: int = 1280,
-    momentum: float = MOMENTUM,
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    options: EfficientNetLiteOptions, *, dtype: Any = jnp.float32, axis_name: str | None = None
 ) -> Encoder:
     """EfficientNet-Lite0; 1,280-d embedding. 4,652,008 parameters with a linear classifier of 1,000 classes.
 
     Published weights of it come with fsjax: `fsjax.network("efficientnet_lite0")`.
 
     Args:
-      stem_width: channels of the stem.
-      widths: channels by group of blocks, of seven or fewer.
-      blocks: inverted residuals by group.
-      head_width: channels of the last maps.
-      momentum: of batch normalisation's running statistics: what is kept at each step.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
-
-    Raises:
-      UserError: for as many widths as there are not blocks, or more than there are groups.
     """
-    if len(widths) != len(blocks) or len(widths) > len(GROUPS):
-        raise UserError(
-            f"widths={tuple(widths)} and blocks={tuple(blocks)} of an EfficientNet: give each a number for each group, "
-            f"of {len(GROUPS)} groups or fewer"
-        )
     backbone = EfficientNetLite(
-        stem_width, tuple(widths), tuple(blocks), head_width, momentum, dtype=dtype, axis_name=axis_name
+        options.stem_width,
+        options.widths,
+        options.blocks,
+        options.head_width,
+        options.momentum,
+        dtype=dtype,
+        axis_name=axis_name,
     )
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)

@@ -6,15 +6,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import HE_NORMAL
 from fsjax.models.pooling import global_average_pool
 from fsjax.models.staged import Staged
 
 # What the last stage of a branch reads, and how the final features are made.
-FUSIONS = ("shared_concat", "own_concat", "none")
-GATE_ON = ("source", "target")
 
 
 class CrossAttention(nn.Module):
@@ -72,11 +70,11 @@ class FusedBranches(nn.Module):
 
     global_branch: Staged
     local_branch: Staged
-    fusion: str = "shared_concat"
-    attention: bool = True
-    gate_on: str = "source"
-    gate_slope: float = 0.1
-    reduction: int = 16
+    fusion: str
+    attention: bool
+    gate_on: str
+    gate_slope: float
+    reduction: int
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
@@ -132,16 +130,11 @@ def fuse_branches(
 
     Args:
       encoder: of `fsjax.models`; its backbone takes the place of either branch.
-      fusion, attention, gate_on, gate_slope, reduction: the switches.
+      fusion, attention, gate_on, gate_slope, reduction: see `fsjax.options.methods.AflmOptions`.
 
     Raises:
-      UserError: for an unknown switch, a network of fewer than two stages, or one with layers behind its maps.
+      UserError: for a network of fewer than two stages, or one with layers behind its maps.
     """
-    for what, value, known in (("fusion", fusion, FUSIONS), ("gate_on", gate_on, GATE_ON)):
-        if value not in known:
-            raise unknown(f"{what} of method aflm", value, known)
-    if reduction < 1:
-        raise UserError(f"config.method.aflm.gate_reduction={reduction} must be at least 1")
     backbone = encoder.backbone
     if encoder.goes_on:
         raise UserError(

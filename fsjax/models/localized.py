@@ -47,11 +47,11 @@ class LocalizedEncoder(nn.Module):
     preprocess: Preprocess
     affnet: AffNet
     crop_size: tuple[int, int]
-    align_corners: bool = False
-    padding: str = "zeros"
-    clip_theta: bool = False
-    beta_att: float = 1.0
-    beta_aff: float = 1.0
+    align_corners: bool
+    padding: str
+    clip_theta: bool
+    beta_att: float
+    beta_aff: float
 
     @property
     def pool(self) -> str:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from fsjax.errors import UserError
 from fsjax.models.encoder import Encoded, Encoder
 from fsjax.models.pooling import global_average_pool
+from fsjax.options.methods import MsenetOptions
 
 # Which maps of a network with a stem and residual stages are taken: see `MultiStage`.
-STAGES = ("released", "ends")
 _REDUCTION = 8
 
 
@@ -68,10 +68,10 @@ class MultiStage(nn.Module):
     """
 
     network: Encoder
-    stages: str = "released"
-    attention: bool = True
-    gamma: float = 0.2
-    learn_gamma: bool = False
+    stages: str = MsenetOptions.stages
+    attention: bool = MsenetOptions.attention
+    gamma: float = MsenetOptions.gamma
+    learn_gamma: bool = MsenetOptions.learn_gamma
 
     @property
     def pool(self) -> str:

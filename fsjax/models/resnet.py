@@ -1,6 +1,5 @@
 """ResNet-18, ResNet-50 and ResNet-101 for ImageNet, as in torchvision."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,14 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError, unknown
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
 from fsjax.models.resnet_cifar import BasicBlock
 from fsjax.models.staged import Staged
-
-# "plain", a 7x7 convolution, or "C", three of 3x3: ResNet-C of He et al. 2019, "Bag of tricks", Fig. 2b.
-STEMS = ("plain", "C")
+from fsjax.options.models import ResNet18Options, ResNet50Options
 
 
 class Bottleneck(nn.Module):
@@ -54,19 +50,18 @@ class ResNet(Staged):
     He normal initialisation over fan-out, as in torchvision.
 
     Attributes:
-      width: channels of the stem and of the first stage's 3x3 convolutions; doubles with every stage.
-      blocks: residual blocks by stage.
-      dtype: compute dtype.
-      axis_name: see `fsjax.models.layers.batch_norm`.
-      stem_kind: a member of `STEMS`; the first two convolutions of "C" have half the width.
-      basic: whether the blocks are two 3x3 convolutions of the stage's width, rather than bottlenecks.
+      width: channels of the stem and of the first stage's 3x3 convolutions; doubles with every stage. blocks: residual
+      blocks by stage. stem_kind: "plain", a 7x7 convolution, or "C", three of 3x3 (ResNet-C of He et al. 2019, "Bag of
+      tricks", Fig. 2b); the first two convolutions of "C" have half the width. dtype: compute dtype. axis_name: see
+      `fsjax.models.layers.batch_norm`. basic: whether the blocks are two 3x3 convolutions of the stage's width, rather
+      than bottlenecks.
     """
 
     width: int
     blocks: tuple[int, ...]
+    stem_kind: str = ResNet50Options.stem
     dtype: Any = jnp.float32
     axis_name: str | None = None
-    stem_kind: str = "plain"
     basic: bool = False
 
     @property
@@ -100,86 +95,29 @@ class ResNet(Staged):
         return x
 
 
-def resnet18(
-    *,
-    width: int = 64,
-    blocks: Sequence[int] = (2, 2, 2, 2),
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def resnet18(options: ResNet18Options, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """ResNet-18, torchvision's; 512-d embedding. 11,689,512 parameters with a linear classifier of 1,000 classes.
 
     For images of 32x32 there is `fsjax.models.resnet_cifar.resnet18_cifar`, which does not begin by dividing by 4.
 
     Args:
-      width: channels of the stem; all others are multiples of it.
-      blocks: basic blocks by stage.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    backbone = ResNet(width, tuple(blocks), dtype=dtype, axis_name=axis_name, basic=True)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    backbone = ResNet(options.width, options.blocks, "plain", dtype, axis_name, basic=True)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)
 
 
-def resnet50(
-    *,
-    width: int = 64,
-    blocks: Sequence[int] = (3, 4, 6, 3),
-    stem: str = "plain",
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
-    """ResNet-50, torchvision's; 2,048-d embedding.
+def bottleneck_resnet(options: ResNet50Options, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
+    """ResNet-50 or ResNet-101, torchvision's; 2,048-d embedding.
 
-    25,557,032 parameters with a linear classifier of 1,000 classes; 19,232 more with the stem "C".
+    25,557,032 and 44,549,160 parameters with a linear classifier of 1,000 classes; 19,232 more with the stem "C".
 
     Args:
-      width: channels of the stem; all others are multiples of it.
-      blocks: bottleneck blocks by stage.
-      stem: "plain" or "C", see `STEMS`.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
-      dtype: compute dtype.
-      axis_name: device axis for synchronised batch statistics.
-
-    Raises:
-      UserError: for an unknown stem, or an odd width with the stem "C".
-    """
-    if stem not in STEMS:
-        raise unknown("stem of a ResNet", stem, STEMS)
-    if stem == "C" and width % 2:
-        raise UserError(f"width={width} of a ResNet must be even with the stem 'C': its first convolutions have half")
-    backbone = ResNet(width, tuple(blocks), dtype=dtype, axis_name=axis_name, stem_kind=stem)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
-
-
-def resnet101(
-    *,
-    width: int = 64,
-    blocks: Sequence[int] = (3, 4, 23, 3),
-    stem: str = "plain",
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
-    """ResNet-101, torchvision's; 2,048-d embedding.
-
-    44,549,160 parameters with a linear classifier of 1,000 classes; 19,232 more with the stem "C".
-
-    Args:
-      width: channels of the stem; all others are multiples of it.
-      blocks: bottleneck blocks by stage.
-      stem: "plain" or "C", see `STEMS`.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    return resnet50(width=width, blocks=blocks, stem=stem, pool=pool, dim=dim, dtype=dtype, axis_name=axis_name)
+    backbone = ResNet(options.width, options.blocks, options.stem, dtype, axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)

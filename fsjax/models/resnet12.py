@@ -1,18 +1,18 @@
 """ResNet-12, the residual network of few-shot learning."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import unknown
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
-from fsjax.models.pooling import POOL_PADDINGS, check_poolable, max_pool_2x2
+from fsjax.models.pooling import check_poolable, max_pool_2x2
 from fsjax.models.staged import Staged
+from fsjax.options.models import ResNet12Options
 
 # By name: the function, and the initialisation (a key of `HE_NORMAL`) of the convolutions before it.
 ACTIVATIONS: dict[str, tuple[Callable[[jax.Array], jax.Array], str]] = {
@@ -34,7 +34,7 @@ class ResNet12Block(nn.Module):
     Attributes:
       features: output channels of every convolution.
       activation: a key of `ACTIVATIONS`.
-      pool_padding: a member of `POOL_PADDINGS`.
+      pool_padding: "valid" or "same", see `fsjax.models.pooling.max_pool_2x2`.
       dtype: compute dtype.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
@@ -65,14 +65,14 @@ class ResNet12(Staged):
     Attributes:
       widths: output channels by stage.
       activation: a key of `ACTIVATIONS`.
-      pool_padding: a member of `POOL_PADDINGS`.
+      pool_padding: "valid" or "same", see `fsjax.models.pooling.max_pool_2x2`.
       dtype: compute dtype.
       axis_name: see `fsjax.models.layers.batch_norm`.
     """
 
     widths: tuple[int, ...]
-    activation: str = "swish"
-    pool_padding: str = "valid"
+    activation: str
+    pool_padding: str
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -94,16 +94,7 @@ class ResNet12(Staged):
         return self.block(block, x, train=train)
 
 
-def resnet12(
-    *,
-    widths: Sequence[int] = (64, 128, 256, 512),
-    activation: str = "swish",
-    pool_padding: str = "valid",
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def resnet12(options: ResNet12Options, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """ResNet-12 for few-shot learning: 84x84 images become maps of 5x5x512; 7,996,800 parameters.
 
     The network of TADAM (Oreshkin et al. 2018), dense classification (Lifchitz et al. 2019) and Meta-Baseline
@@ -112,22 +103,9 @@ def resnet12(
     the gain: 0.5 % in the deviation of kernels that a normalisation follows).
 
     Args:
-      widths: output channels by stage, as many stages as there are; dense classification's "WIDE" network has
-        (64, 128, 256, 528).
-      activation: "swish" (x · sigmoid(x); dense classification), "leaky" (slope 0.1; Meta-Baseline) or "relu".
-      pool_padding: of the max-pooling that ends each stage: "valid" drops an odd last row or column
-        (21 to 10), "same" lets it be a window of its own (21 to 11; TADAM's code).
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
-
-    Raises:
-      UserError: for an unknown activation or padding.
     """
-    if activation not in ACTIVATIONS:
-        raise unknown("activation of resnet12", activation, ACTIVATIONS)
-    if pool_padding not in POOL_PADDINGS:
-        raise unknown("pool_padding of resnet12", pool_padding, POOL_PADDINGS)
-    backbone = ResNet12(tuple(widths), activation, pool_padding, dtype, axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    backbone = ResNet12(options.widths, options.activation, options.pool_padding, dtype, axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)

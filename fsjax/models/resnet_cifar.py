@@ -1,6 +1,5 @@
 """Residual networks for 32x32 images: ResNet-18 with a 3x3 stem, ResNet-32, and that with two branches."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import ConvBN
 from fsjax.models.staged import Staged
+from fsjax.options.models import ResNet32Options, ResNetCifarOptions
 
 
 def identity_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
@@ -116,68 +116,36 @@ class ResNetCifar(Staged):
         return x
 
 
-def resnet18_cifar(
-    *,
-    width: int = 64,
-    blocks: Sequence[int] = (2, 2, 2, 2),
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def resnet18_cifar(options: ResNetCifarOptions, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """ResNet-18 for CIFAR: 3x3 stem, no pooling, basic blocks, 1x1-convolution shortcuts; 512-d embedding.
 
     The network of kuangliu/pytorch-cifar, 11,173,962 parameters with a linear classifier of 10 classes. He
     normal initialisation over fan-out, as torchvision's ResNets have it.
 
     Args:
-      width: channels of the first stage; doubles with every stage.
-      blocks: basic blocks by stage.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    widths = tuple(width * 2**stage for stage in range(len(blocks)))
-    backbone = ResNetCifar(widths, tuple(blocks), "B", "fan_out", dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    backbone = ResNetCifar(_widths(options), options.blocks, "B", "fan_out", dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)
 
 
-def resnet32(
-    *,
-    width: int = 16,
-    blocks: Sequence[int] = (5, 5, 5),
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def resnet32(options: ResNet32Options, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """ResNet-32 for CIFAR (He et al. 2016, Sec. 4.2), option-A shortcuts; 64-d embedding.
 
     464,154 parameters with a linear classifier of 10 classes. He normal initialisation over fan-in.
 
     Args:
-      width: channels of the first stage; doubles with every stage.
-      blocks: basic blocks by stage; n in each gives a ResNet-(6n + 2).
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    widths = tuple(width * 2**stage for stage in range(len(blocks)))
-    backbone = ResNetCifar(widths, tuple(blocks), "A", "fan_in", dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    backbone = ResNetCifar(_widths(options), options.blocks, "A", "fan_in", dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)
 
 
-def resnet32_bbn(
-    *,
-    width: int = 16,
-    blocks: Sequence[int] = (5, 5, 5),
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def resnet32_bbn(options: ResNet32Options, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """ResNet-32 whose last block is two parallel ones, concatenated; 128-d embedding.
 
     The network of BBN (Zhou et al. 2020) as KaihuaTang's Long-Tailed-Recognition.pytorch has it, on which the
@@ -185,13 +153,14 @@ def resnet32_bbn(
     branches on every image (BBN feeds them differently sampled ones).
 
     Args:
-      width: channels of the first stage; doubles with every stage.
-      blocks: basic blocks by stage, the parallel ones counted once.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
     """
-    widths = tuple(width * 2**stage for stage in range(len(blocks)))
-    backbone = ResNetCifar(widths, tuple(blocks), "A", "fan_in", 2, dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    backbone = ResNetCifar(_widths(options), options.blocks, "A", "fan_in", 2, dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)
+
+
+def _widths(options: ResNetCifarOptions) -> tuple[int, ...]:
+    """Channels by stage."""
+    return tuple(options.width * 2**stage for stage in range(len(options.blocks)))

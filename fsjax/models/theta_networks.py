@@ -32,7 +32,7 @@ class ResNetS(nn.Module):
     @nn.compact
     def __call__(self, maps: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w]`, each taken for all three channels, to theta `[batch, 4]`."""
-        trunk = ResNet(self.width, (self.blocks,), axis_name=self.axis_name, name="trunk")
+        trunk = ResNet(self.width, (self.blocks,), "plain", axis_name=self.axis_name, name="trunk")
         stage = trunk(in_three_channels(maps), train=train)["stage1"]
         return ThetaHead(2, name="head")(flatten(stage))
 
@@ -56,7 +56,7 @@ class ResNet50Theta(nn.Module):
     def __call__(self, maps: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, h, w]`, each taken for all three channels, to theta `[batch, 4]`."""
         large = jax.image.resize(maps, (maps.shape[0], self.size, self.size), "bilinear")
-        trunk = ResNet(self.width, self.blocks, axis_name=self.axis_name, name="trunk")
+        trunk = ResNet(self.width, self.blocks, "plain", axis_name=self.axis_name, name="trunk")
         stages = trunk(in_three_channels(large), train=train)
         return ThetaHead(2, name="head")(global_average_pool(list(stages.values())[-1]))
 

@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.errors import UserError
 from fsjax.models.encoder import Encoder
 from fsjax.models.layers import batch_norm, convolution
 from fsjax.models.staged import Staged
+from fsjax.options.models import WideResNetOptions
 
 
 class PreActivationBlock(nn.Module):
@@ -81,33 +81,16 @@ class WideResNet(Staged):
         return nn.relu(batch_norm(train=train, name="bn", **common)(x)) if number == self.num_stages else x
 
 
-def wrn28_10(
-    *,
-    depth: int = 28,
-    widen: int = 10,
-    pool: str = "gap",
-    dim: int | None = None,
-    dtype: Any = jnp.float32,
-    axis_name: str | None = None,
-) -> Encoder:
+def wide_resnet(options: WideResNetOptions, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Encoder:
     """WRN-28-10 for 32x32 images (Zagoruyko & Komodakis 2016); 640-d embedding.
 
     36,479,194 parameters with a linear classifier of 10 classes (published: 36.5M). Without dropout, as in
     most of the paper's results.
 
     Args:
-      depth: 6n + 4, for n blocks in each of the three groups.
-      widen: the factor on the groups' 16, 32 and 64 channels.
-      pool: a key of `fsjax.models.pooling.POOLS`.
-      dim: width of a linear layer after the pooling (None: no such layer).
+      options: what it is made of.
       dtype: compute dtype.
       axis_name: device axis for synchronised batch statistics.
-
-    Raises:
-      UserError: for another depth.
     """
-    blocks, rest = divmod(depth - 4, 6)
-    if rest or blocks < 1:
-        raise UserError(f"wrn28_10 with {depth=}: depths are 6n + 4 for n blocks a group: 10, 16, 22, 28, 34, 40, ...")
-    backbone = WideResNet(blocks, widen, dtype=dtype, axis_name=axis_name)
-    return Encoder(backbone, pool, (), dim, dtype=dtype, axis_name=axis_name)
+    backbone = WideResNet((options.depth - 4) // 6, options.widen, dtype=dtype, axis_name=axis_name)
+    return Encoder(backbone, options.pool, (), options.dim, dtype=dtype, axis_name=axis_name)

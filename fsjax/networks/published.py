@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fsjax.data import DataInfo, default_config
+from fsjax.config import base
+from fsjax.data import DataInfo
 from fsjax.errors import UserError
 from fsjax.methods import build_method
 
@@ -92,28 +93,16 @@ class Published:
 
     def config(self) -> ConfigDict:
         """As a run has it."""
-        data = default_config() | {"name": self.trained_on, "image_size": self.image_size, "resize": self.resize}
+        config = base()
+        config.name = self.name
+        config.data.update(name=self.trained_on, image_size=self.image_size, resize=self.resize)
         # So much of a picture is seen where training saw random crops.
-        data["augment"] = data["augment"] | {"crop": "random_resized" if self.share < 1 else "none"}
-        return ConfigDict(
-            {
-                "name": self.name,
-                "seed": 0,
-                "data": data,
-                "model": {
-                    "name": self.model,
-                    "dtype": "float32",
-                    "sync_batch_norm": True,
-                    "remat": False,
-                    **({self.model: dict(self.options)} if self.options else {}),
-                },
-                "method": {"name": "classification"},
-                "loss": {"name": "softmax"},
-                "teacher": {"run": ""},
-                "feature_dropout": {"name": "none", "rate": 0.5, "samples": 8, "mu": 0.0, "sigma": 100.0, "keep": 0},
-                "few_shot": {},
-            }
-        )
+        config.data.augment.crop = "random_resized" if self.share < 1 else "none"
+        config.model.name = self.model
+        config.model[self.model].update(self.options)
+        config.method.name = "classification"
+        config.loss.name = "softmax"
+        return config
 
     def info(self) -> DataInfo:
         """As a run has it; how many images there were of each class is not known here."""

@@ -122,7 +122,7 @@ def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.S
         if config.train.steps == 0:
             raise UserError("training on episodes has no epochs: set config.train.steps, and config.train.epochs to 0")
         parallel.check_batch_size("config.episodes: per_step x way x (shot + query)", episodes.rows)
-        if config.data.get("backend") != "device":  # there each draws all episodes, and takes its rows
+        if config.data.backend != "device":  # there each draws all episodes, and takes its rows
             parallel.check_processes("config.episodes.per_step", episodes.per_step)
         table = data.class_table(splits.train.labels, info.num_classes)
         data.check_feasible(table, episode_spec(config), info.class_names, "the base classes")

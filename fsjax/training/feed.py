@@ -179,14 +179,14 @@ def build_feed(config: Any, splits: data.Splits, method: Any, parallel: DataPara
     Raises:
       UserError: for images that the devices cannot hold.
     """
-    feed = DeviceFeed if config.data.get("backend") == "device" else HostFeed
+    feed = DeviceFeed if config.data.backend == "device" else HostFeed
     return feed(config, splits, method, parallel)
 
 
 def augmentation(config: Any, method: Any) -> dict[str, Any]:
     """The augmentation of the training images: the config's, with the mixup that the loss asks for."""
     chosen = dict(config.data.augment)
-    chosen["mixup"] = max(chosen.get("mixup", 0.0), method.mixup_alpha)
+    chosen["mixup"] = max(chosen["mixup"], method.mixup_alpha)
     return chosen
 
 

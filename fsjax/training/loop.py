@@ -12,8 +12,9 @@ from typing import Any
 import jax
 
 from fsjax import data
+from fsjax.config import check
 from fsjax.errors import platform_errors
-from fsjax.training import hosts, pretrained, same_data, settings, workdir
+from fsjax.training import hosts, pretrained, same_data, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
 from fsjax.training.compilation import keep_compiled
 from fsjax.training.experiment import Experiment, build_experiment
@@ -63,7 +64,7 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
 
 def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
     """`run`, in each of the processes that make the run; what stands in files, the first finds for all."""
-    settings.check(config)
+    check(config)
     result = hosts.by_first(lambda: workdir.finished(path, config.to_dict()))
     if result is not None:
         logger.info("the run in %s is complete; nothing is trained: %s", path, summary(result))

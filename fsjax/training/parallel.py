@@ -12,11 +12,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
+from fsjax.options import check_fields
+from fsjax.options.training import ParallelOptions
 from fsjax.training import hosts
 
 AXIS = "data"
-BACKENDS = ("auto", "shard_map", "pmap")
 
 
 class DataParallel:
@@ -31,11 +32,17 @@ class DataParallel:
       platform: "cpu", "gpu" or "tpu".
     """
 
-    def __init__(self, *, backend: str = "auto", num_devices: int = 0, shard_optimizer: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        backend: str = ParallelOptions.backend,
+        num_devices: int = ParallelOptions.num_devices,
+        shard_optimizer: bool = ParallelOptions.shard_optimizer,
+    ) -> None:
         """Choose the devices.
 
         Args:
-          backend: one of `BACKENDS`; "auto" is "shard_map".
+          backend: "shard_map" ("auto") or "pmap".
           num_devices: how many of the devices to use; 0 for all.
           shard_optimizer: whether each device keeps a part of the optimizer's state only.
 
@@ -43,8 +50,7 @@ class DataParallel:
           UserError: for an unknown backend, more devices than there are, or pmap in several processes or with
             `shard_optimizer`.
         """
-        if backend not in BACKENDS:
-            raise unknown("parallel.backend", backend, BACKENDS)
+        check_fields(ParallelOptions(backend=backend), "config.parallel.")
         self.backend = "shard_map" if backend == "auto" else backend
         devices = _chosen(jax.devices(), num_devices)
         if self.backend == "pmap" and jax.process_count() > 1:

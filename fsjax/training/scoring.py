@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from fsjax import data
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.metrics import by_class, summarize
@@ -56,10 +56,6 @@ class ClassificationScoring:
         return total
 
 
-# Of `config.few_shot.validation.classes`: test data select nothing.
-VALIDATION = ("validation", "reconstructed_validation")
-
-
 class FewShotScoring:
     """Tasks of validation classes select the checkpoint; the protocol of `config.few_shot` is the test."""
 
@@ -85,11 +81,12 @@ class FewShotScoring:
     @property
     def _validation(self) -> Protocol:
         own = self._config.few_shot.validation
+        shot = own.shot[0] if len(own.shot) == 1 else tuple(own.shot)
         return dataclasses.replace(
             self._protocol,
             classes=(own.classes,),
             way=tuple(own.way),
-            shots=(tuple(own.shot),),
+            shots=(shot,),
             query=tuple(own.query),
             tasks=own.tasks,
             poolings=self._protocol.poolings[:1],
@@ -98,8 +95,6 @@ class FewShotScoring:
     def _check(self, splits: data.Splits) -> None:
         """Raise what evaluation would raise at the end of training, before it begins."""
         chosen_by = self._config.few_shot.validation.classes
-        if chosen_by not in VALIDATION:
-            raise unknown("config.few_shot.validation.classes", chosen_by, VALIDATION)
         if chosen_by == "reconstructed_validation" and splits.validation is None:
             raise UserError(
                 "config.few_shot.validation.classes='reconstructed_validation', but the class split has no validation "

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fsjax.data import default_config
+from fsjax.config import options
 from fsjax.errors import UserError
 from fsjax.files import absolute_path
-from fsjax.methods.episode_terms import ADDED as EPISODE_LOSSES
 from fsjax.run_folder import read_json, read_result
 from fsjax.training import hosts
 from fsjax.training.records import write_json
@@ -40,19 +39,6 @@ _SMALLER_BATCH = (
     "--config.eval.batch_size); --config.data.backend=host keeps the images out of it"
 )
 _TOO_MANY_FILES = "too many files open: raise its limit (ulimit -n 4096), and the same command continues the run"
-_NO_DROPOUT = {"name": "none", "rate": 0.5, "samples": 8, "mu": 0.0, "sigma": 100.0, "keep": 0}
-# Keys that a run begun by an older version lacks, with the values that do what it did.
-_ADDED = {
-    "few_shot.validation.classes": "validation",
-    **{f"few_shot.reconstructed.{name}": 0 for name in ("test_base", "validation_base", "images", "seed")},
-    "teacher.run": "",
-    **{f"feature_dropout.{k}": v for k, v in _NO_DROPOUT.items()},
-    **{f"method.prototypical.{k}": list(v) if isinstance(v, tuple) else v for k, v in EPISODE_LOSSES.items()},
-    "pretrained.network": "",
-    "pretrained.attnet": "",
-    "model.resnet50.stem": "plain",
-    "model.resnet101.stem": "plain",
-}
 
 
 def finished(workdir: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -271,8 +257,8 @@ def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:
         new = _flat(_plain(here))
         free: tuple[str, ...] = ()
         if what == "config":
-            added = _ADDED | _flat({"data": _plain(default_config())})
-            old = {key: value for key, value in added.items() if key in new} | old
+            # A run that was begun before an option was known did what is its default.
+            old = {key: value for key, value in _flat(_plain(options().defaults())).items() if key in new} | old
             free = (*_FREE, *_not_chosen(old, new))
         keys = [k for k in sorted(old.keys() | new.keys()) if not k.startswith(free) and old.get(k) != new.get(k)]
         if keys:

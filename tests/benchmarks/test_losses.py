@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import losses
-from fsjax.training import settings
+from fsjax.config import check
 
 
 @pytest.mark.parametrize("loss", losses.LOSSES)
@@ -15,7 +15,7 @@ def test_configs_are_whole_and_differ_by_their_row_alone(loss):
         name: losses.config_of("mnist", 10.0, 0.2, name, 3, steps=0, teacher=Path("runs/t"))
         for name in ("softmax", loss)
     }
-    settings.check(made[loss].to_dict())
+    check(made[loss].to_dict())
     changed = {
         key.split(".")[0]
         for (key, a), (_, b) in zip(

@@ -11,6 +11,7 @@ from PIL import Image
 from fsjax import data
 from fsjax.cli import gates, main
 from fsjax.methods import build_method
+from fsjax.options import read
 from fsjax.runs import Run
 
 
@@ -40,7 +41,7 @@ def test_picture_and_numbers(aflm_run, monkeypatch, tmp_path, capsys):
     assert found["reconstructed"]["images"] == aflm_run.config.few_shot.reconstructed.images
     # Its means by a pass of its own: all images of novel and base classes, as the encoder sows.
     splits = aflm_run.evaluator().splits
-    config = data.ReconstructedConfig.of(dict(aflm_run.config.few_shot.reconstructed))
+    config = read(data.ReconstructedOptions, aflm_run.config.few_shot.reconstructed, "config.few_shot.reconstructed")
     part = data.reconstruct(splits, "test", config)
     images = data.normalize(data.images_at(part.examples, np.arange(len(part.labels))), aflm_run.info)
     variables = {"params": aflm_run.params["encoder"], "batch_stats": aflm_run.collections["batch_stats"]}

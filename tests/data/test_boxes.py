@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fsjax.data import DataError, ReconstructedConfig, describe, images_at, load_splits, reconstruct
+from fsjax.data import DataError, ReconstructedOptions, describe, images_at, load_splits, reconstruct
 from fsjax.data.boxes import upright
 from fsjax.data.config import parse_config
 from fsjax.data.pictures import decode, head_of, orientation_of
@@ -255,7 +255,7 @@ def test_reconstructed_data_keep_their_boxes(memory):
     }  # fmt: skip
     source = load_source(parse_config(config))
     known = {p.read(i).tobytes(): p.boxes[i] for p in (source.train, source.test) for i in p.items}
-    examples = reconstruct(load_splits(config, seed=0), "test", ReconstructedConfig()).examples
+    examples = reconstruct(load_splits(config, seed=0), "test", ReconstructedOptions()).examples
     assert len(examples.boxes) == len(examples)
     for image, box in zip(images_at(examples, np.arange(len(examples))), examples.boxes, strict=True):
         np.testing.assert_array_equal(box, known[image.tobytes()])

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from fsjax.data import DataError, ReconstructedConfig, images_at, load_splits, random, reconstruct
+from fsjax.data import DataError, ReconstructedOptions, images_at, load_splits, random, reconstruct
 from fsjax.data.class_splits import ClassLists, packaged, read_lists
 from fsjax.data.reconstructed import choose_base, published
 from fsjax.errors import UserError
+from fsjax.options import read
 
 
 def noise(**config):
@@ -35,7 +36,7 @@ def pixels(examples):
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_base_classes_are_the_first_of_a_permutation(seed):
-    found = choose_base(20, ReconstructedConfig(seed=seed), novel=5, validation=4)
+    found = choose_base(20, ReconstructedOptions(seed=seed), novel=5, validation=4)
     # 14 is the stream RECONSTRUCTED; jax has the same generator.
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 14)
     key = tuple(map(int, jax.random.key_data(key)))
@@ -59,7 +60,7 @@ def test_base_classes_are_the_first_of_a_permutation(seed):
 def test_numbers_of_base_classes(config, sizes):
     chosen = []
     for seed in range(5):
-        found = choose_base(20, ReconstructedConfig(**config, seed=seed), novel=5, validation=4)
+        found = choose_base(20, ReconstructedOptions(**config, seed=seed), novel=5, validation=4)
         test, validation = found["test"], found["validation"]
         assert (len(test), len(validation)) == sizes
         assert not set(test) & set(validation) and {*test, *validation} <= set(range(20))
@@ -78,21 +79,21 @@ def test_numbers_of_base_classes(config, sizes):
 )
 def test_more_base_classes_than_there_are(config, message):
     with pytest.raises(DataError, match=message):
-        choose_base(20, ReconstructedConfig(**config), novel=5, validation=4)
+        choose_base(20, ReconstructedOptions(**config), novel=5, validation=4)
 
 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"images": -1}, "few_shot.reconstructed.images=-1 must be a whole number, at least 0"),
+        ({"images": -1}, "few_shot.reconstructed.images=-1 must be at least 0"),
         ({"seed": 1.5}, "few_shot.reconstructed.seed=1.5 must be a whole number"),
         ({"test_base": True}, "few_shot.reconstructed.test_base=True must be a whole number"),
-        ({"test_bas": 3}, "unknown key in config.few_shot.reconstructed 'test_bas'.* Did you mean 'test_base'"),
+        ({"test_bas": 3}, "unknown key in config.few_shot.reconstructed: 'test_bas'.* Did you mean 'test_base'"),
     ],
 )
 def test_sections_that_cannot_be_meant(section, message):
     with pytest.raises(UserError, match=message):
-        ReconstructedConfig.of(section)
+        read(ReconstructedOptions, section, "config.few_shot.reconstructed")
 
 
 # --- Their images.
@@ -101,9 +102,9 @@ def test_sections_that_cannot_be_meant(section, message):
 @pytest.mark.parametrize("part", ["test", "validation"])
 @pytest.mark.parametrize("seed", [0, 3])
 def test_classes_are_the_novel_and_then_the_chosen_base_ones_image_by_image(splits, part, seed):
-    found = reconstruct(splits, part, ReconstructedConfig(seed=seed))
+    found = reconstruct(splits, part, ReconstructedOptions(seed=seed))
     novel, info = getattr(splits, part), splits.info
-    base = choose_base(8, ReconstructedConfig(seed=seed), novel=4, validation=4)[part]
+    base = choose_base(8, ReconstructedOptions(seed=seed), novel=4, validation=4)[part]
     names = info.test_classes if part == "test" else info.validation_classes
     assert found.class_names == names + tuple(info.class_names[label] for label in base)
     assert found.is_base.tolist() == [False] * 4 + [True] * 4
@@ -120,7 +121,7 @@ def test_classes_are_the_novel_and_then_the_chosen_base_ones_image_by_image(spli
 
 def test_no_image_is_for_training_and_none_for_both_parts(splits):
     test, validation = (
-        pixels(reconstruct(splits, part, ReconstructedConfig()).examples) for part in ("test", "validation")
+        pixels(reconstruct(splits, part, ReconstructedOptions()).examples) for part in ("test", "validation")
     )
     training = set(pixels(splits.train))
     assert len(set(test)) == len(test) == len(set(validation)) == 80 and len(training) == len(splits.train)
@@ -128,8 +129,8 @@ def test_no_image_is_for_training_and_none_for_both_parts(splits):
 
 
 def test_some_images_of_each_class(splits):
-    whole = reconstruct(splits, "test", ReconstructedConfig())
-    some, other = (reconstruct(splits, "test", ReconstructedConfig(images=n)) for n in (3, 9))
+    whole = reconstruct(splits, "test", ReconstructedOptions())
+    some, other = (reconstruct(splits, "test", ReconstructedOptions(images=n)) for n in (3, 9))
     assert np.bincount(some.labels).tolist() == [3] * 8
     assert np.bincount(other.labels).tolist() == [9] * 4 + [5] * 4  # the base classes have no more than 5
     owner = dict(zip(pixels(whole.examples), whole.labels, strict=True))
@@ -144,7 +145,7 @@ def test_images_of_a_class_do_not_depend_on_the_other_classes(splits):
     """The number of base classes may change; what a class shows stays the same, and is the seed's."""
 
     def by_name(**config):
-        found = reconstruct(splits, "test", ReconstructedConfig(images=3, **config))
+        found = reconstruct(splits, "test", ReconstructedOptions(images=3, **config))
         images: dict[str, set] = {}
         for image, label in zip(pixels(found.examples), found.labels, strict=True):
             images.setdefault(found.class_names[label], set()).add(image)
@@ -160,24 +161,24 @@ def test_data_that_lack_such_images():
     with pytest.raises(
         DataError, match="base classes that were kept out of training: set config.data.base_holdout above"
     ):
-        reconstruct(bare, "test", ReconstructedConfig())
+        reconstruct(bare, "test", ReconstructedOptions())
     split = {"name": "share", "validation": 0.0, "test": 0.25}
     bare = load_splits(noise(class_split=split), seed=0)
-    assert len(reconstruct(bare, "test", ReconstructedConfig()).class_names) == 8
+    assert len(reconstruct(bare, "test", ReconstructedOptions()).class_names) == 8
     with pytest.raises(DataError, match="no images of the validation classes: choose a class split that has them"):
-        reconstruct(bare, "validation", ReconstructedConfig())
+        reconstruct(bare, "validation", ReconstructedOptions())
 
 
 def test_parts_without_a_base_class_say_which_number_to_change(splits):
     with pytest.raises(
         DataError, match="none is left for those of the validation: set few_shot.reconstructed.test_base"
     ):
-        reconstruct(splits, "validation", ReconstructedConfig(test_base=8))
+        reconstruct(splits, "validation", ReconstructedOptions(test_base=8))
     with pytest.raises(
         DataError, match="none is left .* of the test: set few_shot.reconstructed.validation_base below 8"
     ):
-        reconstruct(splits, "test", ReconstructedConfig(validation_base=8))
-    assert reconstruct(splits, "test", ReconstructedConfig(test_base=8)).is_base.sum() == 8
+        reconstruct(splits, "test", ReconstructedOptions(validation_base=8))
+    assert reconstruct(splits, "test", ReconstructedOptions(test_base=8)).is_base.sum() == 8
 
 
 # --- What is published.
@@ -191,7 +192,7 @@ def published_file(name):
 @pytest.mark.parametrize("name", packaged())
 def test_published_lists_are_those_of_seed_0(name):
     lists, found = read_lists(name), published_file(name)
-    assert found == published(lists, ReconstructedConfig(), name)
+    assert found == published(lists, ReconstructedOptions(), name)
     assert (found["split"], found["seed"], found["images_per_class"]) == (name, 0, 0)
     assert tuple(found["train"]) == lists.train
     assert (tuple(found["val"]["novel"]), tuple(found["test"]["novel"])) == (lists.validation, lists.test)
@@ -229,7 +230,7 @@ def test_published_classes_are_those_that_a_run_meets(tmp_path, seed):
     path.write_text(json.dumps(lists))
     shape = {"height": 2, "width": 2, "channels": 1, "num_classes": 12, "train": 120, "test": 24}
     config = {"name": "fake", "fake": shape, "class_split": {"name": str(path)}, "base_holdout": 4}
-    splits, config = load_splits(config, seed=1), ReconstructedConfig(seed=seed)
+    splits, config = load_splits(config, seed=1), ReconstructedOptions(seed=seed)
     names = {new: tuple(lists[old]) for old, new in (("train", "train"), ("val", "validation"), ("test", "test"))}
     record = published(ClassLists("this test", **names), config, "own")
     for part, key in (("validation", "val"), ("test", "test")):
@@ -244,7 +245,7 @@ def test_published_classes_of_fc100_are_those_of_cifar100(tfds_data_dir):
     }  # fmt: skip
     splits, record = load_splits(config, seed=0), published_file("fc100")
     for part, key in (("validation", "val"), ("test", "test")):
-        found = reconstruct(splits, part, ReconstructedConfig(images=25))
+        found = reconstruct(splits, part, ReconstructedOptions(images=25))
         assert list(found.class_names) == record[key]["novel"] + record[key]["base"]
         assert np.bincount(found.labels).tolist() == [25] * 40
     # A base image of the merged stream is that of the base split.

@@ -248,7 +248,7 @@ def test_imprinted_prototypes_of_training_images_are_of_unit_features(maps, spli
 
 @pytest.mark.parametrize(("classes", "split"), [("reconstructed", "novel"), ("reconstructed_validation", "validation")])
 def test_reconstructed_figures_are_the_looped_ones(maps, splits, by_hand, classes, split):
-    made, options = maps(), data.ReconstructedConfig(seed=2)
+    made, options = maps(), data.ReconstructedOptions(seed=2)
     protocol = dataclasses.replace(PROTOCOL, classes=(classes,), reconstructed=options)
     (figure,) = evaluator(made, splits)[0].figures(protocol)
     # The novel classes and the chosen base ones side by side, by hand.
@@ -277,7 +277,7 @@ def test_reconstructed_figures_are_the_looped_ones(maps, splits, by_hand, classe
 def test_parts_are_kept_apart_by_their_base_classes_alone(maps, splits):
     protocols = [
         dataclasses.replace(
-            PROTOCOL, classes=("novel", "reconstructed"), reconstructed=data.ReconstructedConfig(seed=n)
+            PROTOCOL, classes=("novel", "reconstructed"), reconstructed=data.ReconstructedOptions(seed=n)
         )
         for n in (0, 1, 0)
     ]
@@ -289,8 +289,8 @@ def test_parts_are_kept_apart_by_their_base_classes_alone(maps, splits):
     # Novel images once, and with each choice of base classes once more.
     batches = [-(-len(of_run.examples("novel")) // BATCH), 2 * -(-len(of_run.examples("reconstructed")) // BATCH)]
     assert rows == sum(batches) * BATCH
-    assert of_run.examples("reconstructed") is of_run.examples("reconstructed", data.ReconstructedConfig())
-    assert len(of_run.labels("reconstructed", data.ReconstructedConfig(images=2))) == 16
+    assert of_run.examples("reconstructed") is of_run.examples("reconstructed", data.ReconstructedOptions())
+    assert len(of_run.labels("reconstructed", data.ReconstructedOptions(images=2))) == 16
     assert of_run.bank("reconstructed", ("gap",)).features["gap"].shape[0] == 4 * 15 + 4 * 5
 
 
@@ -299,11 +299,11 @@ def test_reconstructed_tasks_that_cannot_be_are_refused(maps, splits):
         check_part(splits, "reconstructed", EpisodeSpec(3, 3, 3))
     with pytest.raises(DataError, match=r"8 classes \(the validation and base classes together\) cannot make 9-way"):
         check_part(splits, "reconstructed_validation", EpisodeSpec(9, 1, 1))
-    check_part(splits, "reconstructed", EpisodeSpec(12, 1, 1), data.ReconstructedConfig(test_base=8))
+    check_part(splits, "reconstructed", EpisodeSpec(12, 1, 1), data.ReconstructedOptions(test_base=8))
     of_run, calls = evaluator(maps(), splits)
     with pytest.raises(DataError, match="test_base=9 and validation_base=0 need 9 base classes"):
         protocol = dataclasses.replace(PROTOCOL, classes=("reconstructed",))
-        list(of_run.figures(dataclasses.replace(protocol, reconstructed=data.ReconstructedConfig(test_base=9))))
+        list(of_run.figures(dataclasses.replace(protocol, reconstructed=data.ReconstructedOptions(test_base=9))))
     with pytest.raises(UserError, match="unknown kind of classes 'novl'; known: .*Did you mean 'novel'"):
         of_run.bank("novl", ())
     assert not calls

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fsjax import data
-from fsjax.data import ArrayExamples, DataInfo, ReconstructedConfig, Splits
+from fsjax.data import ArrayExamples, DataInfo, ReconstructedOptions, Splits
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.gate_figure import draw_gates
@@ -127,7 +127,7 @@ def test_the_gates_of_a_run_follow_what_its_images_do(evaluator, splits):
 
 
 def test_the_tasks_are_those_of_the_evaluation(evaluator, splits):
-    spec, config = data.parse_spec(way=3, shot=2, query=3), ReconstructedConfig(test_base=4, images=7, seed=1)
+    spec, config = data.parse_spec(way=3, shot=2, query=3), ReconstructedOptions(test_base=4, images=7, seed=1)
     study = study_gates(evaluator(Network()), spec=spec, tasks=20, seed=5, reconstructed=config)
     part = data.reconstruct(splits, "test", config)
     table = data.class_table(part.labels, 10)

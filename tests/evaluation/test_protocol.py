@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from fsjax.data import EpisodeSpec, ReconstructedConfig
+from fsjax.data import EpisodeSpec, ReconstructedOptions
 from fsjax.errors import UserError
-from fsjax.evaluation.protocol import CLASSES, Protocol, in_words, make_figure
+from fsjax.evaluation.protocol import Protocol, in_words, make_figure
 from fsjax.methods.rules import Rule
+from fsjax.options.few_shot import CLASSES
 from tests.evaluation.counted import counted
 
 OWN = Rule("cosine", "gap", "dense", 7.5, unit_support=True)
@@ -26,17 +27,17 @@ FACTS = {
     [
         (
             {"classes": ("novel", "bsae")},
-            "unknown few_shot.classes 'bsae'; known: base, both, novel, reconstructed, .* Did ",
+            "config.few_shot.classes=.*: each must be one of 'novel', .*Did you mean 'base'",
         ),
-        ({"classes": ()}, "few_shot.classes and few_shot.shots must name at least one each"),
-        ({"shots": ()}, "few_shot.classes and few_shot.shots must name at least one each"),
+        ({"classes": ()}, "config.few_shot.(classes|shots)=.* must be a tuple of 1 to 100"),
+        ({"shots": ()}, "config.few_shot.(classes|shots)=.* must be a tuple of 1 to 100"),
         ({"tasks": 0}, "few_shot.tasks=0 must be at least 1"),
         ({"implant_tasks": -1}, "few_shot.implant_tasks=-1 must be at least 1"),
-        ({"inference_tau": -1.0}, "few_shot.inference_tau=-1.0 must be above 0, or 0 for the learned one"),
-        ({"way": 1}, "way=1 of episodes must be at least 2"),
-        ({"shots": (5, 0)}, "shot=0 of episodes must be at least 1"),
-        ({"query": (15, 5)}, r"query=\(15, 5\) of episodes is a pair \(least, most\): write \(5, 15\)"),
-        ({"task": 100}, "unknown key in config.few_shot 'task'; known: .*Did you mean 'tasks'"),
+        ({"inference_tau": -1.0}, "config.few_shot.inference_tau=-1.0 must be 0, or at least 1e-06"),
+        ({"way": (1,)}, r"config.few_shot.way=\(1,\): each must be at least 2"),
+        ({"shots": (5, 0)}, r"config.few_shot.shots=\(5, 0\): each must be at least 1"),
+        ({"query": (15, 5)}, r"config.few_shot.query=\(15, 5\) is a pair \(least, most\): write \(5, 15\)"),
+        ({"task": 100}, "unknown key in config.few_shot: 'task'; known: .*Did you mean 'tasks'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -50,8 +51,8 @@ def test_errors_in_words(section, words):
     [
         ("gap", "few_shot.poolings: 'gap' must be SUPPORT/QUERY, such as gap/dense"),
         ("gap/gap/gap", "few_shot.poolings: 'gap/gap/gap' must be SUPPORT/QUERY"),
-        ("gap/gpm", "unknown query pooling 'gpm'; .*Did you mean 'gmp'"),
-        ("dense/dense", "unknown support pooling 'dense'; known: embedding, flatten, gap, gmp"),
+        ("gap/gpm", "few_shot.poolings: 'gap/gpm' must be SUPPORT/QUERY"),
+        ("dense/dense", "few_shot.poolings: 'dense/dense' must be SUPPORT/QUERY"),
         ("flatten/gap", "'flatten' makes longer vectors: use it for support and queries, or neither"),
     ],
 )
@@ -64,14 +65,14 @@ def test_every_field_of_a_section_is_taken():
     section = {
         "way": (5, 10),
         "shots": (1, (2, 5)),
-        "query": 30,
+        "query": (30,),
         "tasks": 11,
         "implant_tasks": 12,
         "classes": CLASSES,
         "seed": 13,
         "poolings": ("gap/gmp",),
         "inference_tau": 2.0,
-        "reconstructed": ReconstructedConfig(test_base=3, validation_base=4, images=5, seed=6),
+        "reconstructed": ReconstructedOptions(test_base=3, validation_base=4, images=5, seed=6),
         "validation": {"tasks": 5},  # the trainer's own
     }
     protocol = Protocol.of(section)
@@ -82,15 +83,13 @@ def test_every_field_of_a_section_is_taken():
 
 
 def test_sections_of_reconstructed_tasks():
-    assert Protocol.of({"reconstructed": {"images": 300}}).reconstructed == ReconstructedConfig(images=300)
-    # As the configs of runs from before there was such a section.
-    assert Protocol.of({"way": 5}) == Protocol(way=5, reconstructed=ReconstructedConfig())
-    with pytest.raises(UserError, match="unknown key in config.few_shot.reconstructed 'image'.*Did you mean 'images'"):
+    assert Protocol.of({"reconstructed": {"images": 300}}).reconstructed == ReconstructedOptions(images=300)
+    with pytest.raises(UserError, match="unknown key in config.few_shot.reconstructed: 'image'.*Did you mean 'images'"):
         Protocol.of({"reconstructed": {"image": 300}})
 
 
-def test_single_values_are_lists_of_one_as_flags_give_them():
-    protocol = Protocol.of({"way": (5,), "shots": 5, "classes": "base", "query": (15,), "poolings": "gap/gap"})
+def test_sections_of_json():
+    protocol = Protocol.of({"way": [5], "shots": [5], "classes": ["base"], "query": [15], "poolings": ["gap/gap"]})
     assert protocol == Protocol(way=(5,), shots=(5,), classes=("base",), query=(15,), poolings=("gap/gap",))
     assert protocol.specs() == [EpisodeSpec(5, 5, 15)]
     assert Protocol.of({"shots": [1, 5], "classes": ["novel"]}).shots == (1, 5)

@@ -7,6 +7,8 @@ import pytest
 
 from fsjax.losses import elasticface, margin
 from fsjax.losses.elasticface import ElasticFaceLoss
+from fsjax.options import choices
+from fsjax.options.losses import MarginOptions
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 
@@ -38,8 +40,8 @@ def random_case(seed=0, batch=7, classes=5, dim=4):
     return rng.normal(size=(batch, dim)), rng.integers(0, classes, batch), rng.normal(size=(classes, dim))
 
 
-@pytest.mark.parametrize("kind", margin.KINDS)
-@pytest.mark.parametrize("beyond_pi", margin.BEYOND_PI)
+@pytest.mark.parametrize("kind", choices(MarginOptions, "kind"))
+@pytest.mark.parametrize("beyond_pi", choices(MarginOptions, "beyond_pi"))
 @pytest.mark.parametrize("assign", [None, "released"])
 def test_gives_the_vector(x64, vector, kind, beyond_pi, assign):
     """No angle of the vector is beyond pi."""
@@ -55,7 +57,7 @@ def test_gives_the_vector(x64, vector, kind, beyond_pi, assign):
     np.testing.assert_allclose(loss, v.expected[f"{name}_loss"], **CLOSE)
 
 
-@pytest.mark.parametrize("kind", margin.KINDS)
+@pytest.mark.parametrize("kind", choices(MarginOptions, "kind"))
 @pytest.mark.parametrize("plus", [False, True])
 def test_module_is_the_formula_at_its_margins(x64, evaluate, finite_differences, kind, plus):
     """Value and gradients, the margins read from the module itself."""
@@ -111,7 +113,7 @@ def test_margins_are_drawn_as_the_paper_has_them_and_follow_from_the_step(kind, 
     assert np.mean(drawn == margins_of(module, cosines, 5)) < 0.01
 
 
-@pytest.mark.parametrize("kind", margin.KINDS)
+@pytest.mark.parametrize("kind", choices(MarginOptions, "kind"))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_are_finite_where_the_angle_is_zero_or_pi(x64, evaluate, kind, dtype):
     weights = jnp.array([[1, 0], [-1, 0], [0, 3]], dtype)
@@ -129,7 +131,7 @@ def test_beyond_pi_the_cosine_rises_again_and_the_linear_continuation_falls(x64)
     for m in (0.5, 1.2, 0.0, -0.3):
         options = {"kind": "arc", "scale": 1.0}
         found = {name: np.asarray(margin.margin_logits(cosines, labels, m, beyond_pi=name, **options)[:, 0])
-                 for name in margin.BEYOND_PI}  # fmt: skip
+                 for name in choices(MarginOptions, "beyond_pi")}  # fmt: skip
         np.testing.assert_allclose(found["cosine"], np.cos(angles + m), rtol=1e-9, atol=1e-12)
         within = angles + m < np.pi
         np.testing.assert_allclose(found["linear"][within], np.cos(angles + m)[within], rtol=1e-9, atol=1e-12)

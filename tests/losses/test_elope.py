@@ -10,6 +10,8 @@ import optax
 import pytest
 
 from fsjax.losses import elope
+from fsjax.options import choices
+from fsjax.options.losses import ElopeOptions
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 
@@ -51,7 +53,7 @@ def random_case(seed=0, batch=7, classes=6, dim=3):
     return x, labels, centers, params
 
 
-@pytest.mark.parametrize("center_step", elope.CENTER_STEPS)
+@pytest.mark.parametrize("center_step", choices(ElopeOptions, "center_step"))
 @pytest.mark.parametrize("through", [True, False])
 def test_gives_the_vector(x64, vector_case, evaluate, center_step, through):
     expected, x, labels, centers, params, options = vector_case
@@ -73,7 +75,7 @@ def test_gives_the_vector(x64, vector_case, evaluate, center_step, through):
     np.testing.assert_allclose(changed["loss_state"]["centers"], found["centers_after"], **CLOSE)
 
 
-@pytest.mark.parametrize("center_step", elope.CENTER_STEPS)
+@pytest.mark.parametrize("center_step", choices(ElopeOptions, "center_step"))
 def test_is_the_loop_over_centres_and_pairs(x64, evaluate, center_step):
     x, labels, centers, params = random_case()
     new, intra, pairs = by_hand(x, labels, centers, center_step=center_step)
@@ -208,7 +210,7 @@ def test_a_class_far_from_the_others_feels_no_inter_loss(evaluate):
         ({"gamma": -1.0}, "gamma=-1.0"),
         ({"center_rate": float("nan")}, "center_rate=nan"),
         ({"max_pairs": 0}, "max_pairs=0"),
-        ({"max_pairs": 2.5}, "max_pairs=2.5.*integer"),
+        ({"max_pairs": 2.5}, "max_pairs=2.5.*whole number"),
     ],
 )
 def test_bad_options_are_named(options, words):

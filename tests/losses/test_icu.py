@@ -8,6 +8,8 @@ import scipy.special
 import scipy.stats
 
 from fsjax.losses import icu
+from fsjax.options import choices
+from fsjax.options.losses import IcuOptions
 
 PAPER_VECTORS = [
     "icu_absent_class_and_single",
@@ -175,7 +177,7 @@ def test_the_wider_class_wins_between_two_means():
     assert logits.argmax() == 1
 
 
-@pytest.mark.parametrize("mode", icu.MARGIN_MODES)
+@pytest.mark.parametrize("mode", choices(IcuOptions, "margin_mode"))
 def test_margins_only_touch_the_label_and_vanish_at_zero(x64, functions, mode):
     rng = np.random.default_rng(2)
     arrays = (

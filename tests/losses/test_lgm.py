@@ -11,7 +11,8 @@ from fsjax.losses import lgm
 @pytest.mark.parametrize("name", ["lgm_alpha0", "lgm_cvpr_logdet", "lgm_eq4_no_logdet", "lgm_identity"])
 def test_gives_the_vector_and_its_gradients(x64, vector, evaluate, name):
     v = vector(name)
-    module = lgm.LgmLoss(num_classes=4, dim=3, **v.params)
+    switches = {"covariance": "diag", "logdet_in_logits": True, **v.params}  # the CVPR paper's, where a vector has none
+    module = lgm.LgmLoss(num_classes=4, dim=3, **switches)
     params = {"means": v.inputs["mu"]}
     if "log_var" in v.inputs:
         params["log_var"] = v.inputs["log_var"]
@@ -25,7 +26,7 @@ def test_gives_the_vector_and_its_gradients(x64, vector, evaluate, name):
     assert result.output.regularizer == 0
 
     log_var = v.inputs.get("log_var", np.zeros(4))
-    options = {"alpha": v.params["alpha"], "logdet_in_logits": v.params.get("logdet_in_logits", True)}
+    options = {name: switches[name] for name in ("alpha", "logdet_in_logits")}
     logits = lgm.lgm_logits(x, v.inputs["mu"], log_var, labels=labels, **options)
     np.testing.assert_allclose(logits, v.expected["logits_with_margin"], rtol=1e-10, atol=1e-12)
     # No vector has test logits; the training logits are those, but for the label's.
@@ -45,8 +46,9 @@ def test_gives_the_vector_and_its_gradients(x64, vector, evaluate, name):
 def test_without_margin_training_and_test_logits_agree(x64):
     rng = np.random.default_rng(0)
     x, mu, log_var = rng.normal(size=(5, 3)), rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
-    training = lgm.lgm_logits(x, mu, log_var, labels=np.array([0, 1, 2, 3, 0]), alpha=0.0)
-    np.testing.assert_allclose(training, lgm.lgm_logits(x, mu, log_var), rtol=1e-10, atol=1e-12)
+    training = lgm.lgm_logits(x, mu, log_var, labels=np.array([0, 1, 2, 3, 0]), alpha=0.0, logdet_in_logits=True)
+    test = lgm.lgm_logits(x, mu, log_var, logdet_in_logits=True)
+    np.testing.assert_allclose(training, test, rtol=1e-10, atol=1e-12)
 
 
 def test_identity_gradients(x64, evaluate, finite_differences):

@@ -8,6 +8,8 @@ import pytest
 
 from fsjax.losses import metrix
 from fsjax.losses.metrix import MetrixLoss
+from fsjax.options import choices
+from fsjax.options.losses import MetrixOptions
 
 PARAMS = {
     "kernel": np.array([[1.0, -1, 0.5], [0.2, 0.3, -2], [0, 1, 0], [1, 1, 0.1]]),
@@ -87,7 +89,7 @@ def test_mixed_cosines_are_those_of_the_mixed_examples(x64, lam):
     np.testing.assert_allclose(metrix.mixed_cosines(anchors, positives, negatives, lam), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", metrix.KINDS)
+@pytest.mark.parametrize("kind", choices(MetrixOptions, "kind"))
 def test_module_is_the_loop_over_pairs(x64, evaluate, finite_differences, kind):
     x = np.random.default_rng(1).normal(size=(7, 4)) + 0.5
     module = MetrixLoss(num_classes=3, dim=4, kind=kind, lam=0.7, mix_weight=0.6)
@@ -121,7 +123,7 @@ def test_shares_of_one_and_zero_are_the_clean_losses(x64):
         )
 
 
-@pytest.mark.parametrize("kind", metrix.KINDS)
+@pytest.mark.parametrize("kind", choices(MetrixOptions, "kind"))
 @pytest.mark.parametrize("labels", [[0, 1, 2], [1, 1, 1], [2], [0, 0, 1]])
 def test_batches_without_some_pairs_are_finite(evaluate, kind, labels):
     x = np.random.default_rng(0).normal(size=(len(labels), 4)).astype("f")
@@ -133,7 +135,7 @@ def test_batches_without_some_pairs_are_finite(evaluate, kind, labels):
         assert metrics["clean"] == 0
 
 
-@pytest.mark.parametrize("kind", metrix.KINDS)
+@pytest.mark.parametrize("kind", choices(MetrixOptions, "kind"))
 def test_equal_and_opposite_features_have_finite_gradients(evaluate, kind):
     """The distance has a corner where two features are one; a mixed example of opposites has no direction."""
     x = np.array([[1, 0, 0, 0]] * 2 + [[-1, 0, 0, 0]] * 2 + [[0, 0, 0, 0]], "f")

@@ -11,6 +11,8 @@ import pytest
 
 from fsjax.losses import mlcd
 from fsjax.losses.mlcd import MlcdLoss
+from fsjax.options import choices
+from fsjax.options.losses import MlcdOptions
 
 FUNCTIONS = {"mlcd": mlcd.mlcd_loss, "mlc": mlcd.mlc_loss}
 
@@ -26,7 +28,7 @@ def by_hand(kind, scores, positives, negatives):
     return np.log1p(sum(np.exp(-scores[p]) for p in positives)) + np.log1p(sum(np.exp(scores[n]) for n in negatives))
 
 
-@pytest.mark.parametrize("kind", mlcd.KINDS)
+@pytest.mark.parametrize("kind", choices(MlcdOptions, "kind"))
 def test_gives_the_vector(x64, root, finite_differences, kind):
     content = json.loads((root / "tests" / "vectors" / "mlcd_multilabel.json").read_text())
     scores, chosen = np.array(content["inputs"]["scores"]), content["inputs"]["positives"]
@@ -39,7 +41,7 @@ def test_gives_the_vector(x64, root, finite_differences, kind):
     np.testing.assert_allclose(gradient, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", mlcd.KINDS)
+@pytest.mark.parametrize("kind", choices(MlcdOptions, "kind"))
 def test_classes_that_are_neither_do_not_count(x64, kind):
     rng = np.random.default_rng(0)
     scores, role = rng.normal(size=(4, 7)) * 3, rng.integers(0, 3, (4, 7))
@@ -64,7 +66,7 @@ def test_one_positive_and_all_negatives_of_mlc_is_the_cross_entropy(x64, evaluat
     np.testing.assert_allclose(module.apply({"params": {"weights": weights}}, x, method="logits"), logits, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", mlcd.KINDS)
+@pytest.mark.parametrize("kind", choices(MlcdOptions, "kind"))
 def test_module_is_the_formula_at_its_draw(x64, evaluate, finite_differences, kind):
     rng = np.random.default_rng(2)
     x, labels, weights = rng.normal(size=(6, 4)), rng.integers(0, 9, 6), rng.normal(size=(9, 4))

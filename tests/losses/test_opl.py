@@ -8,6 +8,8 @@ import optax
 import pytest
 
 from fsjax.losses import opl
+from fsjax.options import choices
+from fsjax.options.losses import OplOptions
 
 
 def by_hand(x, labels, gamma, variant):
@@ -49,7 +51,7 @@ def test_gives_the_vector(x64, vector, name):
         np.testing.assert_allclose(grad, v.expected["grad_x"], rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("variant", opl.VARIANTS)
+@pytest.mark.parametrize("variant", choices(OplOptions, "variant"))
 def test_is_the_loop_over_pairs(x64, finite_differences, variant):
     x, labels = random_case()
     projection = opl.orthogonal_projection(x, labels, gamma=0.7, variant=variant)
@@ -61,7 +63,7 @@ def test_is_the_loop_over_pairs(x64, finite_differences, variant):
     np.testing.assert_allclose(jax.grad(total)(x), finite_differences(total, x)[0], atol=1e-8)
 
 
-@pytest.mark.parametrize("variant", opl.VARIANTS)
+@pytest.mark.parametrize("variant", choices(OplOptions, "variant"))
 def test_rotation_and_lengths_change_nothing(x64, variant):
     x, labels = random_case(1)
     rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(5, 5)))

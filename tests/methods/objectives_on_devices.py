@@ -106,7 +106,7 @@ def compare(loss, options, **more):
 
 
 def main():
-    for loss, module in LOSSES.items():
+    for loss, module in ((name, choice.load()) for name, choice in LOSSES.items()):
         if not module.PER_EXAMPLE or module.READS:
             for options in VARIANTS.get(loss, [{}]):
                 compare(loss, options)

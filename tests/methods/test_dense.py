@@ -136,18 +136,14 @@ def test_layers_after_the_maps_are_refused(make_method, options):
 
 
 def test_unknown_reduction(make_method):
-    with pytest.raises(UserError, match="unknown reduction 'average'; known: mean, sum"):
+    with pytest.raises(UserError, match="config.method.dense.reduction='average' must be one of 'mean', 'sum'"):
         make_method("dense", method__dense__reduction="average")
 
 
-def test_options_that_are_unknown_or_missing(few_shot_config):
+def test_unknown_options(few_shot_config):
     info = DataInfo("random", ("a", "b"), (8, 8, 1), {"train": 4}, (2, 2), (0.5,), (0.5,))
     config = few_shot_config(method__name="dense")
     with config.unlocked():
         config.method.dense.reducton = "sum"
-    with pytest.raises(UserError, match="unknown option of method 'dense'.*'reducton'.*Did you mean 'reduction'"):
-        build_method(config, info)
-    with config.unlocked():
-        del config.method.dense["reducton"], config.method.dense["reduction"]
-    with pytest.raises(UserError, match=r"config.method.dense.reduction is missing; the method needs: reduction"):
+    with pytest.raises(UserError, match="unknown key in config.method.dense: 'reducton'.*Did you mean 'reduction'"):
         build_method(config, info)

@@ -8,7 +8,10 @@ import pytest
 from fsjax.errors import UserError
 from fsjax.losses.icnn import icnn_score
 from fsjax.losses.proto_triplet import proto_triplet_loss
-from fsjax.methods.episode_terms import ICNN_ON
+from fsjax.options import choices
+from fsjax.options.methods import PrototypicalOptions
+
+ICNN_ON = choices(PrototypicalOptions, "icnn_on")
 
 WAY, SHOT, QUERY = 3, 2, 2
 ROWS = 2 * WAY * (SHOT + QUERY)
@@ -50,7 +53,12 @@ def test_the_total_is_the_mean_of_all_losses(make, objective, in_training):
     alone, params, collections = make()
     cross_entropy, *_, metrics = objective(alone, params, collections, image=IMAGES, weight=WHOLE)
     assert set(metrics) == {"loss", "accuracy", "feature_max", "tau"}
-    method, _, _ = make(losses=("cross_entropy", "proto_triplet", "icnn"), triplet_margin=1.5, icnn_on=ICNN_ON, tau=1.0)
+    method, _, _ = make(
+        losses=("cross_entropy", "proto_triplet", "icnn"),
+        triplet_margin=1.5,
+        icnn_on=ICNN_ON,
+        tau=1.0,
+    )
     total, gradients, _, metrics = objective(method, params, collections, image=IMAGES, weight=WHOLE)
     features, _ = in_training(method, params, collections, IMAGES)
     expected = {f"icnn_{on}": by_hand(features, on) for on in ICNN_ON}
@@ -98,8 +106,6 @@ def test_a_run_from_before_there_were_losses_is_the_cross_entropy(few_shot_confi
     from fsjax.methods import build_method
 
     config = few_shot_config(method__name="prototypical")
-    with config.unlocked():
-        config.method.prototypical = {"similarity": "cosine", "tau": 2.0, "learn_tau": True}
     info = DataInfo("random", ("a", "b", "c"), (8, 8, 1), {"train": 30}, (20, 7, 3), (0.5,), (0.5,))
     assert build_method(config, info).terms.names == ("cross_entropy",)
 
@@ -107,10 +113,16 @@ def test_a_run_from_before_there_were_losses_is_the_cross_entropy(few_shot_confi
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"losses": ("triplet",)}, "unknown config.method.prototypical.losses 'triplet'; known: cross_entropy, icnn"),
-        ({"losses": ()}, "must name at least one, and none twice"),
+        (
+            {"losses": ("triplet",)},
+            "losses=.'triplet',.: each must be one of",
+        ),
+        ({"losses": ()}, "losses=.. must be a tuple of 1 to 3 texts"),
         ({"losses": ("icnn", "icnn")}, "must name at least one, and none twice"),
-        ({"losses": ("icnn",), "icnn_on": ("queries",)}, "unknown config.method.prototypical.icnn_on 'queries'"),
+        (
+            {"losses": ("icnn",), "icnn_on": ("queries",)},
+            "icnn_on=.'queries',.: each must be one of",
+        ),
         ({"losses": ("icnn",), "icnn_ipc": 6}, "icnn_on='support': icnn_ipc=6: with 6 targets"),
         ({"losses": ("icnn",), "icnn_k": 0}, "icnn_k=0"),
         ({"triplet_margin": -0.1}, "triplet_margin=-0.1 must be at least 0"),

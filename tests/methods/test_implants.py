@@ -13,6 +13,7 @@ from fsjax.errors import UserError
 from fsjax.methods import implants
 from fsjax.methods.implants import Activations, ImplantOptions, implant_loss, implant_maps, train_implants
 from fsjax.models import build_model
+from fsjax.options.methods import POOL_PAIRS
 from tests.numpy_arithmetic import numpy_jit
 
 SMALL = {"channels": 2, "steps": 2, "learning_rate": 0.01, "weight_decay": 0.1, "eps": 1e-4}
@@ -193,7 +194,7 @@ def test_inner_loop_is_adamw_on_the_papers_loss(x64, case):
     np.testing.assert_array_equal(maps[..., :5], queries.output)  # the frozen network's maps stay, to the bit
 
 
-@pytest.mark.parametrize("support, query", implants.POOL_PAIRS)
+@pytest.mark.parametrize("support, query", POOL_PAIRS)
 def test_loss_gives_the_vector(x64, root, support, query):
     vector = json.loads((root / "tests/vectors/implant_leave_one_out_eq11_12.json").read_text())
     maps, labels = (np.asarray(vector["inputs"][name]) for name in ("maps", "labels"))
@@ -205,7 +206,7 @@ def test_loss_gives_the_vector(x64, root, support, query):
         np.testing.assert_allclose(gradient, expected["grad_sum_maps_gap_dense"], rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize("support, query", implants.POOL_PAIRS)
+@pytest.mark.parametrize("support, query", POOL_PAIRS)
 def test_closed_form_is_the_loop_over_subtasks(x64, support, query):
     options = ImplantOptions(support_pool=support, query_pool=query)
     maps = np.random.default_rng(3).normal(size=(7, 4, 6))

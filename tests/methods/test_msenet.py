@@ -99,7 +99,7 @@ def test_the_network_takes_torchvisions_weights(started):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"method__msenet__stages": "all"}, "unknown config.method.msenet.stages 'all'; known: ends, released"),
+        ({"method__msenet__stages": "all"}, "config.method.msenet.stages='all' must be one of 'released', 'ends'"),
         ({"model__resnet18__pool": "gmp"}, "'msenet' averages the maps of config.model.name='resnet18' itself"),
         ({"model__resnet18__dim": 5}, "set the model's pool to 'gap' and dim to None"),
         ({"model__name": "cnn"}, "stages='released' takes the maps after stage2_block1/conv1/conv"),

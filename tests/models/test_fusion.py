@@ -10,7 +10,9 @@ import pytest
 
 from fsjax.errors import UserError
 from fsjax.models import MODELS, build_model
-from fsjax.models.fusion import FUSIONS, CrossAttention, fuse_branches
+from fsjax.models.fusion import CrossAttention, fuse_branches
+from fsjax.options import choices
+from fsjax.options.methods import AflmOptions
 
 COUNTS = json.loads((Path(__file__).parents[1] / "vectors" / "parameter_counts.json").read_text())["expected"]
 SWITCHES = {"fusion": "shared_concat", "attention": True, "gate_on": "source", "gate_slope": 0.1, "reduction": 16}
@@ -74,7 +76,7 @@ def test_pooling_a_gated_map_is_gating_the_pooled_one(randomised):
 
 
 @pytest.mark.parametrize("gates", ["source", "target", "none"])
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", choices(AflmOptions, "fusion"))
 def test_wiring_is_that_of_the_branches_by_hand(randomised, jit, fusion, gates):
     """What the last stage reads in each fusion, from parts that know nothing of each other; every gate has a say."""
     attention, gate_on = gates != "none", "source" if gates == "none" else gates
@@ -231,9 +233,6 @@ def test_computes_in_bfloat16_with_float32_embeddings_and_gates():
 @pytest.mark.parametrize(
     ("name", "switches", "message"),
     [
-        ("resnet12", {"fusion": "sum"}, "unknown fusion of method aflm 'sum'.*own_concat"),
-        ("resnet12", {"gate_on": "both"}, "unknown gate_on of method aflm 'both'.*source"),
-        ("resnet12", {"reduction": 0}, "gate_reduction=0 must be at least 1"),
         ("cnn", {"options": {"stages": ((4,),)}}, "the last two stages; ConvNet has not two"),
         ("cnn", {"options": {"stages": ((4,), (4,)), "dim": 2}}, "layers of its own after them"),
     ],

@@ -273,17 +273,29 @@ def test_prelu_scales_the_negative_part_of_the_embedding(randomised):
         (
             "vgg13",
             {"options": {"width": 4}},
-            r"unknown option of model 'vgg13' 'width'.*known: convs, dim, pool, widths\.",
+            r"unknown key in model.vgg13: 'width'; known: convs, dim, pool, widths\.",
         ),
-        ("cnn", {"options": {"dtype": "float32"}}, r"unknown option of model 'cnn' 'dtype'"),
-        ("cnn", {"options": {"pool": "gup"}}, r"unknown pool 'gup'; known: flatten, gap, gmp"),
-        ("resnet12", {"options": {"activation": "elu"}}, r"activation of resnet12 'elu'; known: leaky, relu, swish"),
-        ("resnet12", {"options": {"pool_padding": "full"}}, r"pool_padding of resnet12 'full'; known: same, valid"),
-        ("resnet12", {"options": {"widths": ()}}, r"option widths=\(\) of model 'resnet12': .* at least one stage"),
-        ("resnet12", {"options": {"widths": (4, 0)}}, r"widths=\(4, 0\).*whole numbers of at least 1"),
+        ("cnn", {"options": {"dtype": "float32"}}, r"unknown key in model.cnn: 'dtype'"),
+        ("cnn", {"options": {"pool": "gup"}}, r"model.cnn.pool='gup' must be one of 'gap', 'gmp'"),
+        (
+            "resnet12",
+            {"options": {"activation": "elu"}},
+            r"activation='elu' must be one of 'swish', 'leaky', 'relu'",
+        ),
+        (
+            "resnet12",
+            {"options": {"pool_padding": "full"}},
+            r"pool_padding='full' must be one of 'valid', 'same'",
+        ),
+        (
+            "resnet12",
+            {"options": {"widths": ()}},
+            r"model.resnet12.widths=\(\) must be a tuple of 1 to 50",
+        ),
+        ("resnet12", {"options": {"widths": (4, 0)}}, r"model.resnet12.widths=\(4, 0\): each must be at least 1"),
         ("wrn28_10", {"options": {"depth": 27}}, r"depth=27: depths are 6n \+ 4 .*10, 16, 22, 28"),
-        ("wrn28_10", {"options": {"depth": 4}}, r"depth=4: depths are 6n \+ 4"),
-        ("vgg13", {"options": {"widths": (4, 8)}}, r"vgg13 takes a width and a number.*widths=\(4, 8\)"),
+        ("wrn28_10", {"options": {"depth": 4}}, r"depth=4 must be at least 10"),
+        ("vgg13", {"options": {"widths": (4, 8)}}, r"widths=\(4, 8\) and .*convs=.*: vgg13 takes a width and a number"),
     ],
 )
 def test_what_cannot_be_built_is_named(name, arguments, message):

@@ -95,8 +95,8 @@ def test_the_plain_stem_keeps_its_names():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stem": "c"}, r"unknown stem of a ResNet 'c'; known: C, plain"),
-        ({"stem": "C", "width": 5}, "width=5 of a ResNet must be even with the stem 'C'"),
+        ({"stem": "c"}, r"model.resnet101.stem='c' must be one of 'plain', 'C'"),
+        ({"stem": "C", "width": 5}, "model.resnet101.width=5 must be even with the stem 'C'"),
     ],
 )
 def test_stems_that_cannot_be(options, message):

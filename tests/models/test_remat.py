@@ -12,6 +12,7 @@ from fsjax.errors import UserError
 from fsjax.models import MODELS, build_model
 from fsjax.models.fusion import fuse_branches
 from fsjax.models.multi_stage import MultiStage
+from fsjax.options import read
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
 SWITCHES = {"fusion": "shared_concat", "attention": True, "gate_on": "source", "gate_slope": 0.1, "reduction": 2}
@@ -53,7 +54,8 @@ def close(found, expected):
 
 def in_float64(name, narrow):
     """A network that computes in float64, without and with rematerialisation."""
-    plain = MODELS[name](**narrow[name], dtype=jnp.float64)
+    options = read(MODELS[name].options, narrow[name], name)
+    plain = MODELS[name].load()(options, dtype=jnp.float64)
     return plain, plain.clone(backbone=plain.backbone.clone(remat=True))
 
 

@@ -96,14 +96,13 @@ def all_commands():
 
 
 def test_every_command_is_understood_by_its_program(monkeypatch):
-    from fsjax.training.flags import parse
 
     monkeypatch.chdir(ROOT)
     folders = set()
     for command in all_commands():
         program, *argv = shlex.split(command)
         if argv[0] == "train":
-            folders.add(parse(argv[1:])[1])
+            folders.add(cli.train.read(cli.parse(argv))[1])
         elif program == "fsjax":
             with monkeypatch.context() as patch:
                 args = parsed(cli, argv, patch)

@@ -54,9 +54,9 @@ def smoke_config(root):
 @pytest.fixture(scope="session")
 def resolve():
     """Build all that a config describes, and trace its first state and its objective, without a compilation."""
+    from fsjax.config import check
     from fsjax.data import load_splits
     from fsjax.training.experiment import build_experiment
-    from fsjax.training.settings import check
 
     def build(config):
         check(config)

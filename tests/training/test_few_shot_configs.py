@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import fsjax
+from fsjax.config import check
+from fsjax.config_file import load_config
 from fsjax.configs.common_aflm import ROWS
 from fsjax.configs.common_few_shot import DATASETS
 from fsjax.errors import UserError
 from fsjax.evaluation.protocol import Protocol
 from fsjax.training import run
-from fsjax.training.flags import load_config
-from fsjax.training.settings import check
 
 VARIANTS = {
     "dc": ("gap", "gmp", "flatten", "linear", "imprinted", "wide", "gap,c128f"),

@@ -163,7 +163,7 @@ def test_tasks_of_validation_and_base_classes_select_the_checkpoint(noise_config
     validation = [x for x in figures_of(tmp_path / "run") if x["kind"] == "validation"]
     best = max(validation, key=lambda x: (x["accuracy"], x["step"]))
     assert result["selected"] == {"step": best["step"], "why": "best validation accuracy"}
-    options = data.ReconstructedConfig(validation_base=4, seed=3)
+    options = data.ReconstructedOptions(validation_base=4, seed=3)
     protocol = Protocol(
         classes=("reconstructed_validation", "validation"), shots=(2,), query=4, tasks=20, reconstructed=options
     )  # fmt: skip

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fsjax
+from fsjax.config import check
 from fsjax.training import run
-from fsjax.training.settings import check
 
 
 @pytest.mark.parametrize("name", ["fscil_cifar100", "fscil_tiny"])

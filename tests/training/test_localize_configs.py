@@ -5,8 +5,8 @@ import importlib
 import numpy as np
 import pytest
 
+from fsjax.config import check
 from fsjax.training import run
-from fsjax.training.settings import check
 
 FINE_GRAINED = {"cub": "caltech_birds2011", "cars": "cars", "aircraft": "aircraft"}
 # beta_att, beta_aff, lambda_att, lambda_aff: Table 2 and Sec. 3.2 of the paper, written out.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from fsjax.data.config import DataConfig
+from fsjax.data.errors import DataError
 from fsjax.data.sources import aircraft, cars, csv_images, cub, digits, drawings, fake, folder, planted, tfds_source
 from fsjax.data.sources.part import Part, Source, check_labels, checked_boxes, merged
 from fsjax.files import absolute_path
@@ -25,6 +26,8 @@ SOURCES: dict[str, Callable[[DataConfig], Source]] = {
 
 def load_source(config: DataConfig) -> Source:
     """The source of `config.name`: one of `SOURCES`, else the TFDS data set of that name."""
+    if not config.name:
+        raise DataError(f"config.data.name is empty: name one of {', '.join(SOURCES)}, or a data set of TFDS")
     load = SOURCES.get(config.name)
     if load is None:
         return tfds_source.load(config)

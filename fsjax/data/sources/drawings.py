@@ -5,9 +5,8 @@ import functools
 import numpy as np
 
 from fsjax.data import random
-from fsjax.data.config import DataConfig, DrawingsConfig
+from fsjax.data.config import DataConfig
 from fsjax.data.dice import Dice
-from fsjax.data.errors import DataError
 from fsjax.data.pictures import convert_channels
 from fsjax.data.sources.drawings_paint import paint
 from fsjax.data.sources.drawings_recipes import Recipe, kind_of, recipe
@@ -16,7 +15,6 @@ from fsjax.data.sources.part import Part, Source
 # Streams below the source's own: of the classes, and of the pictures of each part.
 _CLASSES, _PARTS = 0, {"train": 1, "test": 2}
 # The sides of pictures that can be drawn; noise is cut from a tile of the largest.
-SMALLEST, LARGEST = 16, 256
 
 
 def load(config: DataConfig) -> Source:
@@ -29,12 +27,8 @@ def load(config: DataConfig) -> Source:
 
     Class c is a function of `data.drawings.seed` and c alone, picture i of it of these, the part and i: more classes
     and more pictures are more of the same. They are drawn when they are read, and nothing depends on the run's seed.
-
-    Raises:
-      DataError: for fields that cannot be.
     """
     drawings = config.drawings
-    _check(drawings)
     key = _key(drawings.seed, _CLASSES)
     names = tuple(f"{kind_of(Dice(key, c))}_{c:04d}" for c in range(drawings.classes))
     parts = {split: _part(split, config) for split in _PARTS if getattr(drawings, split)}
@@ -43,15 +37,6 @@ def load(config: DataConfig) -> Source:
         f"(data.drawings.seed={drawings.seed})",
     )
     return Source(name="drawings", class_names=names, train=parts["train"], test=parts.get("test"), notes=notes)
-
-
-def _check(drawings: DrawingsConfig) -> None:
-    if not SMALLEST <= drawings.size <= LARGEST:
-        raise DataError(f"data.drawings.size={drawings.size} must be from {SMALLEST} to {LARGEST} pixels")
-    for name, least in (("classes", 2), ("train", 1), ("test", 0), ("seed", 0)):
-        value = getattr(drawings, name)
-        if value < least:
-            raise DataError(f"data.drawings.{name}={value} must be at least {least}")
 
 
 def _key(seed: int, *path: int) -> random.Key:

@@ -8,7 +8,6 @@ import numpy as np
 
 from fsjax.data import random
 from fsjax.data.config import DataConfig, PlantedConfig
-from fsjax.data.errors import DataError
 from fsjax.data.sources.part import Part, Source
 
 # Of the 1,797 scans, so many are for the digits of the test part; the rest is for those of the training part.
@@ -33,12 +32,8 @@ def load(config: DataConfig) -> Source:
 
     The digits of the training and of the test part are different scans; every scan is used equally often. All of it
     is a function of `config.planted`, and of no run's seed. Boxes are the tight ones of the pixels with ink.
-
-    Raises:
-      DataError: for fields that cannot be.
     """
     planted = config.planted
-    _check(planted)
     order = random.permutation(random.fold(_key(planted), 0), len(_scans()))
     train = _part("train", planted.train, order[TEST_SCANS:], config)
     test = _part("test", planted.test, order[:TEST_SCANS], config) if planted.test else None
@@ -47,18 +42,6 @@ def load(config: DataConfig) -> Source:
         f"fragments; those of the test are other scans (data.planted.seed={planted.seed})",
     )
     return Source(name="planted", class_names=tuple("0123456789"), train=train, test=test, notes=notes)
-
-
-def _check(planted: PlantedConfig) -> None:
-    if not 6 <= planted.smallest <= planted.largest <= planted.size:
-        raise DataError(
-            f"data.planted.smallest={planted.smallest}, largest={planted.largest} and size={planted.size}: smallest "
-            "must be at least 6 pixels, largest at least that, and size at least largest"
-        )
-    for name, least in (("train", 1), ("test", 0), ("clutter", 0), ("seed", 0)):
-        value = getattr(planted, name)
-        if value < least:
-            raise DataError(f"data.planted.{name}={value} must be at least {least}")
 
 
 def _key(planted: PlantedConfig) -> random.Key:

@@ -3,29 +3,37 @@
 import pytest
 
 from fsjax import cli
+from fsjax.cli import train
 from fsjax.config_file import load_config, recipes
 from fsjax.errors import UserError
-from fsjax.training import flags
-from fsjax.training.flags import parse
+from fsjax.training import process
+
+
+def read(*argv):
+    """The config and the workdir of a line."""
+    return train.read(cli.parse(["train", *argv]))
 
 
 def test_good_lines_are_read(root, monkeypatch):
     monkeypatch.chdir(root)
-    config, workdir, _ = parse([])
+    config, workdir = read()
     assert (config.to_dict(), workdir) == (load_config("icu_digits").to_dict(), "runs/icu_digits")
-    config, workdir, _ = parse(
-        ["--config.loss.name=lgm", "--config.loss.lgm.alpha=0.3", "--workdir=x", "--config.train.steps", "5"]
-    )
+    config, workdir = read(
+        "--config.loss.name=lgm", "--config.loss.lgm.alpha=0.3", "--workdir=x", "--config.train.steps", "5",
+        "--config.train.epochs=0",
+    )  # fmt: skip
     assert (config.loss.name, config.loss.lgm.alpha, config.train.steps, workdir) == ("lgm", 0.3, 5, "x")
-    config, _, _ = parse(["--config=configs/icu_cifar_lt.py:cifar100,50", "--config.schedule.boundaries=(1,2)"])
-    assert (config.data.name, config.data.longtail_ratio, config.schedule.boundaries) == ("cifar100", 50.0, (1, 2))
-    config, _, _ = parse(["--noconfig.train.progress", "--config", "icu_cifar100:smoke"])
-    assert config.train.progress is False
-    assert parse(["--coordinator=a:1", "--num_processes=2", "--process_id=1"])[2] == {
-        "coordinator": "a:1",
-        "num_processes": 2,
-        "process_id": 1,
-    }
+    config, _ = read("--config=configs/icu_cifar_lt.py:cifar100,50", "--config.schedule.boundaries=(1,2)")
+    assert (config.data.name, config.data.longtail_ratio, config.schedule.boundaries) == ("cifar100", 50.0, (1.0, 2.0))
+    config, _ = read("--config", "icu_cifar100:smoke", "--config.model.vgg13.widths=8,8,8")
+    assert config.model.vgg13.widths == (8, 8, 8)
+    config, _ = read("icu_digits", "--config.model.remat", "--config.train.progress=false", "--config.seed", "7")
+    assert config.model.remat is True and config.train.progress is False and config.seed == 7
+
+
+def test_what_says_which_process_this_is():
+    args = cli.parse(["train", "--coordinator=a:1", "--num_processes=2", "--process_id", "1"])
+    assert (args.coordinator, args.num_processes, args.process_id) == ("a:1", 2, 1)
 
 
 @pytest.mark.parametrize("name", recipes())
@@ -33,7 +41,7 @@ def test_a_recipe_is_its_file_from_anywhere(name, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for variant in ("", ":smoke"):
         config = load_config(f"{root}/configs/{name}.py{variant}").to_dict()
-        assert load_config(f"{name}{variant}").to_dict() == config == parse([f"{name}{variant}"])[0].to_dict()
+        assert load_config(f"{name}{variant}").to_dict() == config == read(f"{name}{variant}")[0].to_dict()
 
 
 def test_recipes_are_the_files_of_the_folder(root):
@@ -44,35 +52,52 @@ def test_recipes_are_the_files_of_the_folder(root):
 
 def test_a_file_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own = "from fsjax.configs.common import base\n\ndef get_config():\n    config = base()\n    config.name = 'own'\n"
+    own = (
+        "from fsjax.configs.common import base\n\ndef get_config():\n    config = base()\n    config.name = 'own'\n"
+        "    config.loss.name, config.model.name, config.train.steps = 'icu', 'cnn', 1\n    config.data.name = 'digits'\n"
+    )
     (tmp_path / "icu_mnist.py").write_text(own + "    return config\n")
-    assert parse(["icu_mnist.py"])[0].name == "own"
-    assert parse(["icu_mnist"])[0].name == "icu_mnist_2d"
+    assert read("icu_mnist.py")[0].name == "own"
+    assert read("icu_mnist")[0].name == "icu_mnist_2d"
     (tmp_path / "icu_mnist").write_text("notes of mine")
     with pytest.raises(UserError, match=r"--config=icu_mnist: icu_mnist is no Python file"):
-        parse(["icu_mnist"])
+        read("icu_mnist")
     (tmp_path / "icu_digits").mkdir()  # a workdir, say
-    assert parse(["icu_digits"])[0].name == "icu_digits"
+    assert read("icu_digits")[0].name == "icu_digits"
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"),
+    ("arguments", "message"),
     [
-        ("--config.los.name=lgm", "unknown .*'los'; known: .*loss.*Did you mean 'loss'"),
-        ("--config.loss.nam=lgm", "unknown .*'nam'; known: .*name.*Did you mean 'name'"),
-        ("--noconfig.train.progres", "unknown .*'progres'.*Did you mean 'progress'"),
-        ("--config.seed.x=1", "config.seed is a value, 0, and has no keys"),
-        ("--config.seed=many", "config.seed=many.*'many'"),
-        ("--workdri=x", "Unknown command line flag 'workdri'. Did you mean: workdir"),
-        ("--config", "--config needs a recipe or a file behind it"),
-        ("--config=icu_mnist", "one config, not icu_digits and icu_mnist"),
-        ("icu_mnist", "'icu_mnist' is not understood: a config comes first"),
+        (["--config.los.name=lgm"], "unknown key in config: 'los'; known: .*loss.*Did you mean 'loss'"),
+        (["--config.loss.nam=lgm"], "unknown key in config.loss: 'nam'; known: .*name.*Did you mean 'name'"),
+        (["--config.seed.x=1"], "config.seed.x: config.seed is a value and has no keys"),
+        (["--config.loss=icu"], "config.loss is a section with: aldr"),
+        (["--config.train.steps"], "--config.train.steps needs a value: --config.train.steps=VALUE"),
+        (["--config.train.steps=many"], "config.train.steps='many' must be a whole number"),
+        (["--config.optimizer.eps=-1"], "config.optimizer.eps=-1 must be above 0 and at most 1"),
+        (["--config.optimizer.eps=nan"], "config.optimizer.eps=nan must be above 0 and at most 1"),
+        (["--config.train.progress=maybe"], "config.train.progress='maybe' must be True or False"),
+        (["--config.seed=-1"], "config.seed=-1 must be at least 0 and at most 4,294,967,295"),
+        (["--config.name="], "config.name='' must be the name of a folder.*--workdir"),
+        (["--config.loss.name=lgn"], "config.loss.name='lgn' must be one of .*Did you mean 'lgm'"),
+        (["--config.model.name=vgg31"], "config.model.name='vgg31' must be one of .*Did you mean 'vgg13'"),
+        (["--num_processes=two"], "--num_processes: invalid int value: 'two'; `fsjax train --help` explains"),
+        (["--wokdir=x"], "unrecognized arguments: --wokdir=x"),
+        (["icu_digits", "stray"], "unrecognized arguments: stray"),
+        (["icu_digits", "--config=icu_mnist"], "one config, not icu_digits and icu_mnist"),
+        (["--config"], "--config: expected one argument"),
     ],
 )
-def test_what_is_mistyped_is_named(argument, message):
-    with pytest.raises(UserError, match=message) as raised:
-        parse(["icu_digits", argument])
-    assert "\n" not in str(raised.value)
+def test_what_is_mistyped_is_one_line(arguments, message):
+    with pytest.raises(UserError, match=message) as error:
+        read(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_is_needed_only_for_the_default_workdir():
+    config, workdir = read("--config.name=", "--workdir=x")
+    assert workdir == "x" and config.name == ""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +118,7 @@ def test_what_is_mistyped_is_named(argument, message):
         ("icu_mnist:smok", "no variant 'smok'; there are: 2d, 100d, smoke"),
     ],
 )
-def test_mistyped_configs_answer_with_near_ones(text, message, tmp_path, monkeypatch):
+def test_mistyped_configs_name_near_ones(text, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my").mkdir()
     (tmp_path / "own.py").touch()
@@ -120,15 +145,17 @@ def test_help_is_the_commands_and_trains_nothing(capsys, monkeypatch):
     assert "fsjax train icu_cifar100" in capsys.readouterr().out
 
 
-def test_process_prints_one_line_and_exits_with_2(python):
-    done = python("train.py", "--config.loss.nam=lgm", check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown key in --config.loss: 'nam'; known: ")
-    assert "Traceback" not in done.stderr
-    done = python("train.py", "--config.loss.name=lgn", "--workdir=/nonexistent", check=False)
-    assert done.returncode == 2
-    assert "error: unknown loss 'lgn'" in done.stderr
-    assert "'lgm'" in done.stderr
+def test_process_prints_one_line_and_exits_with_2_before_jax_is_imported(python):
+    """A mistyped network took half a minute: data were looked for, and jax started."""
+    line = (
+        "import runpy, sys; sys.argv = ['train.py', '--config.model.name=vgg31']\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: print([m for m in ('jax', 'flax', 'tensorflow') if m in sys.modules])"
+    )
+    done = python("-c", line, check=False)
+    assert done.returncode == 2 and done.stdout.strip() == "[]"
+    assert done.stderr.startswith("error: config.model.name='vgg31' must be one of ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("platform", ["cuda", "nope"])
@@ -143,7 +170,7 @@ def test_a_platform_that_is_not_here_is_one_line(python, tmp_path, platform):
 
 def test_a_second_interruption_is_one_line(capsys):
     """The first one lets the run save; the second raises in the middle of it."""
-    with pytest.raises(SystemExit) as ended, flags._user_errors():
+    with pytest.raises(SystemExit) as ended, process._user_errors():
         raise KeyboardInterrupt
     assert ended.value.code == 130
     assert capsys.readouterr().err == (
