@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from fsjax.losses.cosine import MIN_TAU
 from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.methods.rules import class_scores, prototypes
+from fsjax.options import read
+from fsjax.options.training import EpisodesOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class EpisodeShape:
 
 def episode_shape(config: Any) -> EpisodeShape:
     """The shape of `config.episodes`."""
-    of = config.episodes
+    of = read(EpisodesOptions, config.episodes, "config.episodes")
     return EpisodeShape(of.per_step, max(of.way), max(of.shot), max(of.query))
 
 

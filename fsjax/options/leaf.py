@@ -100,9 +100,7 @@ class Leaf:
         if self.of_tuples:
             least, most = self.option.entries
             count = f"{least} to {most}" if least < most else str(most)
-            words = f"a tuple of {count} {_PLURAL[kinds[0]]}"
-            if typing.get_origin(_parts(self.kind)[0]) is tuple and len(self.scalars) == 1 and self._nested:
-                words += " or tuples of them"
+            words = f"a tuple of {count} {self._entries_in_words(_PLURAL[kinds[0]])}"
         else:
             words = " or ".join(_WORDS[kind] for kind in kinds)
         valid = self._range_in_words()
@@ -111,10 +109,11 @@ class Leaf:
             words = valid if self.option.choices and not self.of_tuples else f"{words}, {each}{valid}"
         return f"{words}, or None" if self.optional else words
 
-    @property
-    def _nested(self) -> bool:
-        (inner, *_) = typing.get_args(_parts(self.kind)[0])
-        return any(typing.get_origin(part) is tuple for part in _parts(inner))
+    def _entries_in_words(self, scalars: str) -> str:
+        (entry, *_) = typing.get_args(_parts(self.kind)[0])
+        if typing.get_origin(entry) is tuple:
+            return f"tuples of {scalars}"
+        return f"{scalars} or pairs of them" if len(_parts(entry)) > 1 else scalars
 
     def _range_in_words(self) -> str:
         if self.option.choices:

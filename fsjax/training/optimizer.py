@@ -5,6 +5,9 @@ from typing import Any
 import jax
 import optax
 
+from fsjax.options import read
+from fsjax.options.training import OptimizerOptions
+
 
 def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
     """The optimizer that `config.optimizer` describes.
@@ -18,6 +21,8 @@ def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -
     Returns:
       An optax transformation.
     """
+
+    config = read(OptimizerOptions, config, "config.optimizer")
 
     def mask(params: Any) -> Any:
         if config.decay_on == "all":

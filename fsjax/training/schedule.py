@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import optax
 
 from fsjax.errors import UserError
+from fsjax.options import read
+from fsjax.options.training import ScheduleOptions
 
 
 def build_schedule(config: Any, *, learning_rate: float, steps: int, steps_per_epoch: float) -> optax.Schedule:
@@ -23,6 +25,7 @@ def build_schedule(config: Any, *, learning_rate: float, steps: int, steps_per_e
     Raises:
       UserError: for boundaries less than a step apart, or a warm-up longer than the run.
     """
+    config = read(ScheduleOptions, config, "config.schedule")
     scale = steps_per_epoch if config.unit == "epochs" else 1.0
     warmup = round(config.warmup * scale)
     boundaries = [round(b * scale) for b in config.boundaries]

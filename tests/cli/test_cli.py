@@ -297,7 +297,7 @@ def test_base_classes_that_selected_the_checkpoint_are_named(few_shot_runs, with
         (("--out", "figures.txt"), "--out=figures.txt: the name must end with .json"),
         (("--out", "nowhere/figures.json"), "there is no folder nowhere"),
         (("--batch-size", "0"), "--batch-size=0 must be at least 1"),
-        (("--implants", "--implant-option", "tau=abc"), "tau='abc': must be a number"),
+        (("--implants", "--implant-option", "tau=abc"), "--implant-option tau='abc' must be a number"),
     ],
 )
 def test_errors_name_the_thing_and_the_way_out(few_shot_runs, capsys, arguments, message):

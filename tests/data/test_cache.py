@@ -17,6 +17,7 @@ from PIL import Image
 
 from fsjax.data import DataError, StreamExamples, cache, load_splits
 from fsjax.data.config import parse_config
+from fsjax.errors import UserError
 
 PARTS = ("train", "validation", "test", "base", "support")
 SHARE = {"name": "share", "validation": 0.2, "test": 0.3}
@@ -342,7 +343,7 @@ def test_where_decoded_images_are_kept(tmp_path, monkeypatch):
     for name in ("FSJAX_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    config = parse_config({})
+    config = parse_config({"name": "digits"})
     device = dataclasses.replace(config, backend="device")
     assert cache.place_of(config) == cache.place_of(device) == tmp_path / ".cache" / "fsjax" / "data"
     assert cache.place_of(dataclasses.replace(config, cache="~/here")) == tmp_path / "here"
@@ -366,8 +367,8 @@ def test_what_only_the_host_does(config, message):
     parse_config(config)
     with pytest.raises(DataError, match=message):
         parse_config(config | {"backend": "device"})
-    with pytest.raises(DataError, match="data.backend='gpu' is not one of 'host', 'device'"):
-        parse_config({"backend": "gpu"})
+    with pytest.raises(UserError, match="data.backend='gpu' must be one of 'host', 'device'"):
+        parse_config({"name": "digits", "backend": "gpu"})
 
 
 def written(folder):
@@ -423,7 +424,7 @@ def test_the_host_keeps_what_takes_long_to_decode(tmp_path, monkeypatch, mixed_f
 def test_photographs_take_longer_than_small_pictures(tmp_path, monkeypatch):
     """26 pictures of 12 megapixels are 3 s, and 1,797 digits a quarter of one."""
     monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "user"))
-    load_splits({}, seed=0)
+    load_splits({"name": "digits"}, seed=0)
     assert not written(tmp_path / "user" / "data")
     path = tmp_path / "pictures" / "train"
     photo = Image.new("RGB", (4000, 3000))
@@ -448,7 +449,7 @@ def test_a_broken_picture_that_the_run_does_not_need(tmp_path, monkeypatch, mixe
 
 def test_nothing_is_kept_where_it_is_not_wanted(tmp_path):
     config = {"cache": str(tmp_path)}
-    expected = load_splits({}, seed=0)
+    expected = load_splits({"name": "digits"}, seed=0)
     given = load_splits(config, seed=0, keep=False)
     assert given.notes == expected.notes and not list(tmp_path.iterdir())
     load_splits(config, seed=0)
@@ -465,12 +466,12 @@ def test_a_home_that_cannot_be_written_costs_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.logger, "warning", lambda text, *values: said.append(text % values))
     (tmp_path / "file").touch()
     monkeypatch.setenv("FSJAX_CACHE", str(tmp_path / "file"))
-    given = load_splits({"backend": "device"}, seed=0)
-    assert digest_of(given) == digest_of(load_splits({}, seed=0))
+    given = load_splits({"name": "digits", "backend": "device"}, seed=0)
+    assert digest_of(given) == digest_of(load_splits({"name": "digits"}, seed=0))
     (line,) = said
     assert "decoded images cannot be kept in" in line and "data.cache" in line
     with pytest.raises(DataError, match="decoded images cannot be kept in"):
-        load_splits({"backend": "device", "cache": str(tmp_path / "file" / "data")}, seed=0)
+        load_splits({"name": "digits", "backend": "device", "cache": str(tmp_path / "file" / "data")}, seed=0)
 
 
 def test_without_a_home(monkeypatch):
@@ -481,7 +482,7 @@ def test_without_a_home(monkeypatch):
         raise KeyError("no such user")
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
-    assert cache.place_of(parse_config({"backend": "device"})) is None
+    assert cache.place_of(parse_config({"name": "digits", "backend": "device"})) is None
 
 
 def test_files_are_compared_once(tmp_path, monkeypatch):
@@ -544,7 +545,7 @@ def test_a_newer_version_of_a_tfds_data_set_is_seen(tmp_path, prepare_tfds):
 @pytest.mark.parametrize("word", ["off", "OFF", "0", "none"])
 def test_words_for_no_cache(monkeypatch, word):
     monkeypatch.setenv("FSJAX_CACHE", word)
-    assert cache.place_of(parse_config({"backend": "device"})) is None
+    assert cache.place_of(parse_config({"name": "digits", "backend": "device"})) is None
 
 
 def test_what_an_evaluation_reads(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from PIL import Image
 
 from fsjax.data import DataError, describe, eval_batches, load_splits, normalize, train_batches
 from fsjax.data.pictures import stretch
+from fsjax.errors import UserError
 
 
 def load(root, **config):
@@ -61,7 +62,7 @@ def test_imagenet_normalisation(write_folder):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"fit": "squash"}, "data.fit='squash' is not one of 'crop', 'stretch'"),
+        ({"fit": "squash"}, "data.fit='squash' must be one of 'crop', 'stretch'"),
         ({"fit": "stretch"}, 'data.fit="stretch" has no effect without data.image_size'),
         (
             {"fit": "stretch", "image_size": 8, "augment": {"crop": "random_resized"}},
@@ -70,5 +71,5 @@ def test_imagenet_normalisation(write_folder):
     ],
 )
 def test_what_does_not_go_together(fields, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         load_splits(fields, seed=0)

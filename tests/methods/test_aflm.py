@@ -196,9 +196,9 @@ def test_the_global_loss_may_be_any_loss(make_aflm, objective, loss):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"method__aflm__tau": 0.0}, "config.method.aflm: tau=0.0, the scale of the similarities, must be above 0"),
-        ({"method__aflm__reduction": "median"}, "unknown config.method.aflm.reduction 'median'.*mean, sum"),
-        ({"method__aflm__fusion": "cat"}, "unknown fusion of method aflm 'cat'"),
+        ({"method__aflm__tau": 0.0}, "config.method.aflm.tau=0.0 must be at least 1e-06"),
+        ({"method__aflm__reduction": "median"}, "aflm.reduction='median' must be one of 'mean', 'sum'"),
+        ({"method__aflm__fusion": "cat"}, "aflm.fusion='cat' must be one of"),
         ({"model__cnn__dim": 5}, "layers of its own after them"),
         ({"loss__name": "mixup"}, "config.loss.name='mixup' mixes images"),
         ({"episodes__per_step": 0}, "config.episodes.per_step=0 must be at least 1"),

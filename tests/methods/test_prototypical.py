@@ -203,10 +203,10 @@ def test_rows_of_a_step_are_those_of_the_longest_episodes(make_method):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"method__prototypical__similarity": "manhattan"}, "unknown similarity 'manhattan'.*squared_euclid"),
-        ({"method__prototypical__tau": 0.0}, "tau=0.0, the scale of the similarities, must be above 0"),
+        ({"method__prototypical__similarity": "manhattan"}, "similarity='manhattan' must be one of .*squared_euclid"),
+        ({"method__prototypical__tau": 0.0}, "prototypical.tau=0.0 must be at least 1e-06"),
         ({"episodes__per_step": 0}, "config.episodes.per_step=0 must be at least 1"),
-        ({"episodes__query": (0,)}, r"config.episodes.query=\(0,\) must be at least 1"),
+        ({"episodes__query": (0,)}, r"config.episodes.query=\(0,\): each must be at least 1"),
     ],
 )
 def test_options_that_cannot_be(make_method, overrides, message):

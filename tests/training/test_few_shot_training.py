@@ -224,12 +224,12 @@ def test_without_validation_classes_the_last_step_is_scored(noise_config, tmp_pa
         ),
         ({"few_shot__classes": ("reconstructed",), "few_shot__reconstructed__test_base": 11}, "need 11 base classes"),
         ({"few_shot__classes": ("reconstructed",), "few_shot__reconstructed__images": 5}, "need 6"),
-        ({"few_shot__reconstructed__seed": -1}, "few_shot.reconstructed.seed=-1 must be a whole number, at least 0"),
+        ({"few_shot__reconstructed__seed": -1}, "few_shot.reconstructed.seed=-1 must be at least 0"),
         (
             {"few_shot__validation__classes": "novel"},
-            "unknown config.few_shot.validation.classes 'novel'; known: reconstructed_validation, validation",
+            "config.few_shot.validation.classes='novel' must be one of 'validation', 'reconstructed_validation'",
         ),
-        ({"few_shot__classes": ("novell",)}, "unknown few_shot.classes.*'novell'.*novel"),
+        ({"few_shot__classes": ("novell",)}, "few_shot.classes=.*'novell'.*: each must be one of"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(noise_config, tmp_path, overrides, message):

@@ -92,7 +92,7 @@ def test_against_the_textbook(fields):
 
 def test_errors():
     mask = dict.fromkeys(PARAMS, True)
-    with pytest.raises(UserError, match="unknown optimizer 'sdg'.*Did you mean 'sgd'"):
+    with pytest.raises(UserError, match="config.optimizer.name='sdg' must be one of .*Did you mean 'sgd'"):
         train({"name": "sdg"}, mask)
-    with pytest.raises(UserError, match=r"optimizer.decay_on 'some'; known: all, kernels"):
+    with pytest.raises(UserError, match=r"optimizer.decay_on='some' must be one of 'all', 'kernels'"):
         train({"decay_on": "some"}, mask)

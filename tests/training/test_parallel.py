@@ -64,7 +64,7 @@ def test_pmap_keeps_whole_copies_of_the_optimizer():
 
 
 def test_unknown_backend_lists_the_known():
-    with pytest.raises(UserError, match=r"unknown parallel.backend 'pmp'; known: auto, pmap, shard_map"):
+    with pytest.raises(UserError, match=r"config.parallel.backend='pmp' must be one of 'auto', 'shard_map', 'pmap'"):
         DataParallel(backend="pmp")
 
 

@@ -37,9 +37,9 @@ def test_constant():
 
 
 def test_errors():
-    with pytest.raises(UserError, match="unknown schedule 'cosin'; known: .*Did you mean 'cosine'"):
+    with pytest.raises(UserError, match="config.schedule.name='cosin' must be one of .*Did you mean 'cosine'"):
         make("cosin")
-    with pytest.raises(UserError, match="unknown schedule unit 'days'"):
+    with pytest.raises(UserError, match="config.schedule.unit='days' must be one of 'steps', 'epochs'"):
         make(unit="days")
     with pytest.raises(UserError, match="warmup of 1000 steps"):
         make("cosine", warmup=1000)
