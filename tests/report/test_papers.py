@@ -142,7 +142,7 @@ def test_evaluations_ask_for_the_tasks_of_their_cells(monkeypatch):
         asked = Protocol(classes=tuple(args.classes), shots=tuple(args.shots), query=args.query, tasks=args.tasks)
         wanted = recipe.score
         assert wanted.classes in asked.classes and wanted.shot in asked.shots
-        assert (asked.way, asked.query, asked.tasks) == (wanted.way, wanted.query, wanted.tasks)
+        assert (asked.way, asked.query, asked.tasks) == ((wanted.way,), wanted.query, wanted.tasks)
         chosen = ALL_POOLINGS if args.pooling == ["all"] else args.pooling or ["gap/gap"]
         assert wanted.pooling in chosen
         options = dict(option.split("=") for option in args.implant_option)
