@@ -9,7 +9,7 @@ Markdown table: mean and deviation over the seeds, and the difference from softm
 `--out` writes a line a run as CSV.
 
 The recipes are reduced to two CPU cores: small networks, Adam at 0.002 with a cosine, batches of 128, MNIST as it is.
-Losses have their defaults (`fsjax/options/losses.py`), but for the changes of `LOSSES` below, made where a paper's value is
+Losses have their defaults (`fsjax.options.losses`), but for the changes of `LOSSES`, made where a paper's value is
 for another number of classes: none was tuned on these data, so the table says what a loss does where it is switched on,
 not what it can do. No data are held out, the last step is tested.
 """
