@@ -34,7 +34,7 @@ _FROM = {
 }
 _PACKAGES = (
     "configs", "data", "evaluation", "export", "exported", "labelling", "losses", "methods", "models", "networks",
-    "training",
+    "options", "training",
 )  # fmt: skip
 
 

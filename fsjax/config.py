@@ -1,6 +1,8 @@
 """A run's config: its sections are the options of what uses them, and from these it is made and checked.
 
-Nothing here imports jax. Recipes, the files in `configs/`, start from `base()` and state what they choose.
+Recipes, the files in `configs/`, start from `base()` and state what they choose. Nothing here imports jax.
+
+Internal: no part of the public interface.
 """
 
 from collections.abc import Mapping

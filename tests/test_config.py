@@ -228,6 +228,7 @@ def test_keys_and_texts():
 ELSEWHERE = {
     ("models/encoder.py", "Encoder"): {"pool", "hidden", "dim", "prelu"},
     ("models/convnet.py", "ConvNet"): {"last_relu"},  # of all but Conv-4
+    ("models/layers.py", "batch_norm"): {"momentum"},  # that of optimizers is another
     **{
         ("models/theta_networks.py", name): {"width", "blocks"}
         for name in ("ResNetS", "ResNet50Theta", "resnet_s", "resnet50")

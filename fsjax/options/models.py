@@ -224,8 +224,7 @@ class EfficientNetLiteOptions:
     head_width: int = option(1280, "channels of the last maps", **_SIZE)
     momentum: float = option(
         0.99,
-        "how much of batch normalisation's running statistics is kept at each step; TensorFlow's (PyTorch's would be "
-        "0.01)",
+        "how much of batch normalisation's running statistics a step keeps; PyTorch calls the rest momentum",
         at_least=0,
         at_most=1,
     )

@@ -54,7 +54,8 @@ def test_a_file_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = (
         "from fsjax.configs.common import base\n\ndef get_config():\n    config = base()\n    config.name = 'own'\n"
-        "    config.loss.name, config.model.name, config.train.steps = 'icu', 'cnn', 1\n    config.data.name = 'digits'\n"
+        "    config.loss.name, config.model.name, config.train.steps = 'icu', 'cnn', 1\n"
+        "    config.data.name = 'digits'\n"
     )
     (tmp_path / "icu_mnist.py").write_text(own + "    return config\n")
     assert read("icu_mnist.py")[0].name == "own"

@@ -69,11 +69,11 @@ def test_batch_normalisation_has_the_published_momentum_and_epsilon():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"momentum": 1.5}, "momentum=1.5 of model 'efficientnet_lite0': it must be a number from 0 to 1"),
-        ({"momentum": True}, "it must be a number from 0 to 1"),
-        ({"widths": (4, 4), "blocks": (1,)}, r"widths=\(4, 4\) and blocks=\(1,\).*a number for each group"),
-        ({"widths": (4,) * 8, "blocks": (1,) * 8}, "of 7 groups or fewer"),
-        ({"head_width": 0}, "sizes must be whole numbers of at least 1"),
+        ({"momentum": 1.5}, "model.efficientnet_lite0.momentum=1.5 must be at least 0 and at most 1"),
+        ({"momentum": True}, "momentum=True must be a number, at least 0 and at most 1"),
+        ({"widths": (4, 4), "blocks": (1,)}, r"widths=\(4, 4\) and .*blocks=\(1,\): .*blocks for each group"),
+        ({"widths": (4,) * 8, "blocks": (1,) * 8}, "must be a tuple of 1 to 7 whole numbers"),
+        ({"head_width": 0}, "head_width=0 must be at least 1"),
     ],
 )
 def test_options_that_cannot_be(options, message):
