@@ -13,10 +13,11 @@ from ml_collections.config_dict import placeholder
 
 from fsjax.data.config import DataConfig
 from fsjax.errors import UserError, unknown
-from fsjax.options import Leaf, Section, of_table, section
+from fsjax.options import Leaf, Section, Table, among, of_table, plugged_names, section
 from fsjax.options.few_shot import FewShotOptions
 from fsjax.options.losses import LOSSES, LossOptions
 from fsjax.options.methods import METHODS, FeatureDropoutOptions, MethodOptions
+from fsjax.options.metrics import METRICS
 from fsjax.options.models import MODELS, ModelOptions
 from fsjax.options.training import (
     EpisodesOptions,
@@ -31,24 +32,34 @@ from fsjax.options.training import (
     TrainOptions,
 )
 
+# Sections that are chosen from a table by their `name`.
+_TABLES: dict[str, tuple[type, Table]] = {
+    "method": (MethodOptions, METHODS),
+    "model": (ModelOptions, MODELS),
+    "loss": (LossOptions, LOSSES),
+}
 
-def options() -> Section:
-    """Every option of a config, with what is valid for it."""
+
+def options(chosen: Mapping[str, str] | None = None) -> Section:
+    """Every option of a config, with what is valid for it.
+
+    Args:
+      chosen: by "method", "model" and "loss", the one of a plug-in whose options are among them.
+    """
+    plugged, evaluation = chosen or {}, section(EvalOptions)
     return Section(
         {
             **section(RunOptions).keys,
             "pretrained": section(PretrainedOptions),
             "teacher": section(TeacherOptions),
-            "method": of_table(MethodOptions, METHODS),
-            "model": of_table(ModelOptions, MODELS),
-            "loss": of_table(LossOptions, LOSSES),
+            **{name: of_table(*of, plugged.get(name, "")) for name, of in _TABLES.items()},
             "feature_dropout": section(FeatureDropoutOptions),
             "data": section(DataConfig),
             "episodes": section(EpisodesOptions),
             "optimizer": section(OptimizerOptions),
             "schedule": section(ScheduleOptions),
             "train": section(TrainOptions),
-            "eval": section(EvalOptions),
+            "eval": Section(evaluation.keys | {"metrics": among(evaluation.keys["metrics"], METRICS)}, evaluation.kind),
             "few_shot": section(FewShotOptions),
             "parallel": section(ParallelOptions),
             "figures": section(FiguresOptions),
@@ -61,6 +72,36 @@ def base() -> ConfigDict:
     return _config_dict(options())
 
 
+def chosen(config: Mapping[str, Any]) -> dict[str, str]:
+    """The names of a config's method, model and loss; of a config not checked, those that are texts."""
+    found = {}
+    for name in _TABLES:
+        of: Any = config.get(name) if hasattr(config, "get") else None
+        choice = of.get("name") if hasattr(of, "get") else None
+        if isinstance(choice, str):
+            found[name] = choice
+    return found
+
+
+def complete(config: ConfigDict) -> None:
+    """Give a config the options of the plug-ins that it chooses, at their defaults where it does not say them."""
+    for name, choice in chosen(config).items():
+        _complete(config, name, choice)
+
+
+def _complete(config: ConfigDict, name: str, choice: str) -> None:
+    table = _TABLES[name][1]
+    if choice in table.plugged() and hasattr(config[name].get(choice, {}), "items"):
+        with config.unlocked():
+            config[name][choice] = section(table[choice].options).defaults() | dict(config[name].get(choice, {}))
+
+
+def plugged(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a config has of plug-ins, and where each comes from: {"losses smoothed": "fsjax-example 0.1"}."""
+    tables = {_TABLES[name][1].kind: (choice,) for name, choice in chosen(config).items()}
+    return plugged_names(tables | {"sources": (config["data"]["name"],), "metrics": tuple(config["eval"]["metrics"])})
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Check a config before anything is loaded or compiled.
 
@@ -71,7 +112,7 @@ def check(config: Mapping[str, Any]) -> None:
       UserError: naming the first key that is missing, unknown, of the wrong type or out of its range, and what is
         valid.
     """
-    options().read(config, "config", whole=True)
+    options(chosen(config)).read(config, "config", whole=True)
     train = config["train"]
     if (train["steps"] > 0) == (train["epochs"] > 0):
         raise UserError(
@@ -100,7 +141,8 @@ def find(key: str) -> Leaf:
     Raises:
       UserError: if there is none, naming those that there are.
     """
-    node: Leaf | Section = options()
+    first, second, *_ = [*key.split("."), ""]
+    node: Leaf | Section = options({first: second})
     path = "config"
     for part in key.split("."):
         if isinstance(node, Leaf):
@@ -121,11 +163,14 @@ def set_key(config: ConfigDict, key: str, value: Any) -> None:
     """
     checked = find(key).read(value, f"config.{key}")
     *sections, last = key.split(".")
+    if len(sections) == 2 and sections[0] in _TABLES:
+        _complete(config, *sections)
     node = config
     for name in sections:
         node = node[name]
     with node.ignore_type():  # a config that was read from JSON has lists where tuples are meant
         node[last] = checked
+    complete(config)
 
 
 def set_text(config: ConfigDict, key: str, text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fsjax.config import find, set_text
+from fsjax.config import complete, find, set_text
 from fsjax.errors import UserError, one_line
 
 _LIST = "`fsjax train --list` names the recipes"
@@ -53,6 +53,7 @@ def load_config(text: str) -> Any:
         raise UserError(f"--config={text}: {_slip(error, path)}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={text}: get_config must return a ConfigDict, not {type(config).__name__}")
+    complete(config)
     return config
 
 

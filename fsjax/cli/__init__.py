@@ -85,7 +85,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     Raises:
       UserError: for a command or an argument that is not there, or a value that is not valid.
     """
+    from fsjax.options import use_plugin
+
     name = next(iter(argv), "")
+    plugins = _Parser(add_help=False, allow_abbrev=False)
+    _add_plugin(plugins)
+    for plugin in plugins.parse_known_args(argv)[0].plugin:  # first: they say which names and options there are
+        use_plugin(plugin)
     overrides: list[tuple[str, str]] = []
     if name in COMMANDS and getattr(command(name), "TAKES_OVERRIDES", False):
         from fsjax.config_file import split_overrides
@@ -134,4 +140,15 @@ def parser(*names: str) -> argparse.ArgumentParser:
         )
         if module:
             module.add_arguments(sub)
+        _add_plugin(sub)
     return whole
+
+
+def _add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module that adds losses, networks, methods, sources or metrics; repeatable",
+    )

@@ -15,7 +15,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 
-from fsjax.config import check, options, set_text
+from fsjax.config import check, chosen, options, set_text
 from fsjax.config_file import load_config
 from fsjax.errors import unknown
 from fsjax.options import Leaf, Section
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     check(config)
     set_here = {key for key, _ in args.overrides}
     last = None
-    for key, leaf in options().leaves():
+    for key, leaf in options(chosen(config)).leaves():
         value, of_recipe = _value(config, key), _value(recipe, key)
         origin = "flag" if key in set_here else "default" if of_recipe == leaf.default else "recipe"
         if not _asked(key, config, args.sections) or (args.changed and origin == "default"):

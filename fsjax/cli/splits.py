@@ -85,7 +85,7 @@ def classified(run: Any, other: OtherSource | None, args: argparse.Namespace) ->
     }
     return classify(
         run.method, run.params, run.collections, examples, run.info, batch_size=args.batch_size, labels=labels,
-        facts=facts,
+        facts=facts, metrics=run.config.eval.metrics,
     )  # fmt: skip
 
 

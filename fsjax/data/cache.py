@@ -100,7 +100,8 @@ def _is_asked(config: DataConfig) -> bool:
 
 def _pays(config: DataConfig) -> bool:
     """Whether to decode all of the source, and to keep that, gains anything for a config that names no folder."""
-    return config.name != "fake" and not config.limit.train
+    # What a plug-in makes of the files may change without them.
+    return config.name != "fake" and config.name not in SOURCES.plugged() and not config.limit.train
 
 
 def _takes_long(source: Source, config: DataConfig) -> bool:
@@ -163,6 +164,8 @@ def facts(config: DataConfig, view: View) -> dict[str, Any]:
     # Files of our own sources are known by where they are; those of TFDS by name and version, wherever they are.
     path = absolute(config.path) if config.name in SOURCES else ""
     found |= {"path": path, "view": dataclasses.asdict(view)}
+    if config.name in SOURCES.plugged():  # its next version may read the same files otherwise
+        found["plugin"] = SOURCES.plugged()[config.name]
     # A class split puts parts together, or reads others.
     found["class_split"] = bool(config.class_split.name)
     for section in ("fake", "planted", "drawings"):

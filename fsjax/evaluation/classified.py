@@ -57,6 +57,7 @@ def classify(
     batch_size: int,
     labels: np.ndarray | None = None,
     facts: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = (),
 ) -> Classified:
     """Classify all images of a split among the classes that a method was trained on.
 
@@ -68,9 +69,10 @@ def classify(
       batch_size: images at once.
       labels: `[n]`, among `info.class_names`; None: those of the examples.
       facts: what else the figures depend on.
+      metrics: further ones by name, see `fsjax.options.metrics`.
 
     Raises:
-      UserError: for a method without classes of its own, and a split without images.
+      UserError: for an unknown metric, a method without classes of its own, and a split without images.
     """
 
     @jax.jit
@@ -91,13 +93,14 @@ def classify(
         for name, value in sums.items():
             value = np.asarray(value)
             total[name] = total.get(name, 0) + value.astype(np.float64 if value.dtype.kind == "f" else np.int64)
-    metrics = summarize(total, class_counts=info.class_counts)
+    summary = summarize(total, class_counts=info.class_counts, also=metrics)
     low, high = wilson_interval(int(total["correct"].sum()), int(total["weight"]))
     found_facts = {
         **(facts or {}),
-        "images": int(metrics.pop("num_examples")),
+        "images": int(summary.pop("num_examples")),
         "content": data.content_digest(examples),
-        **metrics,
+        **summary,
+        "metrics": list(metrics),
         "interval": [low, high],
         **by_class(total, info.class_names),
     }
@@ -146,6 +149,7 @@ def in_words(facts: Mapping[str, Any]) -> str:
     groups = [name for name in ("many", "medium", "few") if f"{name}_shot_accuracy" in facts]
     if len(groups) > 1:
         more += [f"{name}-shot classes {100 * facts[f'{name}_shot_accuracy']:.2f}" for name in groups]
+    more += [f"{name} {facts[name]:.4f}" for name in facts.get("metrics", ())]
     lines.append(f"  {', '.join(more)}")
     ranked = sorted(classes, key=lambda name: (classes[name], name))
     shown = ranked if len(ranked) <= 2 * _NAMED else ranked[:_NAMED]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.errors import UserError
+from fsjax.evaluation import chosen_metrics
 
 # Training images of a class: "medium" are from FEW to MANY.
 MANY, FEW = 100, 20
@@ -54,7 +55,9 @@ def _rank_of_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.where(broken, logits.shape[-1], jnp.sum(before, axis=-1, dtype=jnp.int32))
 
 
-def summarize(sums: Mapping[str, Any], *, class_counts: Sequence[int] | None = None) -> dict[str, float]:
+def summarize(
+    sums: Mapping[str, Any], *, class_counts: Sequence[int] | None = None, also: Sequence[str] = ()
+) -> dict[str, float]:
     """The metrics of sums over a whole data set.
 
     Args:
@@ -62,6 +65,7 @@ def summarize(sums: Mapping[str, Any], *, class_counts: Sequence[int] | None = N
       class_counts: `[classes]` training examples of each class. If given, the accuracy over many-, medium-
         and few-shot classes is reported: more than 100, 20 to 100, and fewer than 20 training examples (Liu
         et al. 2019). Like `balanced_accuracy`, these are means of the classes' own accuracies.
+      also: further metrics by name, see `fsjax.options.metrics`.
 
     Returns:
       `num_examples`, `accuracy`, `balanced_accuracy` (mean over the classes that have examples), `nll` (mean,
@@ -93,7 +97,7 @@ def summarize(sums: Mapping[str, Any], *, class_counts: Sequence[int] | None = N
             raise ValueError(f"class_counts has shape {training.shape}, but there are {len(count)} classes")
         groups = shot_groups(np.divide(correct, count, out=np.full(len(count), np.nan), where=present), training)
         metrics |= {f"{name}_shot_accuracy": accuracy for name, accuracy in groups.items()}
-    return metrics
+    return metrics | chosen_metrics.chosen(also, sums, class_counts)
 
 
 def by_class(sums: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, dict[str, Any]]:

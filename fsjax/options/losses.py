@@ -9,7 +9,8 @@ import math
 
 from fsjax.errors import UserError
 from fsjax.options.declare import option
-from fsjax.options.section import Choice
+from fsjax.options.section import NoOptions
+from fsjax.options.table import Choice, Table
 
 # Largest values that can be meant: of weights of a term, and of steps.
 _WEIGHT, _STEPS = 1e6, 10**9
@@ -21,11 +22,6 @@ class LossOptions:
     """Which loss."""
 
     name: str = option("icu", "the loss that a network is trained with")
-
-
-@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
-class NoOptions:
-    """Of losses that have none."""
 
 
 @dataclasses.dataclass(kw_only=True, repr=False, eq=False)
@@ -345,31 +341,34 @@ class MixupOptions:
     mixup_alpha: float = option(1.0, "of Beta(alpha, alpha); 1 is uniform, the paper's for CIFAR", above=0, at_most=100)
 
 
-LOSSES: dict[str, Choice] = {
-    "icu": Choice(IcuOptions, "fsjax.losses.icu:IcuLoss"),
-    "lgm": Choice(LgmOptions, "fsjax.losses.lgm:LgmLoss"),
-    "cosine": Choice(CosineOptions, "fsjax.losses.cosine:CosineLoss"),
-    "center": Choice(CenterOptions, "fsjax.losses.center:CenterLoss"),
-    "elope": Choice(ElopeOptions, "fsjax.losses.elope:ElopeLoss"),
-    "lsoftmax": Choice(LSoftmaxOptions, "fsjax.losses.lsoftmax:LSoftmaxLoss"),
-    "focal": Choice(FocalOptions, "fsjax.losses.focal:FocalLoss"),
-    "class_balanced": Choice(ClassBalancedOptions, "fsjax.losses.class_balanced:ClassBalancedLoss"),
-    "zloss": Choice(ZOptions, "fsjax.losses.zloss:ZLoss"),
-    "spherical": Choice(SphericalOptions, "fsjax.losses.spherical:SphericalLoss"),
-    "harmonic": Choice(HarmonicOptions, "fsjax.losses.harmonic:HarmonicLoss"),
-    "ldr": Choice(LdrOptions, "fsjax.losses.ldr:LdrLoss"),
-    "aldr": Choice(AldrOptions, "fsjax.losses.ldr:AldrLoss"),
-    "opl": Choice(OplOptions, "fsjax.losses.opl:OplLoss"),
-    "kd": Choice(KdOptions, "fsjax.losses.distillation:KdLoss"),
-    "nd": Choice(NdOptions, "fsjax.losses.distillation:NdLoss"),
-    "dual_head": Choice(DualHeadOptions, "fsjax.losses.distillation:DualHeadLoss"),
-    "elasticface": Choice(ElasticFaceOptions, "fsjax.losses.elasticface:ElasticFaceLoss"),
-    "unpg": Choice(UnpgOptions, "fsjax.losses.unpg:UnpgLoss"),
-    "bias": Choice(BiasOptions, "fsjax.losses.bias:BiasLoss"),
-    "dataset_equity": Choice(DatasetEquityOptions, "fsjax.losses.dataset_equity:DatasetEquityLoss"),
-    "mlcd": Choice(MlcdOptions, "fsjax.losses.mlcd:MlcdLoss"),
-    "contrastive": Choice(ContrastiveOptions, "fsjax.losses.contrastive:ContrastiveLoss"),
-    "metrix": Choice(MetrixOptions, "fsjax.losses.metrix:MetrixLoss"),
-    "mixup": Choice(MixupOptions, "fsjax.losses.mixup:MixupLoss"),
-    "softmax": Choice(NoOptions, "fsjax.losses.softmax:SoftmaxLoss"),
-}
+LOSSES = Table(
+    "losses",
+    {
+        "icu": Choice(IcuOptions, "fsjax.losses.icu:IcuLoss"),
+        "lgm": Choice(LgmOptions, "fsjax.losses.lgm:LgmLoss"),
+        "cosine": Choice(CosineOptions, "fsjax.losses.cosine:CosineLoss"),
+        "center": Choice(CenterOptions, "fsjax.losses.center:CenterLoss"),
+        "elope": Choice(ElopeOptions, "fsjax.losses.elope:ElopeLoss"),
+        "lsoftmax": Choice(LSoftmaxOptions, "fsjax.losses.lsoftmax:LSoftmaxLoss"),
+        "focal": Choice(FocalOptions, "fsjax.losses.focal:FocalLoss"),
+        "class_balanced": Choice(ClassBalancedOptions, "fsjax.losses.class_balanced:ClassBalancedLoss"),
+        "zloss": Choice(ZOptions, "fsjax.losses.zloss:ZLoss"),
+        "spherical": Choice(SphericalOptions, "fsjax.losses.spherical:SphericalLoss"),
+        "harmonic": Choice(HarmonicOptions, "fsjax.losses.harmonic:HarmonicLoss"),
+        "ldr": Choice(LdrOptions, "fsjax.losses.ldr:LdrLoss"),
+        "aldr": Choice(AldrOptions, "fsjax.losses.ldr:AldrLoss"),
+        "opl": Choice(OplOptions, "fsjax.losses.opl:OplLoss"),
+        "kd": Choice(KdOptions, "fsjax.losses.distillation:KdLoss"),
+        "nd": Choice(NdOptions, "fsjax.losses.distillation:NdLoss"),
+        "dual_head": Choice(DualHeadOptions, "fsjax.losses.distillation:DualHeadLoss"),
+        "elasticface": Choice(ElasticFaceOptions, "fsjax.losses.elasticface:ElasticFaceLoss"),
+        "unpg": Choice(UnpgOptions, "fsjax.losses.unpg:UnpgLoss"),
+        "bias": Choice(BiasOptions, "fsjax.losses.bias:BiasLoss"),
+        "dataset_equity": Choice(DatasetEquityOptions, "fsjax.losses.dataset_equity:DatasetEquityLoss"),
+        "mlcd": Choice(MlcdOptions, "fsjax.losses.mlcd:MlcdLoss"),
+        "contrastive": Choice(ContrastiveOptions, "fsjax.losses.contrastive:ContrastiveLoss"),
+        "metrix": Choice(MetrixOptions, "fsjax.losses.metrix:MetrixLoss"),
+        "mixup": Choice(MixupOptions, "fsjax.losses.mixup:MixupLoss"),
+        "softmax": Choice(NoOptions, "fsjax.losses.softmax:SoftmaxLoss"),
+    },
+)

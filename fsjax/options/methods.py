@@ -8,7 +8,8 @@ from typing import Any
 
 from fsjax.errors import UserError
 from fsjax.options.declare import option
-from fsjax.options.section import Choice
+from fsjax.options.section import NoOptions
+from fsjax.options.table import Choice, Table
 
 _SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
 _WEIGHT: dict[str, Any] = {"at_least": 0, "at_most": 1e6}
@@ -29,11 +30,6 @@ class MethodOptions:
     """Which method."""
 
     name: str = option("classification", "the method; classification is an embedding and a loss")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NoOptions:
-    """Of methods that have none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,15 +225,18 @@ class FeatureDropoutOptions:
     keep: int = option(0, "of nested: features that are read in evaluation; 0: all", at_least=0, at_most=10**6)
 
 
-METHODS: dict[str, Choice] = {
-    "classification": Choice(NoOptions, "fsjax.methods.classification:build"),
-    "co_teaching": Choice(CoTeachingOptions, "fsjax.methods.co_teaching:build"),
-    "dense": Choice(DenseOptions, "fsjax.methods.dense:build"),
-    "implants": Choice(ImplantsOptions, "fsjax.methods.dense_implants:build"),
-    "imprinted": Choice(NoOptions, "fsjax.methods.imprinted:build"),
-    "prototypical": Choice(PrototypicalOptions, "fsjax.methods.prototypical:build"),
-    "msenet": Choice(MsenetOptions, "fsjax.methods.msenet:build"),
-    "meta_baseline": Choice(MetaBaselineOptions, "fsjax.methods.meta_baseline:build"),
-    "aflm": Choice(AflmOptions, "fsjax.methods.aflm:build"),
-    "localization": Choice(LocalizationOptions, "fsjax.methods.localization:build"),
-}
+METHODS = Table(
+    "methods",
+    {
+        "classification": Choice(NoOptions, "fsjax.methods.classification:build"),
+        "co_teaching": Choice(CoTeachingOptions, "fsjax.methods.co_teaching:build"),
+        "dense": Choice(DenseOptions, "fsjax.methods.dense:build"),
+        "implants": Choice(ImplantsOptions, "fsjax.methods.dense_implants:build"),
+        "imprinted": Choice(NoOptions, "fsjax.methods.imprinted:build"),
+        "prototypical": Choice(PrototypicalOptions, "fsjax.methods.prototypical:build"),
+        "msenet": Choice(MsenetOptions, "fsjax.methods.msenet:build"),
+        "meta_baseline": Choice(MetaBaselineOptions, "fsjax.methods.meta_baseline:build"),
+        "aflm": Choice(AflmOptions, "fsjax.methods.aflm:build"),
+        "localization": Choice(LocalizationOptions, "fsjax.methods.localization:build"),
+    },
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fsjax.errors import UserError
 from fsjax.options.declare import option
-from fsjax.options.section import Choice
+from fsjax.options.table import Choice, Table
 
 # What is pooled from the last feature maps: their mean, maximum, mean of the 4 largest, or all.
 POOLS = ("gap", "gmp", "kmax4", "flatten")
@@ -240,20 +240,23 @@ class EfficientNetLiteOptions:
             )
 
 
-MODELS: dict[str, Choice] = {
-    "cnn": Choice(CnnOptions, "fsjax.models.convnet:cnn"),
-    "mnist_2d": Choice(Mnist2dOptions, "fsjax.models.convnet:mnist_2d"),
-    "mnist_100d": Choice(Mnist100dOptions, "fsjax.models.convnet:mnist_100d"),
-    "c64f": Choice(Conv4Options, "fsjax.models.convnet:conv4"),
-    "c128f": Choice(C128fOptions, "fsjax.models.convnet:conv4"),
-    "vgg13": Choice(Vgg13Options, "fsjax.models.vgg:vgg13"),
-    "resnet12": Choice(ResNet12Options, "fsjax.models.resnet12:resnet12"),
-    "resnet18_cifar": Choice(ResNetCifarOptions, "fsjax.models.resnet_cifar:resnet18_cifar"),
-    "resnet32": Choice(ResNet32Options, "fsjax.models.resnet_cifar:resnet32"),
-    "resnet32_bbn": Choice(ResNet32Options, "fsjax.models.resnet_cifar:resnet32_bbn"),
-    "wrn28_10": Choice(WideResNetOptions, "fsjax.models.wide_resnet:wide_resnet"),
-    "resnet18": Choice(ResNet18Options, "fsjax.models.resnet:resnet18"),
-    "resnet50": Choice(ResNet50Options, "fsjax.models.resnet:bottleneck_resnet"),
-    "resnet101": Choice(ResNet101Options, "fsjax.models.resnet:bottleneck_resnet"),
-    "efficientnet_lite0": Choice(EfficientNetLiteOptions, "fsjax.models.efficientnet:efficientnet_lite0"),
-}
+MODELS = Table(
+    "models",
+    {
+        "cnn": Choice(CnnOptions, "fsjax.models.convnet:cnn"),
+        "mnist_2d": Choice(Mnist2dOptions, "fsjax.models.convnet:mnist_2d"),
+        "mnist_100d": Choice(Mnist100dOptions, "fsjax.models.convnet:mnist_100d"),
+        "c64f": Choice(Conv4Options, "fsjax.models.convnet:conv4"),
+        "c128f": Choice(C128fOptions, "fsjax.models.convnet:conv4"),
+        "vgg13": Choice(Vgg13Options, "fsjax.models.vgg:vgg13"),
+        "resnet12": Choice(ResNet12Options, "fsjax.models.resnet12:resnet12"),
+        "resnet18_cifar": Choice(ResNetCifarOptions, "fsjax.models.resnet_cifar:resnet18_cifar"),
+        "resnet32": Choice(ResNet32Options, "fsjax.models.resnet_cifar:resnet32"),
+        "resnet32_bbn": Choice(ResNet32Options, "fsjax.models.resnet_cifar:resnet32_bbn"),
+        "wrn28_10": Choice(WideResNetOptions, "fsjax.models.wide_resnet:wide_resnet"),
+        "resnet18": Choice(ResNet18Options, "fsjax.models.resnet:resnet18"),
+        "resnet50": Choice(ResNet50Options, "fsjax.models.resnet:bottleneck_resnet"),
+        "resnet101": Choice(ResNet101Options, "fsjax.models.resnet:bottleneck_resnet"),
+        "efficientnet_lite0": Choice(EfficientNetLiteOptions, "fsjax.models.efficientnet:efficientnet_lite0"),
+    },
+)

@@ -1,34 +1,22 @@
 """Sections of options: dataclasses of them, tables of named choices, and how both are read from a mapping."""
 
 import dataclasses
-import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from fsjax.errors import UserError, unknown
 from fsjax.options.declare import declared, is_option
 from fsjax.options.leaf import Leaf, shown
+from fsjax.options.table import Table
 
 T = TypeVar("T")
 
 
-class Choice(NamedTuple):
-    """One of several networks, losses or methods: its options, and where it is.
-
-    Attributes:
-      options: the dataclass of its options.
-      made_by: "package.module:object", as in an entry point; it is imported when it is chosen.
-    """
-
-    options: type
-    made_by: str
-
-    def load(self) -> Any:
-        """The object that `made_by` names."""
-        module, _, name = self.made_by.partition(":")
-        return getattr(importlib.import_module(module), name)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Of what has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +28,7 @@ class Section:
       kind: the dataclass that they are the fields of, if they are.
     """
 
-    keys: Mapping[str, "Leaf | Section"]
+    keys: dict[str, "Leaf | Section"]
     kind: type | None = None
 
     def defaults(self) -> dict[str, Any]:
@@ -120,18 +108,22 @@ def _annotated(kind: type, name: str) -> Any:
     return eval(found, vars(sys.modules[owner.__module__])) if isinstance(found, str) else found
 
 
-def of_table(own: type, table: Mapping[str, Choice]) -> Section:
+def among(leaf: Any, table: Table) -> Leaf:
+    """An option whose values are names in a table."""
+    return dataclasses.replace(leaf, option=dataclasses.replace(leaf.option, choices=tuple(table)))
+
+
+def of_table(own: type, table: Table, chosen: str = "") -> Section:
     """A section such as `config.loss`: options of its own, `name` among them, and a section for each choice.
 
     Args:
       own: the dataclass of its own options.
       table: what `name` chooses from.
+      chosen: a name of a plug-in that has a section too; others of plug-ins have none, so that they are not imported.
     """
-    keys: dict[str, Leaf | Section] = dict(section(own).keys)
-    name = keys["name"]
-    assert isinstance(name, Leaf)
-    keys["name"] = dataclasses.replace(name, option=dataclasses.replace(name.option, choices=tuple(table)))
-    return Section(keys | {name: section(choice.options) for name, choice in table.items()})
+    keys = section(own).keys | {"name": among(section(own).keys["name"], table)}
+    names = [*table.own, *([chosen] if chosen in table and chosen not in table.own else [])]
+    return Section(keys | {name: section(table[name].options) for name in names})
 
 
 def read(kind: type[T], values: Any, at: str) -> T:

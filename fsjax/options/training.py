@@ -135,6 +135,7 @@ class EvalOptions:
     """Of evaluation."""
 
     batch_size: int = option(512, "images through the network at once, over all devices", at_least=1, at_most=_BATCH)
+    metrics: tuple[str, ...] = option((), "further metrics of classified splits, by name")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fsjax import data
+from fsjax.config import plugged
 from fsjax.evaluation.figures import feature_scatter
 from fsjax.evaluation.protocol import in_words
 from fsjax.training import hosts
@@ -72,6 +73,7 @@ def _described(
             "processes": jax.process_count(),
             **{name: importlib.metadata.version(name) for name in ("jax", "flax")},
             "fsjax": __version__,
+            "plugins": plugged(experiment.config),
         },
     }
 

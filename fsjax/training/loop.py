@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from fsjax import data
-from fsjax.config import check
+from fsjax.config import check, complete, plugged
 from fsjax.errors import platform_errors
 from fsjax.training import hosts, pretrained, same_data, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
@@ -64,6 +64,7 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
 
 def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
     """`run`, in each of the processes that make the run; what stands in files, the first finds for all."""
+    complete(config)
     check(config)
     result = hosts.by_first(lambda: workdir.finished(path, config.to_dict()))
     if result is not None:
@@ -103,6 +104,7 @@ def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path], wa
     """Train to the last step and return the (replicated) state there; `weights` are the files to start from."""
     config, parallel, steps = experiment.config, experiment.parallel, experiment.steps
     facts = {"config": config.to_dict(), "data": experiment.splits.info.to_json(), "fsjax": __version__}
+    facts |= {"plugins": plugged(config)}
     with contextlib.ExitStack() as stack:
         latest = stack.enter_context(Checkpoints(folder / "checkpoints" / "latest", keep=2, metadata=facts))
         best = stack.enter_context(Checkpoints(folder / "checkpoints" / "best", keep=1, metadata=facts))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
-from fsjax.errors import UserError
+from fsjax.errors import UserError, one_line
 from fsjax.files import parse_json
 from fsjax.methods import build_method
+from fsjax.options.losses import LOSSES
+from fsjax.options.methods import METHODS
+from fsjax.options.models import MODELS
 from fsjax.training import checkpoints
 
 logger = logging.getLogger("fsjax")
@@ -91,4 +95,22 @@ def facts_of(folder: Path, directory: Path, step: int) -> tuple[ConfigDict, Data
             )
     if isinstance(config["method"], str):
         raise UserError(f"{folder} was written by a version of fsjax before config.method.name: train it anew")
+    _check_here(folder, config, facts.get("plugins", {}))
     return ConfigDict(config), DataInfo.from_json(info)
+
+
+def _check_here(folder: Path, config: Mapping[str, Any], plugins: Mapping[str, str]) -> None:
+    """Raise a `UserError` for a method, network or loss that a plug-in had; what the run says of it is text alone.
+
+    A run is no reason to import anything: who opens it says which plug-in to trust.
+    """
+    for name, table in (("method", METHODS), ("model", MODELS), ("loss", LOSSES)):
+        choice = config[name]["name"]
+        if choice in table:
+            continue
+        had = plugins.get(f"{table.kind} {choice}")
+        raise UserError(
+            f"{folder}: its {name} {choice!r} is not here"
+            + (f"; when it was trained, {one_line(had)} had it" if had else "")
+            + ": install the package that has it, or give its module by --plugin (fsjax.options.use_plugin)"
+        )

@@ -32,14 +32,18 @@ class ClassificationScoring:
         """Accuracy and the like of a replicated state on the validation split; None if there is none."""
         if self._splits.validation is None:
             return None
-        return summarize(self._sums(state, self._splits.validation), class_counts=self._splits.info.class_counts)
+        return self._summarized(self._sums(state, self._splits.validation))
 
     def test(self, state: TrainState) -> dict[str, Any] | None:
         """The same on the test split, and of each class."""
         if self._splits.test is None:
             return None
         total, info = self._sums(state, self._splits.test), self._splits.info
-        return summarize(total, class_counts=info.class_counts) | by_class(total, info.class_names)
+        return self._summarized(total) | by_class(total, info.class_names)
+
+    def _summarized(self, sums: dict[str, np.ndarray]) -> dict[str, float]:
+        counts, also = self._splits.info.class_counts, self._config.eval.metrics
+        return summarize(sums, class_counts=counts, also=also)
 
     def _sums(self, state: TrainState, examples: data.Examples) -> dict[str, np.ndarray]:
         total: dict[str, np.ndarray] = {}

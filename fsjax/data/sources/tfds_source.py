@@ -86,9 +86,11 @@ def _builder(config: DataConfig) -> Any:
         guess = (
             f"TFDS has, for example, {', '.join(close)}" if close else "TFDS lists its own with tfds.list_builders()"
         )
+        from fsjax.data.sources import SOURCES
+
         raise DataError(
-            f"data.name={config.name!r} is neither digits, folder, csv, cub, cars, aircraft, planted nor fake, nor a "
-            f"data set that TFDS knows, nor prepared in {place}. {guess}"
+            f"data.name={config.name!r} is no source of fsjax ({', '.join(SOURCES)}) nor of a plug-in that is here, no "
+            f"data set that TFDS knows, and not prepared in {place}. {guess}"
         ) from error
     except (ValueError, RuntimeError) as error:
         raise DataError(f"TFDS refuses data.name={config.name!r}: {error}") from error
