@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from fsjax.data.config import DataConfig
+from fsjax.data.sources import SOURCES
 from fsjax.errors import UserError, unknown
 from fsjax.options import Leaf, Section, Table, among, of_table, plugged_names, section
 from fsjax.options.few_shot import FewShotOptions
@@ -113,6 +114,10 @@ def check(config: Mapping[str, Any]) -> None:
         valid.
     """
     options(chosen(config)).read(config, "config", whole=True)
+    if not config["data"]["name"]:
+        raise UserError(
+            f"config.data.name is empty: name one of {', '.join(SOURCES)}, or a data set of tensorflow_datasets"
+        )
     train = config["train"]
     if (train["steps"] > 0) == (train["epochs"] > 0):
         raise UserError(

@@ -192,8 +192,10 @@ def _protocol(own: Any, args: argparse.Namespace) -> Protocol:
         "shrinkage": args.shrinkage,
         "poolings": ALL_POOLINGS if args.pooling == ["all"] else args.pooling,
     }  # fmt: skip
-    stated = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
-    return _reconstructed(Protocol.of({**dict(own), **stated}), args)
+    stated: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None
+    }
+    return _reconstructed(dataclasses.replace(Protocol.of(own), **stated), args)
 
 
 def _linear(run: Any, args: argparse.Namespace) -> None:

@@ -131,7 +131,7 @@ class DataConfig:
     lie in memory.
     """
 
-    name: str = option("", "a source, or a data set of tensorflow_datasets: fsjax data --help lists them", filled=True)
+    name: str = option("", "a source, or a data set of tensorflow_datasets: fsjax data --help lists them")
     path: str = option("", "TFDS data_dir or prepared folder; root of folder, csv, cub, cars or aircraft")
     image_key: str = option("image", "the TFDS feature of the image", filled=True)
     label_key: str = option("label", "the TFDS feature of the class", filled=True)

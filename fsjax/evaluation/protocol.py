@@ -13,7 +13,7 @@ from fsjax.evaluation.intervals import intervals_of
 from fsjax.evaluation.kept import TaskScores
 from fsjax.evaluation.statistics import mean_interval
 from fsjax.methods.rules import Rule
-from fsjax.options import read, section
+from fsjax.options import check_fields, read, section
 from fsjax.options.few_shot import FewShotOptions, ReconstructedOptions, check_pooling
 
 
@@ -55,6 +55,7 @@ class Protocol:
             section(FewShotOptions).keys[name].read(getattr(self, name), f"few_shot.{name}")
         for pooling in self.poolings:
             check_pooling("few_shot.poolings", pooling)
+        check_fields(self.reconstructed, "few_shot.reconstructed.")
         self.specs()
 
     def specs(self) -> list[EpisodeSpec]:
@@ -86,10 +87,8 @@ class Protocol:
           UserError: for an unknown key or a value that cannot be.
         """
         chosen = read(FewShotOptions, section_of_config, "config.few_shot")
-        shared = {field.name for field in dataclasses.fields(cls)} & {
-            field.name for field in dataclasses.fields(chosen)
-        }
-        return cls(**{name: getattr(chosen, name) for name in shared})
+        own = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{f.name: getattr(chosen, f.name) for f in dataclasses.fields(chosen) if f.name in own})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

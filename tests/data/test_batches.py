@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from fsjax.data import DataError, default_config, eval_batches, load_splits, normalize, train_batches
+from fsjax.data import default_config, eval_batches, load_splits, normalize, train_batches
 from fsjax.data.augment_config import parse_augmentation
 from fsjax.data.decisions import draw
+from fsjax.errors import UserError
 
 EVERYTHING = {"crop": "pad", "pad": 2, "flip": True, "mixup": 0.7}
 
@@ -187,13 +188,13 @@ def test_random_resized_crops_are_streamed_and_evaluated_on_the_centre():
         ({"batch_size": 7, "process_count": 2}, "batch_size=7 does not divide among 2"),
         ({"process_index": 2, "process_count": 2}, "process 2 of 2"),
         ({"augmentation": {"crop": "random_resized"}}, 'memory="stream"'),
-        ({"augmentation": {"pad": 4}}, r'pad=4 has no effect with crop="none"'),
+        ({"augmentation": {"pad": 4}}, r'pad=4 has no effect with .*crop="none"'),
         ({"augmentation": {"mixup": -1.0}}, "mixup=-1.0"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(array_examples, options, message):
     examples, info = array_examples()
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         train_batches(
             examples, info=info,
             **({"batch_size": 8, "start_step": 0, "num_steps": 1, "seed": 0, "augmentation": {}} | options),
@@ -240,5 +241,5 @@ def test_tensorflow_takes_no_gpu(array_examples):
     assert sys.modules["tensorflow"].config.get_visible_devices("GPU") == []
 
 
-def test_defaults_are_valid():
-    assert load_splits(default_config(), seed=0).info.name == "digits"
+def test_defaults_are_valid_but_for_the_name():
+    assert load_splits(default_config() | {"name": "digits"}, seed=0).info.name == "digits"

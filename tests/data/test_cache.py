@@ -20,6 +20,7 @@ from fsjax.data.config import parse_config
 from fsjax.errors import UserError
 
 PARTS = ("train", "validation", "test", "base", "support")
+DIGITS = {"name": "digits"}
 SHARE = {"name": "share", "validation": 0.2, "test": 0.3}
 FAKE = {"name": "fake", "fake": {"height": 6, "width": 5, "train": 200, "test": 50}}
 # Decoded anew in a process that has nothing but NumPy.
@@ -104,6 +105,7 @@ def digest_of(splits):
     ],
 )
 def test_digits_are_the_same_decoded_before(tmp_path, choices):
+    choices = DIGITS | choices
     for seed in (0, 1):
         given = load_splits(choices | {"cache": str(tmp_path)}, seed=seed)
         assert_same_splits(given, load_splits(choices, seed=seed))
@@ -379,7 +381,7 @@ def written(folder):
 def test_what_is_made_without_being_asked_for(tmp_path, monkeypatch):
     """Noise and parts of data sets are not decoded whole for nothing, but read where they are decoded."""
     monkeypatch.setenv("FSJAX_CACHE", str(tmp_path))
-    device, part = {"backend": "device"}, {"limit": {"train": 100}}
+    device, part = DIGITS | {"backend": "device"}, DIGITS | {"limit": {"train": 100}}
     for config in (FAKE | device, device | part):
         load_splits(config, seed=0)
         assert not written(tmp_path / "data")
@@ -448,8 +450,8 @@ def test_a_broken_picture_that_the_run_does_not_need(tmp_path, monkeypatch, mixe
 
 
 def test_nothing_is_kept_where_it_is_not_wanted(tmp_path):
-    config = {"cache": str(tmp_path)}
-    expected = load_splits({"name": "digits"}, seed=0)
+    config = DIGITS | {"cache": str(tmp_path)}
+    expected = load_splits(DIGITS, seed=0)
     given = load_splits(config, seed=0, keep=False)
     assert given.notes == expected.notes and not list(tmp_path.iterdir())
     load_splits(config, seed=0)

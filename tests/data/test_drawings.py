@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from fsjax.data import DataError, describe, load_splits, random
+from fsjax.data import describe, load_splits, random
 from fsjax.data.config import parse_config
 from fsjax.data.dice import Dice
 from fsjax.data.sources import drawings_outlines as outlines
 from fsjax.data.sources import drawings_paint as paint
 from fsjax.data.sources import drawings_recipes as recipes
 from fsjax.data.sources import load_source
+from fsjax.errors import UserError
 
 FEW = {"size": 32, "classes": 12, "train": 4, "test": 2}
 # Of picture 0 of the first class of each kind, 64x64, seed 0. Whoever draws otherwise draws other data: then the
@@ -114,7 +115,7 @@ def test_grey_pictures_are_the_luma_of_the_coloured():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"size": 15}, "data.drawings.size=15 must be from 16 to 256"),
+        ({"size": 15}, "data.drawings.size=15 must be at least 16 and at most 256"),
         ({"size": 257}, "data.drawings.size=257"),
         ({"classes": 1}, "data.drawings.classes=1 must be at least 2"),
         ({"train": 0}, "data.drawings.train=0 must be at least 1"),
@@ -123,7 +124,7 @@ def test_grey_pictures_are_the_luma_of_the_coloured():
     ],
 )
 def test_fields_that_cannot_be(fields, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         source(**fields)
 
 

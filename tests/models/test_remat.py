@@ -1,6 +1,5 @@
 """Rematerialisation: the same parameters, gradients and statistics, less that is kept for the gradient."""
 
-import dataclasses
 import functools
 
 import jax
@@ -128,17 +127,3 @@ def test_msenet_needs_the_insides_of_blocks(narrow):
     with pytest.raises(UserError, match=r"'released' takes maps from inside of blocks.*remat to False"):
         shapes(MultiStage(network))
     assert shapes(MultiStage(network, stages="ends"))
-
-
-def test_runs_of_before_the_option_are_without(digits_config):
-    from fsjax.methods.base import build_encoder
-
-    @dataclasses.dataclass
-    class Info:
-        image_shape: tuple[int, int, int] = (8, 8, 1)
-
-    config = digits_config(model__remat=True)
-    assert build_encoder(config, Info(), None)[0].backbone.remat
-    with config.unlocked():
-        del config.model.remat
-    assert not build_encoder(config, Info(), None)[0].backbone.remat

@@ -247,7 +247,10 @@ def test_mixup_of_episodes_is_refused(noise_config, tmp_path):
     ("overrides", "message"),
     [
         ({"few_shot__poolings": ("gap",)}, "'gap' must be SUPPORT/QUERY"),
-        ({"few_shot__poolings": ("gap/dens",)}, "unknown query pooling 'dens'"),
+        (
+            {"few_shot__poolings": ("gap/dens",)},
+            "'gap/dens' must be SUPPORT/QUERY, such as gap/dense; SUPPORT is one of",
+        ),
         ({"few_shot__poolings": ("gap/dense",), "model__cnn__dim": 4}, "pooling 'gap' reads the last feature maps"),
     ],
 )
