@@ -173,11 +173,13 @@ def test_defaults_are_valid_but_for_what_must_be_chosen():
         except UserError:
             unchosen.add(key)
             assert leaf.default == ""
-    assert unchosen == {"model.name", "data.name"}
+    assert unchosen == {"model.name"}
     assert all(len(leaf.option.meaning) > 3 and "\n" not in leaf.option.meaning for leaf in LEAVES.values())
 
 
 def test_rules_of_the_whole(valid):
+    with pytest.raises(UserError, match=r"config.data.name is empty: name one of aircraft, .*planted, or a data set"):
+        check(changed(valid, "data.name", ""))
     with pytest.raises(UserError, match=r"config.train.steps=3 and config.train.epochs=2\.0: set one"):
         check(changed(changed(valid, "train.steps", 3), "train.epochs", 2.0))
     with pytest.raises(UserError, match=r"config.train.batch_size=12 cannot be divided into config.train.accumulate=5"):

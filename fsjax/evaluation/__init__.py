@@ -5,6 +5,7 @@
 
 __all__ = [
     "activation_maps",
+    "chosen_metrics",
     "classified",
     "clusters",
     "contrastive",

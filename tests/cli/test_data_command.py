@@ -146,7 +146,7 @@ def test_a_few_shot_run_whose_tasks_no_longer_fit(few_shot_runs, capsys):
         (("--path", ".", "--set", "data.nmae=1"), "Did you mean 'name'"),
         (("--path", ".", "--json", "out.txt"), "the name must end with .json"),
         (("--config", "nowhere.py"), "--config=nowhere.py: there is no such file"),
-        (("--path", ".", "--set", "data.name=nothing_at_all"), "neither digits"),
+        (("--path", ".", "--set", "data.name=nothing_at_all"), "no source of fsjax (aircraft, "),
     ],
 )
 def test_what_cannot_be_meant(capsys, arguments, message):

@@ -382,7 +382,7 @@ def test_what_is_made_without_being_asked_for(tmp_path, monkeypatch):
     """Noise and parts of data sets are not decoded whole for nothing, but read where they are decoded."""
     monkeypatch.setenv("FSJAX_CACHE", str(tmp_path))
     device, part = DIGITS | {"backend": "device"}, DIGITS | {"limit": {"train": 100}}
-    for config in (FAKE | device, device | part):
+    for config in (device | FAKE, device | part):
         load_splits(config, seed=0)
         assert not written(tmp_path / "data")
     load_splits(FAKE | {"cache": str(tmp_path / "asked")}, seed=0)

@@ -167,8 +167,8 @@ def test_scans_of_large_files_are_kept_until_the_files_change(tiny, tmp_path, mo
     np.testing.assert_array_equal(load(copy).train.images, first.train.images)
 
 
-def test_an_unknown_name_is_answered_with_close_ones(tmp_path):
-    with pytest.raises(DataError, match=r"'cifar1000' is neither digits, folder.* TFDS has, for example, cifar100"):
+def test_an_unknown_name_names_close_ones(tmp_path):
+    with pytest.raises(DataError, match=r"'cifar1000' is no source of fsjax .* TFDS has, for example, cifar100"):
         load(tmp_path, name="cifar1000")
 
 
