@@ -1,11 +1,12 @@
 """Labels for people's own pictures by a few labelled ones: a classifier of one task, a table and a page."""
 
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import AUTO, PROTOTYPES, Classified, Classifier, check_head, fit_classifier, implants_of
-from fsjax.labelling.heads import HEADS
+from fsjax.labelling.classifier import Classified, Classifier, fit_classifier, implants_of
+from fsjax.labelling.heads import AUTO, HEADS, PROTOTYPES, check_head
 from fsjax.labelling.labels import MEGAPIXELS, Labelled, Prediction, label
 from fsjax.labelling.network import Network
 from fsjax.labelling.output import writable_folder, write_together
+from fsjax.labelling.own_classes import OwnLabels, label_own, own_page
 from fsjax.labelling.page import predictions_page
 from fsjax.labelling.rejection import NONE_OF_THESE
 from fsjax.labelling.table import as_csv
@@ -20,6 +21,7 @@ __all__ = [
     "Classifier",
     "Labelled",
     "Network",
+    "OwnLabels",
     "Prediction",
     "Threshold",
     "as_csv",
@@ -27,6 +29,8 @@ __all__ = [
     "fit_classifier",
     "implants_of",
     "label",
+    "label_own",
+    "own_page",
     "predictions_page",
     "writable_folder",
     "write_together",

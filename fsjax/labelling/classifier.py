@@ -1,18 +1,17 @@
 """A classifier of pictures by a few labelled ones, for one task with as many pictures a class as there are."""
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp
 
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.evaluation.activation_maps import class_activation_maps
+from fsjax.labelling import heads
 from fsjax.labelling.calibration import fit_temperature
-from fsjax.labelling.heads import HEADS, Head, fit_head
 from fsjax.labelling.held_out import (
     HeldOut,
     by_folds,
@@ -27,8 +26,6 @@ from fsjax.labelling.verdict import Verdict, verdict_of
 from fsjax.methods.dense_implants import implant_options
 from fsjax.methods.implants import ImplantOptions
 from fsjax.methods.rules import Rule, check_features
-
-AUTO, PROTOTYPES = "auto", "prototypes"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,30 +50,37 @@ class Classifier:
     Attributes:
       frozen: the run's network as it is.
       network: the same, or widened by implants.
-      rule: how similarities are measured, and how queries are classified where there is no head.
-      head: what classifies them in its place; None for the rule's prototypes.
+      rule: how similarities are measured, and how queries are classified where no linear head does it.
       class_names: by label.
       labels: int `[n]`, of the support pictures.
       support: float32 `[n, dim]`, their features, of which prototypes are means.
       prototypes: float32 `[classes, dim]`.
       held_out: what they say of each other; None where no class can spare a picture.
-      temperature: of the softmax of the scores; 1 is the method's own.
-      chosen: why the head was chosen, in words; "" where it was asked for.
-      verdict: how the support pictures do; None where none can be left out.
+      temperature: of the softmax of the rule's scores; 1 is the method's own.
+      head: what is made of the features, one of `fsjax.labelling.heads.HEADS`.
+      linear: of a linear head, its weights; similarities are to the prototypes all the same.
+      tried: by the name of each head that was tried, how many of the pictures left out it labels rightly.
+      verdict: how the support pictures left out do; None where none can be.
     """
 
     frozen: Network
     network: Features
     rule: Rule
-    head: Head | None
     class_names: tuple[str, ...]
     labels: np.ndarray
     support: np.ndarray
     prototypes: np.ndarray
     held_out: HeldOut | None
     temperature: float
-    chosen: str
-    verdict: Verdict | None
+    head: str = heads.PROTOTYPES
+    linear: heads.Linear | None = None
+    tried: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    verdict: Verdict | None = None
+
+    @property
+    def centred(self) -> bool:
+        """Whether the prototypes' mean is taken away before features are compared."""
+        return self.head == "centred"
 
     def classify(self, images: np.ndarray, *, nearest: int = 3) -> Classified:
         """Probabilities of the classes, and what they rest on.
@@ -85,18 +89,22 @@ class Classifier:
           images: uint8 `[n, *image_shape]`, n > 0, as `fsjax.runs.Run.embed` takes them.
           nearest: how many support pictures to name.
         """
-        features = self.network.features(images, self.rule.features)
+        return self.classify_features(self.network.features(images, self.rule.features), nearest=nearest)
+
+    def classify_features(self, features: Mapping[str, np.ndarray], *, nearest: int = 3) -> Classified:
+        """As `classify`, of the features of images by name, those that the rule reads."""
         pooled = features[self.rule.support_pool]
-        if self.head is None:
-            scores = class_scores(features[self.rule.query_pool], self.prototypes, self.rule)
+        if self.linear is not None:
+            scores = self.linear.scores(pooled)
         else:
-            scores = self.head.scores(np.asarray(pooled, np.float64))
+            queries = features[self.rule.query_pool]
+            scores = class_scores(queries, self.prototypes, self.rule, centred=self.centred)
         logits = scores / self.temperature
         shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         to_support = similarities(pooled, self.support, self.rule)
         return Classified(
             shares / shares.sum(axis=-1, keepdims=True),
-            similarities(pooled, self.prototypes, self.rule).max(axis=-1),
+            similarities(pooled, self.prototypes, self.rule, centred=self.centred).max(axis=-1),
             np.argsort(-to_support, axis=-1, kind="stable")[:, :nearest],
         )
 
@@ -125,32 +133,34 @@ def fit_classifier(
     labels: np.ndarray,
     class_names: Sequence[str],
     *,
-    head: str = AUTO,
     implants: ImplantOptions | None = None,
     seed: int = 0,
+    head: str = heads.AUTO,
+    preferred: str = heads.PROTOTYPES,
 ) -> Classifier:
-    """A classifier by prototypes of the method's own rule, or by a head on the same features.
+    """A classifier by the method's own rule: prototypes, its pooling and similarity; or by another head.
 
-    Its probabilities are a softmax of the scores over a temperature, fitted on the support pictures, each left out in
-    turn, with its copies. They are of these classes alone: of a picture of none they say nothing.
+    Its probabilities are a softmax of the scores over a temperature, fitted on the support pictures, each left
+    out in turn, with its copies. They are of these classes alone: of a picture of none they say nothing.
 
     Args:
       frozen: a run's network.
       images: uint8 `[n, *image_shape]`, the support pictures.
       labels: ints `[n]`, 0, 1, ...; every class has at least one, two with implants.
       class_names: by label, at least two.
-      head: "prototypes" (the method's own rule), one of `fsjax.labelling.heads.HEADS`, or "auto", the one that labels
-        the most support pictures left out rightly; of several, the one that is surest of what is right.
       implants: options of the implants that widen the network for this task; None for none.
       seed: of the implants.
+      head: one of `fsjax.labelling.heads.HEADS`, or "auto": the one that labels the most pictures left out rightly; of
+        several, the one that is surest of what is right.
+      preferred: what "auto" takes where nothing can be left out, or all else is equal.
 
     Raises:
-      UserError: for fewer than two classes, a class of too few pictures, an unknown head, a head on implants, and for
-        implants in another network than a resnet12.
+      UserError: for an unknown head, fewer than two classes, a class of too few pictures, and for implants in
+        another network than a resnet12.
     """
     names, labels = tuple(class_names), np.asarray(labels)
     _check(names, labels, 1 if implants is None else 2)
-    check_head(head, implants=implants is not None)
+    heads.check_head(head, implants=implants is not None)
     rule, held_out, copies = frozen.method.rule(frozen.params), None, first_copies(images, labels)
     network: Features = frozen
     if implants is not None:
@@ -160,48 +170,56 @@ def fit_classifier(
         network = widened = Widened(frozen, images, labels, implants, num_classes=len(names), seed=seed)
         held_out = by_folds(widened, labels, len(names), rule, copies=copies)
     features = network.features(images, rule.features)
-    if implants is None and np.bincount(labels[np.unique(copies)]).max() > 1:
-        held_out = leave_one_out(features, labels, len(names), rule, copies=copies)
-    support, chosen, own = features[rule.support_pool], "", None
-    if implants is None and head != PROTOTYPES:
-        own, held_out, chosen = _with_head(head, held_out, support, labels, len(names), copies)
+    tried = dict[str, int]()
+    if implants is not None:
+        head = heads.PROTOTYPES
+    elif np.bincount(labels[np.unique(copies)]).max() > 1:
+        head, held_out, tried = _chosen(head, preferred, features, labels, len(names), rule, copies)
+    elif head == heads.AUTO:
+        head = preferred
+    rule = _centred(rule) if head == "centred" else rule
     temperature = 1.0
     if held_out is not None:
         temperature = fit_temperature(held_out.scores[held_out.tested], labels[held_out.tested])
+    support = features[rule.support_pool]
     means = class_prototypes(support, labels, len(names), rule)
+    linear = heads.fit(head, support, labels, len(names)) if head in heads.LINEAR else None
     verdict = verdict_of(held_out, images, len(names), copies)
-    return Classifier(frozen, network, rule, own, names, labels, support, means, held_out, temperature, chosen, verdict)
+    return Classifier(
+        frozen, network, rule, names, labels, support, means, held_out, temperature, head, linear, tried, verdict
+    )  # fmt: skip
 
 
-def check_head(head: str, *, implants: bool) -> None:
-    """Raise a `UserError` for a head that there is not, or that implants do not go with."""
-    if head not in (AUTO, PROTOTYPES, *HEADS):
-        raise unknown("head", head, (AUTO, PROTOTYPES, *HEADS))
-    if implants and head not in (AUTO, PROTOTYPES):
-        raise UserError(f"head {head!r} is of the network's own features, and implants widen it: leave one of them out")
+def _centred(rule: Rule) -> Rule:
+    """The rule of centred prototypes: by cosine, of features as they are pooled."""
+    return dataclasses.replace(rule, similarity="cosine", query_pool=rule.support_pool, unit_support=False)
 
 
-def _with_head(
-    head: str, held_out: HeldOut | None, support: np.ndarray, labels: np.ndarray, num_classes: int, copies: np.ndarray
-) -> tuple[Head | None, HeldOut | None, str]:
-    """The head asked for, or the best; the pictures left out as it scores them; and why it was chosen."""
-    fit = functools.partial(fit_head, features=support, labels=labels, num_classes=num_classes, copies=copies)
-    if head != AUTO:
-        fitted = fit(head)
-        return fitted, None if held_out is None else _scored(held_out, fitted), ""
-    if held_out is None:
-        return None, None, f"{PROTOTYPES}: with one picture of each class heads cannot be compared"
-    heads, names = [fit(name) for name in HEADS], (PROTOTYPES, *HEADS)
-    # In this order where they are equal.
-    found = [(None, held_out), *((fitted, _scored(held_out, fitted)) for fitted in heads)]
-    best = max(range(len(found)), key=lambda i: (found[i][1].right, _certainty(found[i][1])))
-    right = ", ".join(f"{name} {one.right}" for name, (_, one) in zip(names, found, strict=True))
-    return *found[best], f"{names[best]}, the best of {len(names)} on the pictures left out (right: {right})"
+def _chosen(
+    head: str,
+    preferred: str,
+    features: dict[str, np.ndarray],
+    labels: np.ndarray,
+    num_classes: int,
+    rule: Rule,
+    copies: np.ndarray,
+) -> tuple[str, HeldOut, dict[str, int]]:
+    """The head asked for, or the best; the pictures left out as it scores them; and how many each labels rightly."""
+    names = (preferred, *(name for name in heads.HEADS if name != preferred)) if head == heads.AUTO else (head,)
+    by_rule = leave_one_out(features, labels, num_classes, rule, copies=copies)
 
+    def left_out(name: str) -> HeldOut:
+        if name == heads.PROTOTYPES:
+            return by_rule
+        if name == "centred":
+            return leave_one_out(features, labels, num_classes, _centred(rule), copies=copies, centred=True)
+        scores = heads.left_out(name, features[rule.support_pool], labels, num_classes, copies)
+        return dataclasses.replace(by_rule, scores=np.where(by_rule.tested[:, None], scores, np.nan))
 
-def _scored(held_out: HeldOut, head: Head) -> HeldOut:
-    """The pictures left out, with the scores of another head; tested are the same ones."""
-    return dataclasses.replace(held_out, scores=np.where(held_out.tested[:, None], head.held_out, np.nan))
+    found = {name: left_out(name) for name in names}
+    # Of several as good the surest, and of several as sure the first.
+    best = max(names, key=lambda name: (found[name].right, _certainty(found[name])))
+    return best, found[best], {name: one.right for name, one in found.items()}
 
 
 def _certainty(held_out: HeldOut) -> float:

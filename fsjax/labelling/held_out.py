@@ -69,7 +69,13 @@ def class_prototypes(features: np.ndarray, labels: np.ndarray, num_classes: int,
 
 
 def leave_one_out(
-    features: dict[str, np.ndarray], labels: np.ndarray, num_classes: int, rule: Rule, *, copies: np.ndarray
+    features: dict[str, np.ndarray],
+    labels: np.ndarray,
+    num_classes: int,
+    rule: Rule,
+    *,
+    copies: np.ndarray,
+    centred: bool = False,
 ) -> HeldOut:
     """Each support picture in turn as a query, against prototypes of all the others, without its copies.
 
@@ -81,6 +87,7 @@ def leave_one_out(
       num_classes: at least two.
       rule: how.
       copies: see `first_copies`.
+      centred: see `class_scores`.
     """
     sums, counts, _ = _sums(features[rule.support_pool], labels, num_classes, rule)
     means = sums / np.maximum(counts, 1)[:, None]
@@ -96,7 +103,7 @@ def leave_one_out(
     positions = features[rule.query_pool].shape[1] if rule.query_pool == "dense" else 1
     size = max(1, _AT_ONCE // (means.size * positions))
     parts = [np.arange(start, min(start + size, len(labels))) for start in range(0, len(labels), size)]
-    found = [_against(features, index, classes(index), labels, rule) for index in parts]
+    found = [_against(features, index, classes(index), labels, rule, centred=centred) for index in parts]
     scores, known, unknown = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     return _held_out(labels, scores, known, unknown, copies, alone=left < 1)
 
@@ -149,15 +156,25 @@ def _held_out(
     )
 
 
-def class_scores(queries: np.ndarray, classes: np.ndarray, rule: Rule) -> np.ndarray:
-    """`Rule.scores` of queries `[..., n, dim]` by classes `[..., classes, dim]`, float64 `[..., n, classes]`."""
+def class_scores(queries: np.ndarray, classes: np.ndarray, rule: Rule, *, centred: bool = False) -> np.ndarray:
+    """`Rule.scores` of queries `[..., n, dim]` by classes `[..., classes, dim]`, float64 `[..., n, classes]`.
+
+    Args:
+      queries, classes: what the rule compares.
+      rule: how.
+      centred: whether the classes' mean is first taken away from both; no dense queries then.
+    """
+    if centred:
+        centre = classes.mean(axis=-2, keepdims=True)
+        queries, classes = queries - centre, classes - centre
     found = _scores(jnp.asarray(queries), jnp.asarray(classes, jnp.float32), rule.tau, rule=static_rule(rule))
     return np.asarray(found, np.float64)
 
 
-def similarities(pooled: np.ndarray, classes: np.ndarray, rule: Rule) -> np.ndarray:
+def similarities(pooled: np.ndarray, classes: np.ndarray, rule: Rule, *, centred: bool = False) -> np.ndarray:
     """Similarity of pooled features `[..., n, dim]` to classes, by the rule's measure without its scale."""
-    return class_scores(pooled, classes, dataclasses.replace(rule, query_pool=rule.support_pool, tau=1.0))
+    rule = dataclasses.replace(rule, query_pool=rule.support_pool, tau=1.0)
+    return class_scores(pooled, classes, rule, centred=centred)
 
 
 @functools.partial(jax.jit, static_argnames="rule")
@@ -178,11 +195,17 @@ def _sums(
 
 
 def _against(
-    features: dict[str, np.ndarray], index: np.ndarray, classes: np.ndarray, labels: np.ndarray, rule: Rule
+    features: dict[str, np.ndarray],
+    index: np.ndarray,
+    classes: np.ndarray,
+    labels: np.ndarray,
+    rule: Rule,
+    *,
+    centred: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores, and largest similarities to any class and to another, of pictures with prototypes `[n, classes, dim]`."""
-    scores = class_scores(features[rule.query_pool][index][:, None], classes, rule)[:, 0]
-    near = similarities(features[rule.support_pool][index][:, None], classes, rule)[:, 0]
+    scores = class_scores(features[rule.query_pool][index][:, None], classes, rule, centred=centred)[:, 0]
+    near = similarities(features[rule.support_pool][index][:, None], classes, rule, centred=centred)[:, 0]
     others = near.copy()
     others[np.arange(len(index)), labels[index]] = -np.inf
     return scores, near.max(axis=-1), others.max(axis=-1)

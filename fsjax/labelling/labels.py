@@ -21,14 +21,15 @@ from fsjax import data
 from fsjax.data.pictures import LARGEST_PIXELS
 from fsjax.errors import UserError
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import AUTO, Classifier, check_head, fit_classifier, implants_of
+from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
+from fsjax.labelling.heads import AUTO, check_head
 from fsjax.labelling.network import Network
 from fsjax.labelling.rejection import NONE_OF_THESE, check_reject, check_rejection, threshold_of
 from fsjax.labelling.summary import summary
 from fsjax.labelling.support import Support, Unreadable, read_support
 
 MEGAPIXELS = 100
-_NEAREST = 3
+_NEAREST, _NAMED = 3, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +153,7 @@ def label(
     """
     check_reject(reject)
     check_head(head, implants=implants)
-    _check(shots, seed, max_megapixels, batch_size)
+    check_options(shots, seed, max_megapixels, batch_size)
     max_pixels = int(max_megapixels * 1e6)
     paths = [query] if isinstance(query, str | Path) else list(query)
     queries = data.named_pictures(paths)
@@ -162,18 +163,31 @@ def label(
     check_rejection(known, reject, implants=implants)
     frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
     classifier = fit_classifier(
-        frozen, known.images, known.labels, known.class_names, head=head, implants=options, seed=seed
+        frozen,
+        known.images,
+        known.labels,
+        known.class_names,
+        head=head,
+        preferred=run.preferred_head,
+        implants=options,
+        seed=seed,
     )
     threshold = threshold_of(classifier, reject)
     rows = tuple(_rows(queries.files, known, classifier, threshold, common, progress))
-    if not any(row.readable for row in rows):
-        reasons = "\n  ".join(f"{row.name}: {row.note}" for row in rows[:_NEAREST])
-        raise UserError(f"none of {len(rows)} pictures to label can be read:\n  {reasons}")
+    check_readable(rows)
     closed = [Unreadable(path, Path(path), f"cannot be opened: {why}") for path, why in queries.closed.items()]
     return Labelled(run, rows, known, classifier, threshold, implants, queries.passed_over, closed, max_pixels)
 
 
-def _check(shots: int, seed: int, max_megapixels: float, batch_size: int) -> None:
+def check_readable(rows: Sequence[Prediction]) -> None:
+    """Raise a `UserError` if none of the pictures could be read."""
+    if not any(row.readable for row in rows):
+        reasons = "\n  ".join(f"{row.name}: {row.note}" for row in rows[:_NAMED])
+        raise UserError(f"none of {len(rows)} pictures to label can be read:\n  {reasons}")
+
+
+def check_options(shots: int, seed: int, max_megapixels: float, batch_size: int) -> None:
+    """Raise a `UserError` for options that cannot be."""
     if shots < 0:
         raise UserError(f"shots={shots} must be at least 1, or 0 for all support pictures")
     if seed < 0:
@@ -196,7 +210,7 @@ def _rows(
     progress: bool,
 ) -> Iterator[Prediction]:
     same = _Same(known)
-    with _bar(len(queries), progress) as bar:
+    with progress_bar(len(queries), progress) as bar:
         for part in data.read_pictures([file for _, file in queries], **common):
             found = classifier.classify(part.images, nearest=_NEAREST) if len(part.read) else None
             at = {number: i for i, number in enumerate(part.read.tolist())}
@@ -269,7 +283,8 @@ def _digest(file: Path) -> bytes:
         return hashlib.file_digest(content, "sha256").digest()
 
 
-def _bar(total: int, shown: bool) -> Any:
+def progress_bar(total: int, shown: bool) -> Any:
+    """A bar that counts pictures, on a terminal."""
     from tqdm import tqdm
 
     return tqdm(total=total, unit="picture", disable=not (shown and sys.stderr.isatty()))

@@ -12,7 +12,7 @@ from fsjax.errors import one_line
 from fsjax.labelling.labels import Labelled, Prediction
 from fsjax.labelling.overlay import overlaid
 from fsjax.labelling.rejection import NONE_OF_THESE
-from fsjax.labelling.summary import copies_in_words, files, held_out_in_words
+from fsjax.labelling.summary import copies_in_words, doubt_in_words, files, head_in_words, held_out_in_words
 from fsjax.labelling.support import Unreadable
 from fsjax.pages import Html, card, card_filter, cards, page, picture, section, table, tag
 
@@ -38,8 +38,10 @@ def predictions_page(labelled: Labelled, *, most: int = 500) -> str:
     unreadable = [("to label", one) for one in labelled.unreadable]
     unreadable += [("folder to label", one) for one in labelled.closed]
     unreadable += [("support", one) for one in labelled.support.unreadable]
+    doubts = [tag("p", tag("strong", words)) for words in doubt_in_words(labelled)]
     return page(
         "Labels",
+        section("Look at this first", *doubts, anchor="warning") if doubts else None,
         section("Labels", _counts(labelled), anchor="labels"),
         section(f"Pictures ({len(shown)})", *_pictures(labelled, rows, shown), anchor="pictures"),
         section(f"Not read ({len(unreadable)})", _not_read(unreadable), anchor="not-read") if unreadable else None,
@@ -49,13 +51,11 @@ def predictions_page(labelled: Labelled, *, most: int = 500) -> str:
 
 
 def _lead(labelled: Labelled, rows: Sequence[Prediction]) -> str:
-    verdict = labelled.classifier.verdict
-    doubt = f"Warning: {verdict.doubt}. " if verdict is not None and verdict.doubt else ""
     kinds = f"{len(labelled.support.class_names)} classes"
     if labelled.threshold is not None:
         kinds += f", or “{NONE_OF_THESE}”"
     return (
-        f"{doubt}{len(rows)} picture{'s' * (len(rows) != 1)}, labelled as one of {kinds}, by "
+        f"{len(rows)} picture{'s' * (len(rows) != 1)}, labelled as one of {kinds}, by "
         f"{len(labelled.support.labels)} support pictures. Probabilities are among these classes alone: of a picture "
         "of something else they say nothing."
     )
@@ -67,6 +67,7 @@ def _facts(labelled: Labelled) -> dict[str, Any]:
         "Run": one_line(repr(labelled.run)),
         "Rule": _rule(labelled),
         "Support": f"{len(support.labels)} pictures of {len(support.class_names)} classes",
+        **({"Head": words[0].removeprefix("head: ")} if (words := head_in_words(labelled)) else {}),
         "Left out": "; ".join(held_out_in_words(labelled)),
     }
     if copies := copies_in_words(support):
@@ -80,11 +81,8 @@ def _facts(labelled: Labelled) -> dict[str, Any]:
 
 
 def _rule(labelled: Labelled) -> str:
-    rule, head = labelled.classifier.rule, labelled.classifier.head
+    rule = labelled.classifier.rule
     words = f"{rule.similarity.replace('_', ' ')} to prototypes ({rule.support_pool}/{rule.query_pool})"
-    if head is not None:
-        words = labelled.classifier.chosen or head.name
-        words += f"; similarities are {rule.similarity.replace('_', ' ')} to prototypes"
     return words + (", the network widened by implants for this task" if labelled.implants else "")
 
 

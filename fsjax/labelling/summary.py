@@ -54,8 +54,18 @@ def doubt_in_words(labelled: Any) -> list[str]:
 
 
 def head_in_words(labelled: Any) -> list[str]:
-    """Which head was chosen, and why."""
-    return [f"head: {labelled.classifier.chosen}"] if labelled.classifier.chosen else []
+    """What classifies, and why."""
+    classifier = labelled.classifier
+    if labelled.implants:
+        return []
+    name = classifier.head.replace("_", " ")
+    if len(classifier.tried) > 1:
+        tested = int(classifier.held_out.tested.sum())
+        tried = ", ".join(f"{head.replace('_', ' ')} {right}" for head, right in classifier.tried.items())
+        return [f"head: {name}, the best on {tested} support pictures left out ({tried}; of several the surest)"]
+    if not classifier.tried:
+        return [f"head: {name}; with one picture of each class heads cannot be compared"]
+    return [f"head: {name}"]
 
 
 def copies_in_words(support: Any) -> list[str]:
@@ -82,7 +92,7 @@ def held_out_in_words(labelled: Any) -> list[str]:
     if held_out is None:
         few = "too few support pictures to train implants without one" if labelled.implants else "one picture a class"
         few += ", copies not counted" if labelled.support.different != labelled.support.counts else ""
-        return [f"{few}: nothing can be left out, and the probabilities are by the method's own scale"]
+        return [f"{few}: nothing can be left out, and the probabilities are by the head's own scale"]
     tested, right = int(held_out.tested.sum()), held_out.right
     how = "left out in turn, with implants trained anew," if labelled.implants else "left out one by one"
     return [

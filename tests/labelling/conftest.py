@@ -43,7 +43,15 @@ def pixel_run():
         info = DataInfo("x", ("a", "b"), (8, 8, 3), {"train": 2}, (1, 1), (0.5,) * 3, (0.25,) * 3)
         method = PixelMethod(rule or Rule("cosine", "gap", "gap", 10.0))
         config = ConfigDict({"data": {"name": "fake"}})
-        return types.SimpleNamespace(method=method, params={}, collections={}, info=info, config=config, workdir="w")
+        return types.SimpleNamespace(
+            method=method,
+            params={},
+            collections={},
+            info=info,
+            config=config,
+            workdir="w",
+            preferred_head="prototypes",
+        )
 
     return make
 

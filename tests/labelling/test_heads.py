@@ -1,167 +1,266 @@
-"""Heads against other libraries and fits without the picture, and the verdict on what they say."""
+"""Heads of a frozen network's features against NumPy and scikit-learn when asked directly, and the verdict on them."""
 
-import functools
 import types
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 
 from fsjax.errors import UserError
-from fsjax.labelling import HEADS, PROTOTYPES, Network, fit_classifier, label
-from fsjax.labelling.heads import fit_head
+from fsjax.labelling import classifier, fit_classifier, heads, label, predictions_page
+from fsjax.labelling.held_out import class_scores
 from fsjax.labelling.verdict import Verdict, verdict_of
+from fsjax.methods.rules import Rule
 
-WAY, DIM = 3, 40
-
-
-def task(shots=(5, 4, 6), seed=0, spread=1.0):
-    """Features of normals about three means far from the origin, and their labels."""
-    rng = np.random.default_rng(seed)
-    y = np.repeat(np.arange(len(shots)), shots)
-    x = 3 + rng.normal(size=(len(shots), DIM))[y] + spread * rng.normal(size=(len(y), DIM))
-    return np.maximum(x, 0), y
+RULE = Rule("cosine", "gap", "gap", 10.0)
 
 
-def alone(n):
-    return np.arange(n)
+@pytest.fixture(scope="module")
+def features():
+    """Of 3 classes of 5, 3 and 4 pictures, the second picture twice."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [5, 3, 4])
+    x = rng.normal(size=(3, 7))[labels] + rng.normal(size=(12, 7))
+    x[3] = x[1]
+    copies = np.arange(12)
+    copies[3] = 1
+    return x, labels, copies
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_each_picture_is_scored_by_a_fit_without_it(head):
-    x, y = task()
-    found = fit_head(head, x, y, WAY, copies=alone(len(x)))
-    for i in range(len(x)):
-        others = np.arange(len(x)) != i
-        without = fit_head(head, x[others], y[others], WAY, copies=alone(len(x) - 1)).scores(x[i : i + 1])
-        if head == "ridge":  # by the whole fit's penalty, which one picture may change
-            assert without.argmax() == found.held_out[i].argmax()
+def test_ridge_is_that_of_scikit_learn_fitted_anew_without_each(features):
+    """Its weights of samples are those of the loss; its penalty is of the weights, the intercept free."""
+    x, labels, copies = features
+    unit, targets = x / np.linalg.norm(x, axis=1, keepdims=True), np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
+    weights = 12 / 3 / np.bincount(labels)[labels]
+
+    def reference(rest):
+        return Ridge(alpha=0.1, solver="cholesky").fit(unit[rest], targets[rest], sample_weight=weights[rest])
+
+    scores = heads.fit("ridge", x, labels, 3).scores(x)
+    np.testing.assert_allclose(scores, reference(np.ones(12, bool)).predict(unit), atol=1e-9)
+    found = heads.left_out("ridge", x, labels, 3, copies)
+    for number in range(12):
+        expected = reference(copies != copies[number]).predict(unit[[number]])[0]
+        np.testing.assert_allclose(found[number], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("head", heads.LINEAR)
+def test_left_out_is_a_fit_without_the_picture_and_its_copies(features, head):
+    x, labels, copies = features
+    found = heads.left_out(head, x, labels, 3, copies)
+    for number in (0, 1, 3, 5, 11):
+        rest = copies != copies[number]
+        expected = heads.fit(head, x[rest], labels[rest], 3).scores(x[[number]])[0]
+        if head == "ridge":  # weights are by how many each class has, with the picture
+            assert expected.argmax() == found[number].argmax()
         else:
-            np.testing.assert_allclose(found.held_out[i], without[0], rtol=0, atol=2e-2 if head == "logistic" else 1e-9)
+            np.testing.assert_allclose(found[number], expected, atol=2e-2 if head == "logistic" else 1e-6)
 
 
-def test_ridge_is_scikit_learns_and_leaves_out_in_closed_form(monkeypatch):
-    monkeypatch.setattr("fsjax.labelling.heads._PENALTIES", (0.3,))
-    x, y = task()
-    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    target, centred = np.eye(WAY)[y], unit - unit.mean(axis=0)
-    alpha = 0.3 * np.sum(centred**2) / len(x)
-    found = fit_head("ridge", x, y, WAY, copies=alone(len(x)))
-    queries, _ = task(seed=1)
-    of_queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    np.testing.assert_allclose(
-        found.scores(queries), Ridge(alpha=alpha).fit(unit, target).predict(of_queries), atol=1e-9
-    )
-    for i in range(len(x)):
-        others = np.arange(len(x)) != i
-        model = Ridge(alpha=alpha).fit(unit[others], target[others])
-        np.testing.assert_allclose(found.held_out[i], model.predict(unit[i : i + 1])[0], atol=1e-9)
+@pytest.mark.parametrize("head", heads.LINEAR)
+def test_a_class_keeps_its_only_picture(features, head):
+    """Also where the others of the class are its copies; nothing that is scored is infinite."""
+    x, labels, copies = (np.append(array, more, axis=0) for array, more in zip(
+        features, (np.full((2, 7), 2.0), [3, 3], [12, 12]), strict=True))  # fmt: skip
+    found = heads.left_out(head, x, labels, 4, copies)
+    assert np.isfinite(found[:12]).all() and np.isnan(found[12:]).all()
 
 
-def test_logistic_regression_is_that_of_all_dimensions():
-    """It is fitted in the span of the pictures; also of two classes."""
-    for shots in ((5, 4, 6), (5, 7)):
-        x, y = task(shots)
-        queries, _ = task(shots, seed=1)
-        unit, of_queries = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, queries))
-        model = LogisticRegression(C=10.0, class_weight="balanced", tol=1e-8, max_iter=5000).fit(unit, y)
-        scores = fit_head("logistic", x, y, len(shots), copies=alone(len(x))).scores(queries)
-        shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(shares, model.predict_proba(of_queries), atol=5e-3)
-
-
-def test_naive_bayes_is_scikit_learns_where_the_variance_is_one(monkeypatch):
-    monkeypatch.setattr("fsjax.labelling.heads._SHRINKAGE", 1.0)
-    x, y = task((5, 5, 5))
-    queries, _ = task(seed=1)
-    # With one variance for all dimensions it is the nearest mean.
-    expected = NearestCentroid().fit(x, y).predict(queries)
-    assert (
-        fit_head("naive_bayes", x, y, WAY, copies=alone(len(x))).scores(queries).argmax(axis=1).tolist()
-        == expected.tolist()
-    )
-    monkeypatch.setattr("fsjax.labelling.heads._SHRINKAGE", 0.0)
-    model = GaussianNB(priors=[1 / 3] * 3, var_smoothing=0).fit(x, y)
-    model.var_[:] = model.var_.mean(axis=0)  # one for all classes, which are of one size
-    scores = fit_head("naive_bayes", x, y, WAY, copies=alone(len(x))).scores(queries)
-    differences = scores - scores[:, :1]
-    expected = model.predict_joint_log_proba(queries)
-    np.testing.assert_allclose(differences, expected - expected[:, :1], rtol=1e-6)
-
-
-def test_centred_prototypes_do_not_see_what_all_features_share():
-    x, y = task()
-    queries, _ = task(seed=1)
-    found = fit_head("centred", x, y, WAY, copies=alone(len(x))).scores(queries)
-    moved = fit_head("centred", x + 100, y, WAY, copies=alone(len(x))).scores(queries + 100)
-    np.testing.assert_allclose(found, moved, atol=1e-9)
-    assert np.abs(found).max() <= 1
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_copies_count_once_and_a_class_keeps_its_only_picture(head):
-    x, y = task((4, 3, 1))
-    twice, labels = np.concatenate([x, x[:2]]), np.concatenate([y, y[:2]])
-    copies = np.concatenate([np.arange(len(x)), [0, 1]])
-    found, plain = fit_head(head, twice, labels, WAY, copies=copies), fit_head(head, x, y, WAY, copies=alone(len(x)))
-    np.testing.assert_allclose(found.held_out[: len(x) - 1], plain.held_out[:-1], atol=1e-9)
-    np.testing.assert_allclose(found.scores(x), plain.scores(x), atol=1e-9)
-    assert np.isfinite(found.held_out[: len(x) - 1]).all()
-
-
-def test_many_pictures_are_left_out_in_parts(monkeypatch):
-    monkeypatch.setattr("fsjax.labelling.heads._ONE_BY_ONE", dict.fromkeys(HEADS, 10))
-    x, y = task((12, 11, 1))
-    found = fit_head("centred", x, y, WAY, copies=alone(len(x))).held_out
-    out = np.array([0, 10, 12, 22])  # the first and the eleventh of the first two classes
-    others = np.setdiff1d(np.arange(len(x)), out)
-    again = fit_head("centred", x[others], y[others], WAY, copies=alone(len(others))).scores(x[out])
-    np.testing.assert_allclose(found[out], again, atol=1e-12)
-    assert np.isfinite(found[:23]).all() and np.isnan(found[23]).all()
-
-
-def test_no_other_head():
-    with pytest.raises(UserError, match="unknown head 'svm'; known: centred, logistic, naive_bayes, ridge"):
-        fit_head("svm", *task(), WAY, copies=alone(15))
-
-
-@pytest.fixture
-def pictures(pixel_run):
-    """A network of pixels, and pictures of two classes that differ by little."""
-    run = pixel_run()
+def test_naive_bayes_is_scikit_learns(features, monkeypatch):
+    """With all of the shrinkage it is the nearest mean; without, GaussianNB's, its variances those of all classes."""
     rng = np.random.default_rng(3)
-    labels = np.repeat([0, 1], 8)
-    shape = rng.normal(0, 12, (2, *run.info.image_shape))
-    images = np.clip(120 + shape[labels] + rng.normal(0, 20, (16, *run.info.image_shape)), 0, 255).astype(np.uint8)
-    return Network(run.method, run.params, run.collections, run.info), images, labels
+    labels = np.repeat([0, 1, 2], 5)
+    x = rng.normal(size=(3, 7))[labels] + rng.normal(size=(15, 7))
+    unit, queries = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, rng.normal(size=(9, 7))))
+    monkeypatch.setattr(heads, "_SHRINKAGE", 1.0)
+    found = heads.fit("naive_bayes", x, labels, 3).scores(queries).argmax(1)
+    assert found.tolist() == NearestCentroid().fit(unit, labels).predict(queries).tolist()
+    monkeypatch.setattr(heads, "_SHRINKAGE", 0.0)
+    model = GaussianNB(priors=[1 / 3] * 3, var_smoothing=0).fit(unit, labels)
+    model.var_[:] = model.var_.mean(axis=0)  # classes are of one size
+    scores, expected = heads.fit("naive_bayes", x, labels, 3).scores(queries), model.predict_joint_log_proba(queries)
+    np.testing.assert_allclose(scores - scores[:, :1], expected - expected[:, :1], rtol=1e-6, atol=1e-9)
 
 
-def test_auto_takes_the_head_that_labels_the_most_left_out(pictures):
-    network, images, labels = pictures
-    fit = functools.partial(fit_classifier, network, images, labels, ("a", "b"))
-    each = {head: fit(head=head) for head in (PROTOTYPES, *HEADS)}
-    right = {head: found.held_out.right for head, found in each.items()}
-    chosen = fit()
-    name = PROTOTYPES if chosen.head is None else chosen.head.name
-    assert right[name] == max(right.values()) == chosen.held_out.right
-    assert chosen.chosen.startswith(f"{name}, the best of 5") and f"ridge {right['ridge']}" in chosen.chosen
-    of_chosen, of_name = chosen.classify(images), each[name].classify(images)
-    np.testing.assert_array_equal(of_chosen.probability, of_name.probability)
-    assert not each["ridge"].chosen and each[PROTOTYPES].head is None
-    scores = each["ridge"].head.scores(each["ridge"].support)
-    shares = np.exp(scores / each["ridge"].temperature)
+def test_naive_bayes_of_one_picture_a_class_is_the_nearest(features):
+    x = features[0][[0, 5, 8]]
+    head = heads.fit("naive_bayes", x, np.arange(3), 3)
+    unit, queries = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, features[0]))
+    distances = ((queries[:, None] - unit) ** 2).sum(-1)
+    np.testing.assert_allclose(log_softmax(head.scores(queries), 1), log_softmax(-distances / 2, 1), atol=1e-9)
+
+
+def test_logistic_regression_is_that_of_all_dimensions(features):
+    x, labels, copies = features
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def reference(rest):
+        model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=5000, tol=1e-8)
+        return model.fit(unit[rest], labels[rest])
+
+    everyone = np.ones(12, bool)
     np.testing.assert_allclose(
-        each["ridge"].classify(images).probability, shares / shares.sum(axis=1, keepdims=True), rtol=1e-5
+        heads.fit("logistic", x, labels, 3).scores(x), reference(everyone).decision_function(unit), atol=5e-3
     )
+    found = heads.left_out("logistic", x, labels, 3, copies)
+    for number in (0, 1, 3, 11):
+        rest = copies != copies[number]
+        np.testing.assert_allclose(found[number], reference(rest).decision_function(unit[[number]])[0], atol=5e-3)
 
 
-def test_one_picture_a_class_compares_nothing(pixel_run, folders):
-    support, query = folders
-    labelled = label(pixel_run(), support, query, shots=1)
-    assert labelled.classifier.head is None and labelled.classifier.verdict is None
-    assert "head: prototypes: with one picture of each class heads cannot be compared" in labelled.summary()
+def test_logistic_regression_of_two_classes(features):
+    x, labels, copies = features
+    two = labels < 2
+    head = heads.fit("logistic", x[two], labels[two], 2)
+    scores = head.scores(x[two])
+    assert (scores.argmax(1) == labels[two]).mean() > 0.8 and (scores[:, 0] == 0).all()
+    assert np.isfinite(heads.left_out("logistic", x[two], labels[two], 2, copies[two])).all()
+
+
+def test_naive_bayes_by_a_loop(features):
+    """The log density of independent normals of one variance, halfway to the mean variance, and equal priors."""
+    x, labels, copies = features
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def log_density(rest, queries):
+        means = np.stack([unit[rest & (labels == c)].mean(0) for c in range(3)])
+        variance = np.mean([(unit[i] - means[labels[i]]) ** 2 for i in np.flatnonzero(rest)], axis=0)
+        variance = 0.5 * variance + 0.5 * variance.mean()
+        return np.array([[-0.5 * np.sum((q - m) ** 2 / variance) for m in means] for q in queries])
+
+    def differences(scores):
+        return scores - scores[..., :1]
+
+    found = heads.fit("naive_bayes", x, labels, 3).scores(x)
+    np.testing.assert_allclose(differences(found), differences(log_density(np.ones(12, bool), unit)), atol=1e-6)
+    found = heads.left_out("naive_bayes", x, labels, 3, copies)
+    for number in range(12):
+        rest = copies != copies[number]
+        expected = log_density(rest, unit[[number]])[0]
+        np.testing.assert_allclose(differences(found[number]), differences(expected), atol=1e-6)
+
+
+def test_of_many_pictures_a_tenth_of_each_class_is_left_out_at_a_time(features, monkeypatch):
+    """The first and the eleventh picture of each class together, with their copies, and no class as a whole."""
+    monkeypatch.setattr(heads, "_EACH", {"logistic": 10, "naive_bayes": 10})
+    labels = np.repeat([0, 1, 2, 3], [12, 11, 1, 2])
+    x = np.random.default_rng(1).normal(size=(26, 4)) + np.eye(4)[labels]
+    x, labels, copies = np.vstack([x, x[10]]), np.append(labels, 0), np.append(np.arange(26), 10)
+    out = np.isin(np.arange(27), [0, 10, 12, 22, 24, 26])
+    for head in ("naive_bayes", "logistic"):
+        found = heads.left_out(head, x, labels, 4, copies)
+        expected = heads.fit(head, x[~out], labels[~out], 4).scores(x[out])
+        np.testing.assert_allclose(found[out], expected, atol=2e-2 if head == "logistic" else 1e-8)
+        assert np.isnan(found[23]).all() and np.isfinite(np.delete(found, 23, axis=0)).all()
+
+
+def pictures(rng, colours, count, noise=30):
+    """8x8 pictures about a colour each."""
+    made = [c + rng.normal(0, noise, (count, 8, 8, 3)) for c in colours]
+    return np.clip(np.concatenate(made), 0, 255).astype(np.uint8), np.repeat(np.arange(len(colours)), count)
+
+
+COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
+
+
+@pytest.mark.parametrize("head", heads.HEADS)
+def test_a_classifier_by_each_head(pixel_network, head):
+    images, labels = pictures(np.random.default_rng(0), COLOURS, 4)
+    fitted = fit_classifier(pixel_network(RULE), images, labels, "abc", head=head)
+    assert fitted.head == head and fitted.tried == {head: 12} and fitted.held_out.right == 12
+    others, truth = pictures(np.random.default_rng(1), COLOURS, 5)
+    found = fitted.classify(others)
+    assert (found.probability.argmax(1) == truth).all()
+    np.testing.assert_allclose(found.probability.sum(1), 1)
+
+
+def test_centred_prototypes_by_hand(pixel_network):
+    images, labels = pictures(np.random.default_rng(0), COLOURS, 3)
+    network = pixel_network(RULE)
+    fitted = fit_classifier(network, images, labels, "abc", head="centred")
+    x = network.features(images, ("gap",))["gap"].astype(float)
+    means = np.stack([x[labels == c].mean(0) for c in range(3)])
+    centre = means.mean(0)
+
+    def cosine(a, b):
+        return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+    expected = [[cosine(q - centre, m - centre) for m in means] for q in x]
+    np.testing.assert_allclose(fitted.classify(images).similarity, np.max(expected, axis=1), atol=1e-5)
+    # Left out, a picture has no part in its prototype, nor in the centre.
+    means[0] = x[labels == 0][1:].mean(0)
+    centre = means.mean(0)
+    left_out = [10 * cosine(x[0] - centre, m - centre) for m in means]
+    np.testing.assert_allclose(fitted.held_out.scores[0], left_out, atol=1e-4)
+
+
+def test_centred_prototypes_do_not_see_what_all_features_share(pixel_network):
+    images, labels = pictures(np.random.default_rng(0), COLOURS // 2, 3, noise=10)
+    features = {"gap": np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)}
+    fitted = fit_classifier(pixel_network(RULE), images, labels, "abc", head="centred")
+
+    def scores(away):
+        means = np.stack([features["gap"][labels == c].mean(0) for c in range(3)]) + away
+        return class_scores(features["gap"] + away, means, fitted.rule, centred=True)
+
+    np.testing.assert_allclose(scores(0), scores(3), atol=1e-4)
+    assert np.abs(scores(0)).max() <= fitted.rule.tau + 1e-4
+
+
+def hard(seed):
+    """Pictures of three classes that differ by little."""
+    rng = np.random.default_rng(seed)
+    shape, labels = rng.normal(0, 12, (3, 8, 8, 3)), np.repeat([0, 1, 2], 6)
+    return np.clip(120 + shape[labels] + rng.normal(0, 20, (18, 8, 8, 3)), 0, 255).astype(np.uint8), labels
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_auto_takes_the_head_that_labels_the_most_left_out(pixel_network, seed):
+    """Of several the one that is surest of what is right, at the temperature that is best for it."""
+    images, labels = hard(seed)
+    each = {head: fit_classifier(pixel_network(RULE), images, labels, "abc", head=head) for head in heads.HEADS}
+
+    def key(head):
+        found = each[head].held_out
+        sure = log_softmax(found.scores / each[head].temperature, axis=1)
+        return found.right, sure[np.arange(18), labels].mean()
+
+    right = {head: found.held_out.right for head, found in each.items()}
+    chosen = fit_classifier(pixel_network(RULE), images, labels, "abc")
+    best = max(heads.HEADS, key=key)
+    assert chosen.head == best and chosen.tried == right and chosen.held_out.right == max(right.values())
+    np.testing.assert_array_equal(chosen.classify(images).probability, each[best].classify(images).probability)
+
+
+def test_of_heads_that_are_alike_the_preferred_is_taken(pixel_network, monkeypatch):
+    monkeypatch.setattr(classifier, "_certainty", lambda held_out: 0.0)
+    images, labels = pictures(np.random.default_rng(0), COLOURS, 4)
+    for preferred in ("ridge", "prototypes"):
+        chosen = fit_classifier(pixel_network(RULE), images, labels, "abc", preferred=preferred)
+        assert chosen.head == preferred and set(chosen.tried.values()) == {12}
+
+
+def test_with_one_picture_a_class_nothing_is_compared(pixel_network):
+    images, labels = pictures(np.random.default_rng(0), COLOURS, 1)
+    chosen = fit_classifier(pixel_network(RULE), images, labels, "abc", head="auto", preferred="ridge")
+    assert (chosen.head, chosen.tried, chosen.held_out) == ("ridge", {}, None)
+    assert (chosen.classify(images).probability.argmax(1) == labels).all()
+    # And so it is where the others are copies.
+    chosen = fit_classifier(
+        pixel_network(RULE), np.repeat(images, 2, axis=0), np.repeat(labels, 2), "abc", head="auto", preferred="ridge"
+    )
+    assert (chosen.head, chosen.held_out) == ("ridge", None)
+
+
+def test_heads_that_cannot_be():
+    with pytest.raises(UserError, match="unknown head 'svm'; known: auto, centred, logistic, naive_bayes, prot"):
+        heads.check_head("svm", implants=False)
+    with pytest.raises(UserError, match="the head 'ridge' with implants, which are trained for prototypes"):
+        heads.check_head("ridge", implants=True)
+    heads.check_head("auto", implants=True)
 
 
 def held_out(right, tested, num_classes, known=None):
@@ -186,7 +285,7 @@ def test_the_verdict_counts_by_hand():
     rng = np.random.default_rng(0)
     labels = np.arange(12) % 3
     images = np.clip(40 + 60 * labels[:, None, None, None] + rng.normal(0, 5, (12, 20, 30, 3)), 0, 255).astype(np.uint8)
-    found = verdict_of(held_out(9, 12, 3), images, 3, alone(12))
+    found = verdict_of(held_out(9, 12, 3), images, 3, np.arange(12))
     assert (found.right, found.tested, found.guessing, found.pixels) == (9, 12, pytest.approx(1 / 3), 1.0)
     noise = rng.integers(0, 256, (12, 20, 30, 3), dtype=np.uint8)
     expected = 0
@@ -194,13 +293,18 @@ def test_the_verdict_counts_by_hand():
     for i in range(12):
         means = [small[(labels == c) & (np.arange(12) != i)].mean(0) for c in range(3)]
         expected += int(np.argmin([np.sum((small[i] - m) ** 2) for m in means]) == labels[i])
-    assert verdict_of(held_out(9, 12, 3), noise, 3, alone(12)).pixels == pytest.approx(expected / 12)
-    assert verdict_of(None, images, 3, alone(12)) is None
+    assert verdict_of(held_out(9, 12, 3), noise, 3, np.arange(12)).pixels == pytest.approx(expected / 12)
+    assert verdict_of(None, images, 3, np.arange(12)) is None
+
+
+def test_one_picture_a_class_compares_nothing(pixel_run, folders):
+    support, query = folders
+    labelled = label(pixel_run(), support, query, shots=1)
+    assert labelled.classifier.head == "prototypes" and labelled.classifier.verdict is None
+    assert "head: prototypes; with one picture of each class heads cannot be compared" in labelled.summary()
 
 
 def test_doubt_comes_first_on_terminal_and_page(pixel_run, folders):
-    from fsjax.labelling import predictions_page
-
     support, query = folders
     files = sorted(support.rglob("*.png"))
     contents = [file.read_bytes() for file in files]
@@ -209,4 +313,6 @@ def test_doubt_comes_first_on_terminal_and_page(pixel_run, folders):
     labelled = label(pixel_run(), support, query)
     assert labelled.classifier.verdict.doubt
     assert labelled.summary().startswith("warning: of 9 support pictures left out, ")
-    assert "Warning: of 9 support pictures left out" in predictions_page(labelled)
+    page = predictions_page(labelled)
+    assert page.index("warning: of 9 support pictures left out") < page.index("Pictures by label")
+    assert "Look at this first" in page

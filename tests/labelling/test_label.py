@@ -274,7 +274,7 @@ def test_one_picture_a_class(pixel_run, folders):
     support, query = folders
     labelled = label(pixel_run(), support, query, shots=1)
     assert labelled.classifier.temperature == 1
-    assert "one picture a class: nothing can be left out, and the probabilities are by the method's own scale" in (
+    assert "one picture a class: nothing can be left out, and the probabilities are by the head's own scale" in (
         labelled.summary()
     )
     with pytest.raises(UserError, match="too few: at least one class needs 2 or more; add some, or give the threshold"):
