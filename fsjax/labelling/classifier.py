@@ -50,7 +50,7 @@ class Classifier:
     Attributes:
       frozen: the run's network as it is.
       network: the same, or widened by implants.
-      rule: how similarities are measured, and how queries are classified where no linear head does it.
+      rule: how similarities are measured, and how queries are classified where no other head does it.
       class_names: by label.
       labels: int `[n]`, of the support pictures.
       support: float32 `[n, dim]`, their features, of which prototypes are means.
@@ -58,7 +58,7 @@ class Classifier:
       held_out: what they say of each other; None where no class can spare a picture.
       temperature: of the softmax of the rule's scores; 1 is the method's own.
       head: what is made of the features, one of `fsjax.labelling.heads.HEADS`.
-      linear: of a linear head, its weights; similarities are to the prototypes all the same.
+      linear: of a linear head, its weights. Whatever the head is, similarities are the rule's, to the prototypes.
       tried: by the name of each head that was tried, how many of the pictures left out it labels rightly.
       verdict: how the support pictures left out do; None where none can be.
     """
@@ -77,11 +77,6 @@ class Classifier:
     tried: Mapping[str, int] = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None
 
-    @property
-    def centred(self) -> bool:
-        """Whether the prototypes' mean is taken away before features are compared."""
-        return self.head == "centred"
-
     def classify(self, images: np.ndarray, *, nearest: int = 3) -> Classified:
         """Probabilities of the classes, and what they rest on.
 
@@ -96,15 +91,16 @@ class Classifier:
         pooled = features[self.rule.support_pool]
         if self.linear is not None:
             scores = self.linear.scores(pooled)
+        elif self.head == "centred":
+            scores = class_scores(pooled, self.prototypes, self.rule, centred=True)
         else:
-            queries = features[self.rule.query_pool]
-            scores = class_scores(queries, self.prototypes, self.rule, centred=self.centred)
+            scores = class_scores(features[self.rule.query_pool], self.prototypes, self.rule)
         logits = scores / self.temperature
         shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         to_support = similarities(pooled, self.support, self.rule)
         return Classified(
             shares / shares.sum(axis=-1, keepdims=True),
-            similarities(pooled, self.prototypes, self.rule, centred=self.centred).max(axis=-1),
+            similarities(pooled, self.prototypes, self.rule).max(axis=-1),
             np.argsort(-to_support, axis=-1, kind="stable")[:, :nearest],
         )
 
@@ -177,7 +173,6 @@ def fit_classifier(
         head, held_out, tried = _chosen(head, preferred, features, labels, len(names), rule, copies)
     elif head == heads.AUTO:
         head = preferred
-    rule = _centred(rule) if head == "centred" else rule
     temperature = 1.0
     if held_out is not None:
         temperature = fit_temperature(held_out.scores[held_out.tested], labels[held_out.tested])
@@ -188,11 +183,6 @@ def fit_classifier(
     return Classifier(
         frozen, network, rule, names, labels, support, means, held_out, temperature, head, linear, tried, verdict
     )  # fmt: skip
-
-
-def _centred(rule: Rule) -> Rule:
-    """The rule of centred prototypes: by cosine, of features as they are pooled."""
-    return dataclasses.replace(rule, similarity="cosine", query_pool=rule.support_pool, unit_support=False)
 
 
 def _chosen(
@@ -212,7 +202,7 @@ def _chosen(
         if name == heads.PROTOTYPES:
             return by_rule
         if name == "centred":
-            return leave_one_out(features, labels, num_classes, _centred(rule), copies=copies, centred=True)
+            return leave_one_out(features, labels, num_classes, rule, copies=copies, centred=True)
         scores = heads.left_out(name, features[rule.support_pool], labels, num_classes, copies)
         return dataclasses.replace(by_rule, scores=np.where(by_rule.tested[:, None], scores, np.nan))
 

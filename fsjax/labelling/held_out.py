@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.evaluation.tasks import static_rule
+from fsjax.labelling.heads import at_length_1
 from fsjax.labelling.network import Widened
 from fsjax.methods.rules import Rule
 
@@ -87,7 +88,7 @@ def leave_one_out(
       num_classes: at least two.
       rule: how.
       copies: see `first_copies`.
-      centred: see `class_scores`.
+      centred: of the scores, see `class_scores`; similarities are by the rule all the same.
     """
     sums, counts, _ = _sums(features[rule.support_pool], labels, num_classes, rule)
     means = sums / np.maximum(counts, 1)[:, None]
@@ -162,19 +163,21 @@ def class_scores(queries: np.ndarray, classes: np.ndarray, rule: Rule, *, centre
     Args:
       queries, classes: what the rule compares.
       rule: how.
-      centred: whether the classes' mean is first taken away from both; no dense queries then.
+      centred: whether the classes' mean is first taken away from both, and their cosine is taken, whatever the rule's
+        similarity is. Queries are pooled as the classes are then.
     """
     if centred:
+        rule = dataclasses.replace(rule, similarity="cosine", query_pool=rule.support_pool)
+        queries = at_length_1(queries) if rule.unit_support else queries
         centre = classes.mean(axis=-2, keepdims=True)
         queries, classes = queries - centre, classes - centre
     found = _scores(jnp.asarray(queries), jnp.asarray(classes, jnp.float32), rule.tau, rule=static_rule(rule))
     return np.asarray(found, np.float64)
 
 
-def similarities(pooled: np.ndarray, classes: np.ndarray, rule: Rule, *, centred: bool = False) -> np.ndarray:
+def similarities(pooled: np.ndarray, classes: np.ndarray, rule: Rule) -> np.ndarray:
     """Similarity of pooled features `[..., n, dim]` to classes, by the rule's measure without its scale."""
-    rule = dataclasses.replace(rule, query_pool=rule.support_pool, tau=1.0)
-    return class_scores(pooled, classes, rule, centred=centred)
+    return class_scores(pooled, classes, dataclasses.replace(rule, query_pool=rule.support_pool, tau=1.0))
 
 
 @functools.partial(jax.jit, static_argnames="rule")
@@ -186,9 +189,7 @@ def _sums(
     features: np.ndarray, labels: np.ndarray, num_classes: int, rule: Rule
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums by class `[classes, dim]`, counts `[classes]`, and the features as they are summed, all in float64."""
-    features = np.asarray(features, np.float64)
-    if rule.unit_support:
-        features = features / np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + 1e-12)
+    features = at_length_1(features) if rule.unit_support else np.asarray(features, np.float64)
     sums = np.zeros((num_classes, features.shape[1]))
     np.add.at(sums, labels, features)
     return sums, np.bincount(labels, minlength=num_classes), features
@@ -204,8 +205,9 @@ def _against(
     centred: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores, and largest similarities to any class and to another, of pictures with prototypes `[n, classes, dim]`."""
-    scores = class_scores(features[rule.query_pool][index][:, None], classes, rule, centred=centred)[:, 0]
-    near = similarities(features[rule.support_pool][index][:, None], classes, rule, centred=centred)[:, 0]
+    queries = features[rule.support_pool if centred else rule.query_pool][index]
+    scores = class_scores(queries[:, None], classes, rule, centred=centred)[:, 0]
+    near = similarities(features[rule.support_pool][index][:, None], classes, rule)[:, 0]
     others = near.copy()
     others[np.arange(len(index)), labels[index]] = -np.inf
     return scores, near.max(axis=-1), others.max(axis=-1)
