@@ -9,7 +9,7 @@ beside what they describe:
     import exported
     model = exported.load()                         # or load("ANOTHER_FOLDER")
     model.predict(images)                           # uint8 [n, height, width, channels] -> the name of a class each
-    model.add_class("heron", images)                # by its mean feature: nothing is trained
+    model.add_class("heron", images)                # by its mean feature, with --head prototypes: nothing is trained
     model.save("ANOTHER_FOLDER")
 
 How long an export stays readable: its functions are StableHLO that `jax.export` serialized. jax promises to read what
@@ -41,12 +41,14 @@ import jax
 import numpy as np
 
 # Of the folder; another number means that this file does not know what is in it.
-FORMAT = 2
+FORMAT = 3
 FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES = (
     "export.json", "features.jaxexport", "logits.jaxexport", "weights.npz", "classes.npz",
 )  # fmt: skip
 PICTURE_FILES = "picture_files.py"
 _FILES = (FACTS, FEATURES, LOGITS, WEIGHTS, CLASSES, "exported.py", PICTURE_FILES)
+# Heads whose scores are linear in features at length 1.
+_LINEAR = ("ridge", "logistic", "naive_bayes")
 # What is predicted of a picture that is not similar enough to any class.
 NONE_OF_THESE = "none of these"
 # Under square roots, as in fsjax.
@@ -69,12 +71,16 @@ class KnownClass:
         one, its weights; empty if the rule of the loss scores it.
       count: how many pictures the sum is of; 0 of a trained class.
       output: the place of a trained class among the scores of the loss's rule; -1 of others.
+      weights: float64 `[dim]`, of a linear head that was fitted on the pictures of all classes; empty without such.
+      bias: of that head.
     """
 
     name: str
     vector: np.ndarray
     count: int = 0
     output: int = -1
+    weights: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    bias: float = 0.0
 
 
 class Exported:
@@ -182,10 +188,18 @@ class Exported:
             scores = self._apply(LOGITS, images, lambda get: get("logits")[:, columns], count)
             return scores, np.full(len(scores), np.nan)
         rule, vectors = self.facts["rule"], np.stack([c.vector / max(c.count, 1) for c in self._classes])
+        weights, bias = np.stack([c.weights for c in self._classes]), np.array([c.bias for c in self._classes])
 
         def both(get: Callable[[str], np.ndarray]) -> np.ndarray:
-            scores = _rule_scores(get(rule["query_pool"]), vectors, rule)
-            near = _rule_scores(get(rule["support_pool"]), vectors, {**rule, "tau": 1.0})
+            pooled = get(rule["support_pool"]).astype(np.float64)
+            if rule["head"] in _LINEAR:
+                scores = _unit(pooled) @ weights.T + bias
+            elif rule["head"] == "centred":
+                centre, queries = vectors.mean(axis=0), _unit(pooled) if rule["unit_support"] else pooled
+                scores = _rule_scores(queries - centre, vectors - centre, {**rule, "similarity": "cosine"})
+            else:
+                scores = _rule_scores(get(rule["query_pool"]), vectors, rule)
+            near = _rule_scores(pooled, vectors, {**rule, "tau": 1.0})
             return np.column_stack([scores, near.max(axis=-1)])
 
         found = self._apply(FEATURES, images, both, count + 1)
@@ -208,8 +222,10 @@ class Exported:
 
         Raises:
           ExportError: as `embed`, for no image, a name that is there or is that of rejected pictures, and for an export
-            that classifies by its loss's own rule, which knows the trained classes only.
+            that classifies by its loss's own rule, which knows the trained classes only, or by a head that was fitted
+            on the pictures of all classes.
         """
+        self._check_means()
         if name in self.classes:
             raise ExportError(f"there is a class {name!r}: add_pictures({name!r}, images) gives it more pictures")
         if not isinstance(name, str) or not name:
@@ -228,8 +244,9 @@ class Exported:
         """More pictures of a class, as for `embed`: its mean becomes that of all of them.
 
         Raises:
-          ExportError: as `embed`, for no image, an unknown class, and one that is no mean of pictures.
+          ExportError: as `add_class`, for no image, an unknown class, and one that is no mean of pictures.
         """
+        self._check_means()
         known = self._find(name)
         if not known.count:
             raise ExportError(
@@ -271,6 +288,15 @@ class Exported:
           ExportError: if the folder holds anything else, or cannot be written.
         """
         write_folder(folder, self.facts, {n: x for n, x in self._files.items() if n != CLASSES}, self._classes)
+
+    def _check_means(self) -> None:
+        """Raise an `ExportError` if classes are not known by the means of their pictures."""
+        head = self.facts["rule"]["head"]
+        if head in _LINEAR:
+            raise ExportError(
+                f"this export's head {head!r} was fitted on the pictures of all classes together, and takes no more: "
+                "export the run anew, with --head prototypes if classes are to be added"
+            )
 
     def _find(self, name: str) -> KnownClass:
         for known in self._classes:
@@ -365,8 +391,11 @@ def opened(facts: dict[str, Any], files: Mapping[str, bytes], *, batch_size: int
             f"{FACTS} names {len(facts['classes'])} classes, and {CLASSES} has {len(stored['counts'])}: take classes "
             "away with remove_class, or export the run again"
         )
-    columns = zip(facts["classes"], stored["vectors"], stored["counts"], stored["outputs"], strict=True)
-    classes = [KnownClass(name, vector, int(count), int(output)) for name, vector, count, output in columns]
+    arrays = (stored[name] for name in ("vectors", "counts", "outputs", "weights", "bias"))
+    classes = [
+        KnownClass(name, vector, int(count), int(output), weights, float(bias))
+        for name, vector, count, output, weights, bias in zip(facts["classes"], *arrays, strict=True)
+    ]
     model = Exported(facts, files, classes, batch_size)
     _check_names(model)
     return model
@@ -463,7 +492,15 @@ def classes_file(classes: Sequence[KnownClass]) -> bytes:
     vectors = np.stack([c.vector for c in classes]) if classes else np.zeros((0, 0))
     columns = {name: np.array([getattr(c, name) for c in classes], np.int64) for name in ("count", "output")}
     stream = io.BytesIO()
-    np.savez(stream, vectors=vectors.astype(np.float64), counts=columns["count"], outputs=columns["output"])
+    weights = np.stack([c.weights for c in classes]) if classes else np.zeros((0, 0))
+    np.savez(
+        stream,
+        vectors=vectors.astype(np.float64),
+        counts=columns["count"],
+        outputs=columns["output"],
+        weights=weights.astype(np.float64),
+        bias=np.array([c.bias for c in classes], np.float64),
+    )
     return stream.getvalue()
 
 
@@ -542,7 +579,8 @@ _CHECKS: dict[str, Any] = {
     "rule": {
         "similarity": ("cosine", "squared_euclid", "euclid").__contains__, "support_pool": _text, "query_pool": _text,
         "tau": _finite, "unit_support": lambda found: isinstance(found, bool), "widths": _list_of(_whole),
-        "dim": _whole, "temperature": _positive, "threshold": lambda found: found is None or _finite(found),
+        "dim": _whole, "head": ("prototypes", "centred", *_LINEAR).__contains__,
+        "temperature": _positive, "threshold": lambda found: found is None or _finite(found),
     },
     "platforms": _list_of(_text),
     "classes": _list_of(_text),

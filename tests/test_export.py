@@ -1,7 +1,6 @@
 """Exports of runs, read by `fsjax.exported`: their outputs are the run's, and every mistake is met with words."""
 
 import dataclasses
-import functools
 import io
 import json
 import shutil
@@ -17,15 +16,14 @@ from jax import export as jax_export
 from PIL import Image
 
 import fsjax
-from fsjax import data, exported, labelling
+from fsjax import data, exported
 from fsjax.data import DataInfo
 from fsjax.export import export
 from fsjax.exported import ExportError, load
+from fsjax.labelling import HEADS, label
 from fsjax.methods import build_method
 from fsjax.runs import Run
 
-# An export takes classes as prototypes.
-label = functools.partial(labelling.label, head=labelling.PROTOTYPES)
 INFO = DataInfo("random", ("ä", "b", "c"), (16, 16, 3), {"train": 30}, (20, 7, 3), (0.5, 0.4, 0.3), (0.5, 0.2, 0.3))
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
@@ -67,6 +65,7 @@ def make_run(tmp_path_factory, jit):
     def make(overrides=None):
         config = base()
         config.name, config.model.name, config.loss.name = "tiny", "cnn", "cosine"
+        config.data.name = "random"
         config.model.cnn.update(stages=((4,), (6,)))
         config.episodes.update(way=(3,), shot=(2,), query=(2,), per_step=2)
         config.update_from_flattened_dict(overrides or {})
@@ -271,7 +270,7 @@ def save_pictures(folder, images=SUPPORT):
 def test_classes_of_folders_are_those_of_their_pictures(dense_run, of_rule, tmp_path):
     pictures = save_pictures(tmp_path / "my birds ü")
     (pictures / "crane" / "broken.png").write_bytes(b"no picture")
-    report = export(dense_run, tmp_path / "export", support=pictures, platforms=("cpu",))
+    report = export(dense_run, tmp_path / "export", support=pictures, platforms=("cpu",), head="prototypes")
     (unreadable,) = report.unreadable
     assert unreadable.startswith("crane/broken.png")
     model, other = load(tmp_path / "export"), load(of_rule)
@@ -279,6 +278,54 @@ def test_classes_of_folders_are_those_of_their_pictures(dense_run, of_rule, tmp_
         other.add_class(name, SUPPORT[name == LABELS])
     assert model.classes == other.classes == report.classes and model.counts == {"crane": 2, "heron": 3}
     np.testing.assert_allclose(model.scores(IMAGES), other.scores(IMAGES), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_each_head_says_what_labels_say(dense_run, tmp_path, head):
+    """The export's labels, probabilities and similarities of files are those of `label`, with the same head."""
+    support, queries = save_pictures(tmp_path / "few"), save_pictures(tmp_path / "many", SUPPORT + IMAGES[:5])
+    files = sorted(queries.rglob("*.png"))
+    labelled = label(dense_run, support, files, head=head, reject=True)
+    report = export(dense_run, tmp_path / "export", support=support, platforms=("cpu",), head=head, reject=True)
+    model = load(tmp_path / "export")
+    images = model.open_pictures(files)
+    assert report.head == model.facts["rule"]["head"] == labelled.classifier.head == head
+    assert report.doubt == labelled.classifier.verdict.doubt
+    assert model.predict(images).tolist() == [row.label for row in labelled.rows]
+    np.testing.assert_allclose(model.similarities(images), [row.score for row in labelled.rows], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.probabilities(images), labelled.classifier.classify(images).probability, rtol=1e-3, atol=1e-4
+    )
+    model.save(tmp_path / "again")
+    assert load(tmp_path / "again").predict(images).tolist() == model.predict(images).tolist()
+    if head in ("prototypes", "centred"):
+        model.add_class("stork", IMAGES[:2])
+        assert "stork" in model.classes
+    else:
+        for add in (lambda: model.add_class("stork", IMAGES[:2]), lambda: model.add_pictures("heron", IMAGES[:2])):
+            with pytest.raises(ExportError, match=f"head '{head}' was fitted on the pictures of all.*--head prot"):
+                add()
+    kept = model.classes[0]
+    for name in model.classes[1:]:
+        model.remove_class(name)
+    assert set(load(tmp_path / "export").classes) > {kept} and np.isfinite(model.scores(images)).all()
+
+
+def test_without_a_head_asked_for_the_best_goes_along(dense_run, tmp_path):
+    support = save_pictures(tmp_path / "few")
+    labelled = label(dense_run, support, support)
+    report = export(dense_run, tmp_path / "export", support=support, platforms=("cpu",))
+    assert report.head == labelled.classifier.head
+    files = [row.file for row in labelled.rows]
+    model = load(tmp_path / "export")
+    assert model.predict(model.open_pictures(files)).tolist() == [row.label for row in labelled.rows]
+
+
+def test_a_head_needs_pictures(dense_run, tmp_path):
+    with pytest.raises(fsjax.UserError, match="the head 'ridge' is fitted on the pictures of --support"):
+        export(dense_run, tmp_path / "export", head="ridge")
+    with pytest.raises(fsjax.UserError, match="unknown head 'svm'"):
+        export(dense_run, tmp_path / "export", head="svm")
 
 
 @pytest.mark.parametrize("unit_support", [False, True])
@@ -383,9 +430,9 @@ def test_folders_that_are_none(copied, tmp_path):
 
     with pytest.raises(ExportError, match="holds no export.json: is it the folder of an export"):
         load(tmp_path)
-    with pytest.raises(ExportError, match="has format 1, and this is a reader of format 2: .*or export the run again"):
+    with pytest.raises(ExportError, match="has format 1, and this is a reader of format 3: .*or export the run again"):
         load(with_facts(format=1))
-    (copied / "export.json").write_text('{"format": 2}')
+    (copied / "export.json").write_text('{"format": 3}')
     with pytest.raises(ExportError, match="is not as it was written .*run, images"):
         load(copied)
     (copied / "export.json").write_text("{")
@@ -631,7 +678,7 @@ def test_pictures_that_cannot_be_opened(of_rule, tmp_path, monkeypatch):
 def test_with_jax_and_numpy_alone(python, root, dense_run, tmp_path):
     """In a process where nothing else is installed, not even flatbuffers, with the copy that lies in the folder."""
     birds = save_pictures(tmp_path / "birds")
-    export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",), reject=-2)
+    export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",), reject=-2, head="prototypes")
     np.save(tmp_path / "images.npy", IMAGES)
     script = root / "tests" / "exported_on_bare_machine.py"
     places = (str(tmp_path / name) for name in ("export", "images.npy", "new"))

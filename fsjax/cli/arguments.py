@@ -48,6 +48,17 @@ def add_reject(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_head(parser: argparse.ArgumentParser) -> None:
+    """What classifies by the features of the pictures of --support."""
+    parser.add_argument(
+        "--head",
+        # Those of `fsjax.labelling.heads`, which imports NumPy: `--help` need not wait for it.
+        choices=("auto", "prototypes", "centred", "ridge", "logistic", "naive_bayes"),
+        default="auto",
+        help="what classifies by the features of --support (auto: the best on its pictures left out)",
+    )
+
+
 def check_output(flag: str, path: Path | None, suffix: str) -> None:
     """Raise a `UserError`, before anything is computed, for a file that cannot be written at the end."""
     if path is None:

@@ -11,9 +11,10 @@ classes, export.json with the facts, and exported.py, which reads all that and n
 beside it opens pictures, and needs pillow. In Python, with that folder on the path: `model = exported.load();
 model.predict(images)`.
 
-Classes are those of --support, a folder of class folders: the means of their pictures' features, to which `add_class`
-and `add_pictures` add, and which `remove_class` takes away, without training. Without --support they are the run's own,
-if it has learned such: of a cosine classifier their weights, beside which others can be added; of any other loss they
+Classes are those of --support, a folder of class folders, scored by the --head that `fsjax predict` takes. With
+"prototypes" and "centred" they are the means of their pictures' features, to which `add_class` and `add_pictures` add
+without training; the other heads are fitted on all classes together. Without --support they are the run's own, if it
+has learned such: of a cosine classifier their weights, beside which others can be added; of any other loss they
 are scored by its own rule, which knows no others. --no-classes leaves them out: add some before you predict.
 
 With --support it says the same labels and probabilities as `fsjax predict` with the same pictures: the temperature that
@@ -25,7 +26,7 @@ after yours, and three weeks before it: so much jax promises. See exported.py fo
 
 import argparse
 
-from fsjax.cli.arguments import add_reject, open_run, path_of
+from fsjax.cli.arguments import add_head, add_reject, open_run, path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--implants", action="store_true", help="train implants on --support first, for these classes (resnet12)"
     )
+    add_head(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the implants (0)")
     parser.add_argument("--no-classes", action="store_true", help="leave out the run's own classes")
     parser.add_argument(
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and say what was written; 3 if pictures of --support cannot be read and were left out."""
     run = open_run(args, args.run)
     from fsjax.export import export
+    from fsjax.labelling.heads import LINEAR
 
     report = export(
         run,
@@ -67,13 +70,21 @@ def run(args: argparse.Namespace) -> int:
         platforms=args.platforms,
         dtype=args.dtype,
         batch_size=args.batch_size,
+        head=args.head,
     )
+    if report.doubt:
+        print(f"warning: {report.doubt}")
     for name, size in report.sizes.items():
         print(f"{size:>12,} bytes  {name}")
     count = len(report.classes)
     words = f"{count} class{'es' * (count != 1)}" if count else "no classes yet"
-    by = {"loss": ", by the rule of the run's loss: none can be added", "rule": ", others can be added"}
+    rule = ", others can be added"
+    if report.head in LINEAR:
+        rule = ", none can be added: others go with --head prototypes"
+    by = {"loss": ", by the rule of the run's loss: none can be added", "rule": rule}
     print(f"{report.folder}: step {run.step} of {args.run}, {words}{by[report.scored_by]}")
+    if args.support is not None:
+        print(f"head: {report.head.replace('_', ' ')}")
     if report.threshold is not None:
         print(f"none of these: below {report.threshold}")
     if report.difference is None:

@@ -15,7 +15,8 @@ from fsjax.data.info import scaling
 from fsjax.errors import UserError
 from fsjax.exported import MAX_PIXELS, KnownClass, support_sum
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import PROTOTYPES, Classifier, fit_classifier, implants_of
+from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
+from fsjax.labelling.heads import AUTO, PROTOTYPES
 from fsjax.labelling.network import Network, Widened
 from fsjax.labelling.rejection import check_rejection, threshold_of
 from fsjax.labelling.support import Support, read_support
@@ -41,6 +42,8 @@ class Source:
       unreadable: support pictures that were left out, and why.
       temperature: of the softmax of the rule's scores, fitted on the support pictures; 1 without such.
       threshold: of "none of these"; None where every picture has a class.
+      head: what scores the classes of the support pictures, see `fsjax.labelling.heads`.
+      doubt: why their labels cannot be trusted, see `fsjax.labelling.verdict`; "" where nothing speaks against them.
     """
 
     run: Run
@@ -52,12 +55,15 @@ class Source:
     unreadable: tuple[str, ...] = ()
     temperature: float = 1.0
     threshold: Threshold | None = None
+    head: str = PROTOTYPES
+    doubt: str = ""
 
 
 def source_of(
     run: Run,
     support: str | Path | None,
     *,
+    head: str = AUTO,
     implants: bool = False,
     reject: bool | float = False,
     seed: int = 0,
@@ -68,6 +74,7 @@ def source_of(
     Args:
       run: to be exported.
       support: a folder of class folders, or None.
+      head: what is made of the support pictures' features, see `fsjax.labelling.label`.
       implants: whether there are such, trained on the support pictures.
       reject: whether there is a threshold of "none of these", see `fsjax.labelling.label`.
       seed: of the implants.
@@ -88,7 +95,14 @@ def source_of(
     options = implants_of(run.method) if implants else None
     frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
     classifier = fit_classifier(
-        frozen, pictures.images, pictures.labels, pictures.class_names, head=PROTOTYPES, implants=options, seed=seed
+        frozen,
+        pictures.images,
+        pictures.labels,
+        pictures.class_names,
+        head=head,
+        preferred=run.preferred_head,
+        implants=options,
+        seed=seed,
     )
     embed: Callable[[np.ndarray], np.ndarray] = run.embed
     rule = classifier.rule
@@ -105,6 +119,8 @@ def source_of(
         _unreadable(pictures),
         classifier.temperature,
         threshold_of(classifier, reject),
+        classifier.head,
+        classifier.verdict.doubt if classifier.verdict is not None else "",
     )
 
 
@@ -122,7 +138,10 @@ def _classes(classifier: Classifier) -> tuple[KnownClass, ...]:
     known = []
     for label, name in enumerate(classifier.class_names):
         own = classifier.support[classifier.labels == label]
-        known.append(KnownClass(name, support_sum(own, unit_support=classifier.rule.unit_support), len(own)))
+        one = KnownClass(name, support_sum(own, unit_support=classifier.rule.unit_support), len(own))
+        if classifier.linear is not None:
+            one.weights, one.bias = classifier.linear.weights[label], float(classifier.linear.bias[label])
+        known.append(one)
     return tuple(known)
 
 

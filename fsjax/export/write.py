@@ -37,6 +37,7 @@ from fsjax.exported import (
 )
 from fsjax.files import check_writable
 from fsjax.labelling.calibration import Threshold
+from fsjax.labelling.heads import AUTO, PROTOTYPES, check_head
 from fsjax.labelling.rejection import check_reject
 from fsjax.runs import Run
 from fsjax.version import __version__
@@ -63,6 +64,8 @@ class Report:
         where this machine is none of the platforms.
       unreadable: support pictures that were left out, and why.
       threshold: of "none of these"; None where every picture has a class.
+      head: what scores the classes of the support pictures.
+      doubt: why their labels cannot be trusted; "" where nothing speaks against them.
     """
 
     folder: Path
@@ -72,6 +75,8 @@ class Report:
     difference: float | None
     unreadable: tuple[str, ...]
     threshold: Threshold | None
+    head: str
+    doubt: str
 
 
 def export(
@@ -79,6 +84,7 @@ def export(
     folder: str | Path,
     *,
     support: str | Path | None = None,
+    head: str = AUTO,
     implants: bool = False,
     reject: bool | float = False,
     seed: int = 0,
@@ -92,8 +98,10 @@ def export(
     Args:
       run: a run, as `fsjax.restore` opens it.
       folder: a new or empty one, or an export, which is replaced.
-      support: a folder of class folders: the classes are the means of these pictures, and the temperature of the
+      support: a folder of class folders: the classes are those of these pictures, and the temperature of the
         probabilities is fitted on them, as in `fsjax.labelling.label`.
+      head: what is made of the features of `support`, see `fsjax.labelling.label`. Classes can be added to prototypes,
+        centred or not, and to no other head.
       implants: whether the network is first widened by implants trained on `support`, for these classes.
       reject: whether pictures may be "none of these"; a number is the least similarity that a picture of a class has,
         True for one chosen on `support`.
@@ -105,14 +113,16 @@ def export(
 
     Raises:
       UserError: for a folder that holds something else or cannot be written, unknown platforms, pictures that cannot be
-        read, implants in another network than a resnet12, and a threshold where the loss's own rule scores.
+        read, implants in another network than a resnet12, an unknown head or one without `support`, and a threshold
+        where the loss's own rule scores.
     """
     target = Path(folder).expanduser().absolute()
     _check_options(platforms, support, implants, with_classes)
+    _check_head(head, support, implants)
     _check_reject(reject, support)
     _check_folder(target)
     run = _computing_in(run, dtype)
-    source = source_of(run, support, implants=implants, reject=reject, seed=seed, batch_size=batch_size)
+    source = source_of(run, support, head=head, implants=implants, reject=reject, seed=seed, batch_size=batch_size)
     functions, known, of_run = {FEATURES: source.features}, source.classes, False
     if support is None and with_classes and run.method.reads_loss:
         known, of_run = own_classes(source), True
@@ -130,7 +140,17 @@ def export(
         raise UserError(str(error)) from error
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir()) if path.is_file()}
     by = "loss" if LOGITS in files else "rule"
-    return Report(target, tuple(facts["classes"]), by, sizes, difference, source.unreadable, source.threshold)
+    return Report(
+        target,
+        tuple(facts["classes"]),
+        by,
+        sizes,
+        difference,
+        source.unreadable,
+        source.threshold,
+        source.head,
+        source.doubt,
+    )
 
 
 def _check_options(platforms: Sequence[str], support: str | Path | None, implants: bool, with_classes: bool) -> None:
@@ -144,6 +164,13 @@ def _check_options(platforms: Sequence[str], support: str | Path | None, implant
         raise UserError("the classes of --support and --no-classes: ask for one of them")
     if support is None and implants:
         raise UserError("--implants are trained on the pictures of --support: give a folder of class folders there")
+
+
+def _check_head(head: str, support: str | Path | None, implants: bool) -> None:
+    """Raise a `UserError` for a head that is unknown, or that there is nothing to fit on."""
+    check_head(head, implants=implants)
+    if support is None and head not in (AUTO, PROTOTYPES):
+        raise UserError(f"the head {head!r} is fitted on the pictures of --support: give a folder of class folders")
 
 
 def _check_folder(target: Path) -> None:
@@ -246,7 +273,7 @@ def _facts(source: Source, platforms: Sequence[str]) -> dict[str, Any]:
         "embedding": shapes["embedding"].shape[-1],
         "rule": {name: getattr(rule, name) for name in names}
         | {"widths": list(rule.widths or (dim,)), "dim": dim}
-        | {"temperature": source.temperature, "threshold": threshold},
+        | {"head": source.head, "temperature": source.temperature, "threshold": threshold},
     }
 
 

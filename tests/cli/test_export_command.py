@@ -1,5 +1,7 @@
 """`fsjax export`, called as the shell calls it, in this process."""
 
+import csv
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,7 +37,7 @@ def test_the_runs_own_classes(digits_run, tmp_path, capsys):
 
 
 def test_classes_of_pictures(digits_run, birds, tmp_path, capsys):
-    arguments = ["--support", str(birds), "--platforms", "cpu", "--batch-size", "2", "--reject"]
+    arguments = ["--support", str(birds), "--platforms", "cpu", "--batch-size", "2", "--reject", "--head", "prototypes"]
     assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out"), *arguments]) == 3
     printed = capsys.readouterr().out
     assert "2 classes, others can be added" in printed and "left out, as it cannot be read: crane/broken.jpg" in printed
@@ -49,11 +51,40 @@ def test_classes_of_pictures(digits_run, birds, tmp_path, capsys):
     assert model.predict(images).tolist() == few.tolist()
 
 
+def test_a_head_goes_along(digits_run, birds, tmp_path, capsys):
+    arguments = ["--support", str(birds), "--platforms", "cpu", "--head", "ridge"]
+    assert main(["export", str(digits_run[0]), "--out", str(tmp_path / "out"), *arguments]) == 3
+    printed = capsys.readouterr().out
+    assert "2 classes, none can be added: others go with --head prototypes" in printed and "head: ridge" in printed
+    assert printed.startswith("warning: of 4 support pictures left out")  # they are noise
+    predict = [
+        "predict",
+        "--run",
+        str(digits_run[0]),
+        "--support",
+        str(birds),
+        "--query",
+        str(birds),
+        "--head",
+        "ridge",
+    ]
+    assert main([*predict, "--out", str(tmp_path / "labels")]) == 3
+    lines = list(csv.DictReader((tmp_path / "labels" / "predictions.csv").read_text("utf-8").splitlines()))
+    readable = [line for line in lines if line["label"]]
+    model = load(tmp_path / "out")
+    images = model.open_pictures([birds / line["file"] for line in readable])
+    assert model.predict(images).tolist() == [line["label"] for line in readable]
+    shares = [float(line["probability"]) for line in readable]
+    np.testing.assert_allclose(model.probabilities(images).max(axis=1), shares, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--support", "nowhere"], "nowhere"),
         (["--implants"], "--support"),
+        (["--head", "ridge"], "the head 'ridge' is fitted on the pictures of --support"),
+        (["--head", "svm"], "--head"),
         (["--platforms", "gpu"], "unknown platform 'gpu'; known: cpu, cuda, rocm, tpu"),
         (["--batch-size", "0"], "--batch-size=0"),
         (["--reject"], "chosen on the pictures of --support"),
