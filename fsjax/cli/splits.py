@@ -34,12 +34,17 @@ def other_source(run: Any, args: argparse.Namespace) -> OtherSource:
     """The pictures of --source."""
     if args.split == "base":
         raise UserError("--split base is of the run's own data: of --source give train, validation or test")
+    return load_other(source_of(run, args).data, run.info, split=args.split or "")
+
+
+def source_of(run: Any, args: argparse.Namespace) -> Any:
+    """A config with the `data` of --source, --data-path and --set, whose pictures come to the network's size."""
     config = source_config(run.config.data, run.info, args.source, args.data_path)
     for text in args.set:
         if not text.removeprefix("config.").startswith("data."):
             raise UserError(f"--set {text}: only the data of --source are set, such as --set data.train_split=small1")
         set_option(config, text)
-    return load_other(config.data, run.info, split=args.split or "")
+    return config
 
 
 def classified(run: Any, other: OtherSource | None, args: argparse.Namespace) -> Classified | None:

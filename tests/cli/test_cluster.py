@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fsjax
+from fsjax import data
 from fsjax.cli import main
 from fsjax.errors import UserError
 from fsjax.evaluation.clusters import cluster_training_images
+from fsjax.evaluation.other_source import source_config
 from fsjax.training import run
 
 
@@ -93,3 +96,31 @@ def test_batches_carry_the_share_of_each_image(digits_config):
     expected = counts[np.asarray(batch["label"])] / len(splits.train)
     np.testing.assert_allclose(batch["cluster_share"], expected, rtol=1e-6)
     assert len(np.unique(expected)) > 3
+
+
+def test_another_source_than_the_run_s(digits_run, tmp_path, capsys):
+    """Folders of pictures, as `embed` takes them; each is nearest to its cluster's mean."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(8):
+            picture = rng.integers(0, 256, (20, 26), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "pictures" / name / f"{number}.png")
+    out = tmp_path / "clusters.npz"
+    arguments = ["cluster", str(digits_run[0]), "--count", "3", "--out", str(out)]
+    other = ["--source", "folder", "--data-path", str(tmp_path / "pictures")]
+    assert main([*arguments, *other]) == 0
+    assert "3 clusters of 16 training images" in capsys.readouterr().out
+    found, trained = np.load(out), fsjax.restore(digits_run[0])
+    config = source_config(trained.config.data, trained.info, "folder", str(tmp_path / "pictures")).data
+    splits = data.load_splits(config, seed=0)
+    np.testing.assert_array_equal(found["items"], splits.items)
+    embeddings = trained.embed(splits.train.images)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    means = np.stack([embeddings[found["clusters"] == k].mean(axis=0) for k in range(3)])
+    distances = np.linalg.norm(embeddings[:, None] - means, axis=-1)
+    assert distances.argmin(axis=1).tolist() == found["clusters"].tolist()
+    assert main([*arguments, *other, "--set", "data.test_fraction=0.25"]) == 0
+    assert "3 clusters of 12 training images" in capsys.readouterr().out
+    assert main([*arguments, "--set", "data.test_fraction=0.25"]) == 2
+    assert "--set changes the data of --source NAME" in capsys.readouterr().err
