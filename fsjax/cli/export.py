@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     by = {"loss": ", by the rule of the run's loss: none can be added", "rule": rule}
     print(f"{report.folder}: step {run.step} of {args.run}, {words}{by[report.scored_by]}")
     if args.support is not None:
-        print(f"head: {report.head.replace('_', ' ')}")
+        print(f"head: {report.head}")
     if report.threshold is not None:
         print(f"none of these: below {report.threshold}")
     if report.difference is None:

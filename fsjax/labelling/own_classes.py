@@ -45,20 +45,27 @@ class OwnLabels:
         labels = [row.label for row in self.rows if row.readable]
         return dict(sorted(((name, labels.count(name)) for name in set(labels)), key=lambda pair: (-pair[1], pair[0])))
 
-    def summary(self) -> str:
-        """The counts, and what could not be read, in a few lines."""
+    @property
+    def scope(self) -> str:
+        """What the labels are among."""
         info = self.run.info
-        lines = [
+        return (
             f"labels are among the {counted(info.num_classes, 'class', 'classes')} of {info.name} that the network was "
             "trained on: of a picture of something else they say nothing"
-        ]
+        )
+
+    def summary(self) -> str:
+        """The counts, and what could not be read, in a few lines."""
+        lines = [self.scope]
         counts = list(self.counts.items())
         more = f", and {len(counts) - _NAMED} other labels" if len(counts) > _NAMED else ""
         named = ", ".join(f"{one_line(name)} {count}" for name, count in counts[:_NAMED])
         lines.append(f"{counted(sum(self.counts.values()), 'picture')} labelled: {named}{more}")
-        for what, unreadable in (("cannot be read", self.unreadable), ("(folders) cannot be opened", self.closed)):
+        if self.passed_over:
+            lines.append(f"{counted(self.passed_over, 'file')} passed over: no image by the suffix, or no file")
+        for what, why, unreadable in (("picture", "read", self.unreadable), ("folder", "opened", self.closed)):
             if unreadable:
-                lines.append(f"{len(unreadable)} to label {what}:")
+                lines.append(f"{counted(len(unreadable), what)} to label cannot be {why}:")
                 lines += [f"  {one_line(one.name)}: {one_line(one.reason)}" for one in unreadable[:_NAMED]]
         return "\n".join(lines)
 
@@ -138,7 +145,7 @@ def own_page(labelled: OwnLabels, *, most: int = 500) -> str:
     return page(
         "Labels",
         section(f"Pictures ({len(shown)})", *_cards(labelled, shown), anchor="pictures"),
-        lead=f"{counted(len(rows), 'picture')}. " + labelled.summary().splitlines()[0] + ".",
+        lead=f"{counted(len(rows), 'picture')}; {labelled.scope}.",
         facts={"Network": one_line(repr(labelled.run))},
     )
 

@@ -15,6 +15,7 @@ from fsjax.labelling.rejection import NONE_OF_THESE
 from fsjax.labelling.summary import copies_in_words, doubt_in_words, files, head_in_words, held_out_in_words
 from fsjax.labelling.support import Unreadable
 from fsjax.pages import Html, card, card_filter, cards, page, picture, section, table, tag
+from fsjax.pages.document import facts_list
 
 THUMBNAIL = 224
 _SMALL = 72
@@ -38,15 +39,17 @@ def predictions_page(labelled: Labelled, *, most: int = 500) -> str:
     unreadable = [("to label", one) for one in labelled.unreadable]
     unreadable += [("folder to label", one) for one in labelled.closed]
     unreadable += [("support", one) for one in labelled.support.unreadable]
-    doubts = [tag("p", tag("strong", words)) for words in doubt_in_words(labelled)]
+    doubts, facts = doubt_in_words(labelled), _facts(labelled)
+    warning = [tag("p", tag("strong", words.removeprefix("warning: "))) for words in doubts]
     return page(
         "Labels",
-        section("Look at this first", *doubts, anchor="warning") if doubts else None,
+        section("Look at this first", *warning, anchor="warning") if doubts else None,
         section("Labels", _counts(labelled), anchor="labels"),
         section(f"Pictures ({len(shown)})", *_pictures(labelled, rows, shown), anchor="pictures"),
         section(f"Not read ({len(unreadable)})", _not_read(unreadable), anchor="not-read") if unreadable else None,
+        section("What the labels rest on", facts_list(facts), anchor="facts") if doubts else None,
         lead=_lead(labelled, rows),
-        facts=_facts(labelled),
+        facts=None if doubts else facts,  # nothing comes before the warning
     )
 
 

@@ -58,10 +58,10 @@ def head_in_words(labelled: Any) -> list[str]:
     classifier = labelled.classifier
     if labelled.implants:
         return []
-    name = classifier.head.replace("_", " ")
+    name = classifier.head
     if len(classifier.tried) > 1:
         tested = int(classifier.held_out.tested.sum())
-        tried = ", ".join(f"{head.replace('_', ' ')} {right}" for head, right in classifier.tried.items())
+        tried = ", ".join(f"{head} {right}" for head, right in classifier.tried.items())
         return [f"head: {name}, the best on {tested} support pictures left out ({tried}; of several the surest)"]
     if not classifier.tried:
         return [f"head: {name}; with one picture of each class heads cannot be compared"]

@@ -143,7 +143,8 @@ def test_a_network_s_own_classes_need_no_support(digits_run, pictures, tmp_path,
     assert [row["runner_up"] for row in readable] == [opened.class_names[i] for i in order[:, 1]]
     np.testing.assert_allclose([float(row["probability"]) for row in readable], shares.max(1), rtol=1e-4)
     assert all(row["score"] == "" and row["rejected"] == "false" for row in rows)
-    assert (out / "index.html").read_text().count("<article") == 5
+    page = (out / "index.html").read_text()
+    assert page.count("<article") == 5 and "5 pictures; labels are among the 10 classes of digits" in page
     assert main([*arguments, "--page-pictures", "2"]) == 3
     assert (out / "index.html").read_text().count("<article") == 2
     capsys.readouterr()

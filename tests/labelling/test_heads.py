@@ -316,5 +316,5 @@ def test_doubt_comes_first_on_terminal_and_page(pixel_run, folders):
     assert labelled.classifier.verdict.doubt
     assert labelled.summary().startswith("warning: of 9 support pictures left out, ")
     page = predictions_page(labelled)
-    assert page.index("warning: of 9 support pictures left out") < page.index("Pictures by label")
-    assert "Look at this first" in page
+    assert page.index("Look at this first") < page.index("of 9 support pictures left out, ") < page.index("<dl")
+    assert page.index("of 9 support pictures left out, ") < page.index("Pictures by label")
