@@ -1,4 +1,4 @@
-"""What a GPU makes of the training steps: images a second of ours and of PyTorch's, memory, and where the time goes.
+"""What a GPU makes of the training steps: images per second of ours and of PyTorch's, memory, and where the time goes.
 
     python -m benchmarks.accelerator --out runs/h100.jsonl --profile runs/h100_traces
     python -m benchmarks.accelerator --out runs/h100.jsonl --cases resnet101_448 --dtypes bfloat16 --seconds-left 540
@@ -52,7 +52,7 @@ class Case:
       model: its network, in the place of the config's.
       side: of the square images.
       classes: how many the noise has: 48 images of each, which the backend "device" keeps in its memory.
-      batches: images a step; each is measured.
+      batches: images per step; each is measured.
       smoke: options of the network that `--smoke` takes, and the side.
       changes: of the config, KEY=VALUE.
       libraries: that are measured.

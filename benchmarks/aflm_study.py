@@ -52,7 +52,7 @@ def config_of(dataset: str, row: str, folder_of: Callable[[str], Path], seed: in
     steps = config.train.steps = META_BASELINE_STEPS if row == "meta_baseline" else STEPS
     config.schedule.boundaries = (steps * 60 // 100, steps * 90 // 100)
     if row == "global":
-        config.train.batch_size = 100  # as many images a step as the episodes have
+        config.train.batch_size = 100  # as many images per step as the episodes have
     if row == "meta_baseline":
         config.optimizer.learning_rate = 1e-3
         config.start_from = str(folder_of("global"))

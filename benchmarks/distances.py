@@ -1,4 +1,4 @@
-"""How fast ICU trains with distances by matrix products, and by differences; one JSON line a figure.
+"""How fast ICU trains with distances by matrix products, and by differences; one JSON line per figure.
 
     python benchmarks/distances.py --batch=256 --classes=100 --dim=384
 

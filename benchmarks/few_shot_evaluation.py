@@ -1,9 +1,9 @@
-"""Few-shot evaluation: episodes per second from embeddings, its memory, and from images, a JSON line a figure.
+"""Few-shot evaluation: episodes per second from embeddings, its memory, and from images, a JSON line per figure.
 
     python -m benchmarks.few_shot_evaluation
     python -m benchmarks.few_shot_evaluation --parts=cached --repeats=9
 
-"cached": 5-way 5-shot with 15 queries a class, cosine to the prototypes, over 512-d embeddings of 20 classes of 600
+"cached": 5-way 5-shot with 15 queries per class, cosine to the prototypes, over 512-d embeddings of 20 classes of 600
 images, sampling included. Four ways in turn, in one process: the library's `score_tasks`; the same with episodes that
 `jax.random.permutation` draws; and where torch is installed, a loop over episodes as easy-few-shot-learning has it
 (without its data loader, which would cost more), and a vectorised version as one would write it by hand.

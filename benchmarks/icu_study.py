@@ -5,7 +5,7 @@
     python -m benchmarks.icu_study mnist --workdir=runs/study
 
 Each run is one of train.py's, with its own folder, so that a study that was stopped goes on where it was. Prints one
-JSON line a run, then a Markdown table: mean and standard deviation over the seeds, and the difference from softmax on
+JSON line per run, then a Markdown table: mean and standard deviation over the seeds, and the difference from softmax on
 the same seeds.
 """
 

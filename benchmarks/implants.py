@@ -1,4 +1,4 @@
-"""Tasks per second of neural implants, 5-way 5-shot with 15 queries a class, against a plain loop, a JSON line a size.
+"""Tasks per second of implants, 5-way 5-shot with 15 queries per class, beside a plain loop; a JSON line per size.
 
     python -m benchmarks.implants --sizes=32,84 --tasks=4 --repeats=5 --plain=3
 

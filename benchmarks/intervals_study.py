@@ -91,7 +91,7 @@ def pool(labels: np.ndarray, part: str, number: int) -> np.ndarray:
 def evaluated(bank: Bank, *, seed: int, tasks: int) -> Iterator[dict[str, Any]]:
     """The mean and the intervals of each number of shots, head and pair."""
     for shot, spec in SPECS.items():
-        # From one image a class there is no variance to be seen: naive Bayes would be the nearest mean.
+        # From one image per class there is no variance to be seen: naive Bayes would be the nearest mean.
         heads = [name for name in HEADS if shot > 1 or name != "naive Bayes"]
         of = score_tasks(bank, [HEADS[name] for name in heads], spec=spec, seed=seed, tasks=tasks)
         scores = dict(zip(heads, of, strict=True))

@@ -6,7 +6,7 @@
 
 Trains what is missing, each run in a folder of its own, so that a study that was stopped goes on where it was; prints a
 Markdown table: mean and deviation over the seeds, and the difference from softmax cross-entropy on the same seeds.
-`--out` writes a line a run as CSV.
+`--out` writes a line per run as CSV.
 
 The recipes are reduced to two CPU cores: small networks, Adam at 0.002 with a cosine, batches of 128, MNIST as it is.
 Losses have their defaults (`fsjax.options.losses`), but for the changes of `LOSSES`, made where a paper's value is
@@ -163,7 +163,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=0, help="in the place of the recipe's")
     parser.add_argument("--only-table", action="store_true", help="train nothing")
-    parser.add_argument("--out", type=Path, help="a CSV file, a line a run")
+    parser.add_argument("--out", type=Path, help="a CSV file, a line per run")
     args = parser.parse_args(argv)
     # The teacher of others first.
     args.losses.sort(key=lambda loss: loss != BASE)

@@ -93,7 +93,7 @@ def main() -> None:
     """Measure, print a table, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=400)
-    parser.add_argument("--per-class", type=int, default=30, help="pictures a class of TFDS data sets")
+    parser.add_argument("--per-class", type=int, default=30, help="pictures per class of TFDS data sets")
     parser.add_argument("--data", nargs="+", default=[*FOLDERS, *TFDS], choices=(*FOLDERS, *TFDS))
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--out", type=Path)

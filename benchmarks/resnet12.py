@@ -3,7 +3,7 @@
     python -m benchmarks.resnet12 --sizes 32,84 --dtypes float32,bfloat16 --batch 64
     python -m benchmarks.resnet12 --torch        # PyTorch (eager, channels-last) beside it, and the ratios
 
-Prints one JSON line a figure. Figures are medians over `--rounds` rounds of `--steps` steps, each waited for;
+Prints one JSON line per figure. Figures are medians over `--rounds` rounds of `--steps` steps, each waited for;
 within a round JAX and PyTorch take turns, so that what else the machine does hits both. The first line is the
 machine's own peak, a large float32 matrix product in JAX, of which the other lines state their share. Work is
 counted by arithmetic: convolutions only, a multiply-add as two operations, training as forward, gradient by the

@@ -5,7 +5,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.starter --record       # prints the table, and keeps the figures
     python -m benchmarks.starter --only digits drawings           # without a download
 
-5-way tasks of 15 queries a class, the same for every row: by the starter's own rule; by that of the same network with
+5-way tasks of 15 queries per class, the same for every row: by the starter's own rule; by that of the same network with
 random weights; and by the nearest mean of the support images' 16x16 pixels. Pictures are brought to 48x48 in
 colour, at most `--images` of each class. None of the data but "drawings" (its novel classes) was trained on.
 """

@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py --models vgg13,resnet18_cifar --batch 128 --dtypes float32,bfloat16
 
-Prints one JSON line a figure: the median over `--steps` steps, each waited for, after `--warmup` steps, the
+Prints one JSON line per figure: the median over `--steps` steps, each waited for, after `--warmup` steps, the
 first of which compiles. The loss is softmax cross-entropy on random images. `--options` narrows a network:
 `--models vgg13 --options '{"widths": [24, 48, 96]}'`.
 """

@@ -16,7 +16,7 @@ Table 1, miniImageNet, 5-way accuracy in %, 8,000 tasks:      novel classes only
 
 Two ResNet-12, leaky ReLU; 20,000 steps of 4 episodes, SGD with momentum 0.9 at 0.1, x0.1 at 60 and 90 %, L2 5e-4
 [paper]. 5 ways, as many shots as in the test (`1shot`: 1, else 5), 15 queries, scales of the cosines learned from 10
-(the paper names none), means in the place of Eq. 5's and 8's sums [ours]. Global: as many images a step;
+(the paper names none), means in the place of Eq. 5's and 8's sums [ours]. Global: as many images per step;
 Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 `reconstructed`: 300 images of each base class train, 300 are for tasks of base and novel classes together.
 32x32, 4-pixel padded crops and flips [ours]. The paper has no figures for it. The full recipe was not run here; a

@@ -196,7 +196,7 @@ def smoke(config: ConfigDict, size: int) -> None:
 
 
 def _cifar(config: ConfigDict) -> None:
-    config.data.name = "cifar100"  # all of TFDS's: 600 images a class
+    config.data.name = "cifar100"  # all of TFDS's: 600 images per class
     config.data.train_split = "train+test"
     config.data.test_split = ""
     config.data.base_holdout = 60

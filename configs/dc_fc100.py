@@ -4,7 +4,7 @@
     python train.py --config=configs/dc_fc100.py:gap --workdir=runs/gap_fc100
     fsjax evaluate runs/dc_fc100 --classes novel base both --pooling all --shots 5
 
-Table 5, 5-way accuracy on novel classes in %, 10,000 tasks (5,000 with implants), 30 queries a class:
+Table 5, 5-way accuracy on novel classes in %, 10,000 tasks (5,000 with implants), 30 queries per class:
                           1-shot         5-shot         10-shot
   GAP      (:gap)         41.02 ± 0.17   56.63 ± 0.16   61.65 ± 0.15
   DC                      42.04 ± 0.17   57.05 ± 0.16   61.91 ± 0.16

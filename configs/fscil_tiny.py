@@ -5,7 +5,7 @@
 
 No paper has figures for it. TEEN's recipe for miniImageNet (Wang et al. 2023, released code): SGD at 0.1, batches of
 128, L2 5e-4, cosine classifier of scale 32, learned here from there; ours are the ResNet-12, 200 epochs with a cosine
-schedule (theirs: 1,000), padded crops and flips. 500 training and 50 test images a class; tasks of the validation
+schedule (theirs: 1,000), padded crops and flips. 500 training and 50 test images per class; tasks of the validation
 classes choose the checkpoint.
 The full recipe was not run here; a reduced one: see benchmarks/fscil_study.py and docs/results.md.
 """

@@ -3,7 +3,7 @@
     python train.py --config=configs/implants_mini.py --workdir=runs/implants_mini --config.data.path=~/mini_imagenet
     fsjax evaluate runs/dc_mini --implants --tasks 5000 --shots 5 10     # the same, beside a run of dc_mini
 
-Table 4, 5-way accuracy on novel classes in %, 10,000 tasks (5,000 with implants), 30 queries a class:
+Table 4, 5-way accuracy on novel classes in %, 10,000 tasks (5,000 with implants), 30 queries per class:
                           1-shot         5-shot         10-shot
   GAP      (:gap)         58.61 ± 0.18   76.40 ± 0.13   80.76 ± 0.11
   DC                      62.53 ± 0.19   78.95 ± 0.13   82.66 ± 0.11

@@ -835,7 +835,7 @@ def _flatbuffers() -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line a picture file: it, label, probability, largest similarity.
+    """Print a line per picture file: it, label, probability, largest similarity.
 
     Probabilities are of classes: there is none ("-") of "none of these". Where the loss's own rule scores, there is no
     similarity. Characters that cannot be printed, tabs and line breaks too, are escaped.

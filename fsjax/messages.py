@@ -10,7 +10,7 @@ import absl.logging
 
 
 def show_messages() -> None:
-    """Print what fsjax says, a line a message, on stderr; of orbax and others warnings only."""
+    """Print what fsjax says, a line per message, on stderr; of orbax and others warnings only."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     ours = logging.getLogger("fsjax")

@@ -24,7 +24,7 @@ from fsjax.run_folder import read_result
 _WIDTH, _NAME = 110, 12
 # So many class names are listed whole; of more, the first ones.
 _CLASSES = 10
-_FIGURES = ("classes", "way", "shot", "accuracy (%)", "pooling", "queries a class", "tasks")
+_FIGURES = ("classes", "way", "shot", "accuracy (%)", "pooling", "queries per class", "tasks")
 
 
 @dataclasses.dataclass(frozen=True)

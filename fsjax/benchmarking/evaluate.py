@@ -19,7 +19,7 @@ from fsjax.methods.rules import own_pool
 
 
 def measure(case: Case) -> Iterator[dict[str, Any]]:
-    """Images a second, reading and normalising included; tasks a second."""
+    """Images per second, reading and normalising included; tasks per second."""
     experiment = case.experiment
     state = experiment.initial_state()
     if experiment.splits.info.few_shot:

@@ -35,7 +35,7 @@ def _is_there(name: str) -> bool:
 
 
 def measure(case: Case) -> Iterator[dict[str, Any]]:
-    """Images a second, and seconds of the host's cores an image, of one backend or of all that can do it."""
+    """Images per second, and seconds of the host's cores an image, of one backend or of all that can do it."""
     for one in _cases(case):
         name = one.config.data.backend
         length = one.config.train.steps_per_dispatch

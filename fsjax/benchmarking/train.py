@@ -25,7 +25,7 @@ _IN_FLIGHT = 2
 
 
 def measure(case: Case) -> Iterator[dict[str, Any]]:
-    """Images a second of the config's train step on a batch that is there, and what feeding it costs on top."""
+    """Images per second of the config's train step on a batch that is there, and what feeding it costs on top."""
     check_backend(case.config.data.get("backend", "host"))
     experiment = case.experiment
     length = case.config.train.steps_per_dispatch

@@ -1,4 +1,4 @@
-"""The `fsjax` command: `fsjax evaluate RUN`, one file a subcommand, one line here to add it.
+"""The `fsjax` command: `fsjax evaluate RUN`, one file per subcommand, one line here to add it.
 
 Internal: no part of the public interface.
 """

@@ -1,4 +1,4 @@
-"""Class activation maps over pictures of novel and base classes, one column a run (Fig. 3 of the DC paper).
+"""Class activation maps over pictures of novel and base classes, one column per run (Fig. 3 of the DC paper).
 
     fsjax activations runs/gap_tiny runs/dc_tiny --out maps.png
     fsjax activations runs/dc_tiny --classes novel --count 8 --seed 3 --out maps.png

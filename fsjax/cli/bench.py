@@ -4,7 +4,7 @@
     fsjax bench train --config dc_mini --synthetic 84x84x3:64 --backend device --out results.jsonl --table
     fsjax bench --out results.jsonl --table                                # earlier results, each beside its last one
 
-Prints a JSON line a figure: medians of `--repeats` runs of at least `--seconds`, each waited for, after one that
+Prints a JSON line per figure: medians of `--repeats` runs of at least `--seconds`, each waited for, after one that
 compiles. Nothing is trained to any end; what is measured is what a run of the config does.
 
     train      the train step on a batch that is there; "fed_images_per_second" with the batches made meanwhile, as in a

@@ -37,10 +37,11 @@ Every image of a kind of classes goes through the network once. The same classes
 same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote, by task
 or by image, and which queries of each task were right lies beside it, in FILE.npz.
 
-The head "naive_bayes" gives a class a normal instead of a prototype, with one variance a dimension for all classes of a
-task. With one support image a class there is no variance to be seen, and it is the nearest prototype by Euclidean
-distance; with few, --shrinkage moves the variances towards their mean. On a run without novel classes it is fitted on
-the embeddings of all training images, and its accuracy on the test images stands beside that of the run's classifier.
+The head "naive_bayes" makes a normal of each class in the place of a prototype, with one variance per dimension for all
+classes of a task. With one support image per class there is no variance to be seen, and it is the nearest prototype by
+Euclidean distance; with few, --shrinkage moves the variances towards their mean. On a run without novel classes it is
+fitted on the embeddings of all training images, and its accuracy on the test images stands beside that of the run's
+classifier.
 """
 
 import argparse
@@ -79,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classes", nargs="+", metavar="CLASSES", help=f"of: {', '.join(CLASSES)}")
     parser.add_argument("--way", type=count, help="classes of a task, a number or a range (5 or 5-10)")
-    parser.add_argument("--shots", type=count, nargs="+", help="support images a class; each is evaluated for itself")
-    parser.add_argument("--query", type=count, help="queries a class")
+    parser.add_argument("--shots", type=count, nargs="+", help="support images per class; each is evaluated for itself")
+    parser.add_argument("--query", type=count, help="queries per class")
     parser.add_argument("--tasks", type=int, help="how many tasks, also of those with implants")
     parser.add_argument("--seed", type=int, help="of the tasks")
     parser.add_argument("--base-classes", type=int, help="base classes beside the novel ones of reconstructed tasks")

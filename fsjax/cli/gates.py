@@ -24,8 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser)
     parser.add_argument("--way", type=count, help="classes of a task (that of the run's config)")
-    parser.add_argument("--shot", type=count, default=5, help="support images a class (5)")
-    parser.add_argument("--query", type=count, help="queries a class, which are not read: see the tasks (the config's)")
+    parser.add_argument("--shot", type=count, default=5, help="support images per class (5)")
+    parser.add_argument(
+        "--query", type=count, help="queries per class, which are not read: see the tasks (the config's)"
+    )
     parser.add_argument("--tasks", type=int, help="how many tasks (the config's)")
     parser.add_argument("--seed", type=int, help="of the tasks and of the permutations (the config's)")
     parser.add_argument("--out", type=path_of, required=True, help="the PNG file to write")

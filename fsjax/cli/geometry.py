@@ -1,6 +1,6 @@
 """Neural collapse, uniformity, tolerance and hardness of a trained run's embeddings, on training and test images.
 
-    fsjax geometry runs/icu                                   # a column a split
+    fsjax geometry runs/icu                                   # a column per split
     fsjax geometry runs/dc_fc100 --split train base test --json geometry.json
 
 NC1 to NC4 are 0 at collapse (Papyan et al. 2020): the images of a class come together (NC1), the class means and the

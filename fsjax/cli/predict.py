@@ -18,7 +18,7 @@ labels the most support pictures rightly, each left out in turn with its copies,
 hardly better than guessing, or than comparing raw pixels, that is said first.
 
 Written to --out are predictions.csv (file, label, probability, runner_up, runner_up_probability, score, rejected,
-note; one line a picture, in order) and index.html, which shows each picture with its label, the support pictures
+note; one line per picture, in order) and index.html, which shows each picture with its label, the support pictures
 nearest to it, and where the network looked. In the CSV file the name of a class that begins with = + - @ has an
 apostrophe in front, which keeps a spreadsheet from running it as a formula.
 

@@ -20,7 +20,7 @@ from fsjax.files import write_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser)
-    parser.add_argument("--way", type=int, default=5, help="new classes a session (5)")
+    parser.add_argument("--way", type=int, default=5, help="new classes per session (5)")
     parser.add_argument("--shot", type=int, default=5, help="images of each (5)")
     parser.add_argument("--seeds", type=int, default=10, help="draws of these images (10)")
     parser.add_argument("--alpha", type=float, nargs="+", default=[0.5], help="TEEN's share of the base classes (0.5)")

@@ -1,4 +1,4 @@
-"""Boxes of objects, one a picture: (ymin, xmin, ymax, xmax) in 0..1 of the picture as it is decoded."""
+"""Boxes of objects, one per picture: (ymin, xmin, ymax, xmax) in 0..1 of the picture as it is decoded."""
 
 import numpy as np
 

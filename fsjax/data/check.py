@@ -84,7 +84,7 @@ def _parts(
         parts, names = chosen_parts(source, dataclasses.replace(config, on_error="raise"), seed, notes)
     except DataError as error:
         if not strict and config.test_fraction and source.test is None:
-            # Nobody asked for a test part; a few labelled pictures a class may be too few for one.
+            # Nobody asked for a test part; a few labelled pictures per class may be too few for one.
             return _parts(source, dataclasses.replace(config, test_fraction=0.0), seed, notes, strict=strict)
         labelled = {split: _labelled(part, len(source.class_names)) for split, part in own.items()}
         advice = "the rest of this check is of the parts as the source has them"

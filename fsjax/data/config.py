@@ -135,7 +135,7 @@ class DataConfig:
     path: str = option("", "TFDS data_dir or prepared folder; root of folder, csv, cub, cars or aircraft")
     image_key: str = option("image", "the TFDS feature of the image", filled=True)
     label_key: str = option("label", "the TFDS feature of the class", filled=True)
-    box_key: str = option("bbox", "the TFDS feature of one box an image, where there is one; empty: read no boxes")
+    box_key: str = option("bbox", "the TFDS feature of one box per image, where there is one; empty: read no boxes")
     train_split: str = option("train", "a TFDS split, or a subfolder", filled=True)
     test_split: str = option("test", "likewise; empty: the test part is taken from the training split")
     test_fraction: float = option(0.2, "that part, as a share of each class, of sources without a test part", **_SHARE)

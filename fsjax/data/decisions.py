@@ -28,7 +28,7 @@ class Decisions:
       flip: bool `[drawn]`.
       crop: uint32 `[drawn, CROP_WORDS]`, the draws of random resized crops; None without them.
       first, second: int32 `[rows]`, into the drawn images.
-      mix: float32, one a step.
+      mix: float32, one per step.
       weight: float32 `[rows]` of episodes, 0 for padding; None for single examples.
       turn: float32 `[drawn, 2]`, cosine and sine of counterclockwise turns; None without them.
       colors: float32 `[drawn, 6]`, maps of colours, as of `fsjax.data.colors.color_terms`; None without them.

@@ -26,7 +26,7 @@ def describe(splits: Splits) -> str:
         f"{info.name}: {info.num_classes} {base}classes ({_some(info.class_names)}), images {size}",
         f"  examples: {parts}",
         *(_tasks(splits) if info.few_shot else ()),
-        f"  training examples a class: {counts.min():,} to {counts.max():,}, median {np.median(counts):,g}"
+        f"  training examples per class: {counts.min():,} to {counts.max():,}, median {np.median(counts):,g}"
         + (f", imbalance {counts.max() / counts.min():.3g}" if counts.min() else ""),
         f"  normalised by mean {_numbers(info.mean)} and deviation {_numbers(info.std)} (of images in 0..1)",
         *_boxes(splits),
@@ -62,7 +62,7 @@ def _boxes(splits: Splits) -> list[str]:
     boxed = [name for name, examples in given.items() if examples.has_boxes]
     if not boxed:
         return []
-    lines = [f"  one box an image: {', '.join(boxed)}"]
+    lines = [f"  one box per image: {', '.join(boxed)}"]
     for name in boxed:
         # Of a stream that is cut, the boxes are known only after a look into each file.
         if not isinstance(given[name], ArrayExamples) and given[name].view.cuts:

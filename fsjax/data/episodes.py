@@ -1,4 +1,4 @@
-"""Few-shot episodes: N ways, K shots and Q queries a class, drawn without replacement.
+"""Few-shot episodes: N ways, K shots and Q queries per class, drawn without replacement.
 
 Episode i is a function of (seed, i, spec, table) alone. `fsjax.device_data.draw_episodes` draws the very same
 ones inside a jit. The layout of the draws is part of the data of a run:

@@ -27,7 +27,7 @@ class ArrayExamples:
     Attributes:
       images: uint8 `[n, height, width, channels]`.
       labels: int32 `[n]`.
-      boxes: float32 `[n, 4]`, one box an image: ymin, xmin, ymax, xmax in 0..1 of `images`, NaN where the centre crop
+      boxes: float32 `[n, 4]`, one box per image: ymin, xmin, ymax, xmax in 0..1 of `images`, NaN where the centre crop
         holds nothing of it; None for data without boxes.
     """
 

@@ -23,7 +23,7 @@ def from_arrays(
       decide: step -> arrays `[rows]`, of which `index` (int32, -1 for a black image) says what is read.
       info: of the data, for the normalisation.
     """
-    # One row an image: a loop over three channels takes NumPy several times as long as one over all of its values.
+    # One row per image: a loop over three channels takes NumPy several times as long as one over all of its values.
     pixels = int(np.prod(info.image_shape[:2]))
     shift, factor = (np.tile(value, pixels) for value in scaling(info))
 

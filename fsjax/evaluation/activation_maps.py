@@ -101,7 +101,7 @@ def draw_activation_maps(columns: Mapping[str, Sequence[Row]], path: str | Path)
 
     Args:
       columns: by name of the run, its rows; the pictures of all runs must be the same.
-      path: of the PNG file: 340 pixels a column, 360 a row.
+      path: of the PNG file: 340 pixels per column, 360 a row.
 
     Raises:
       UserError: if the runs show different pictures.

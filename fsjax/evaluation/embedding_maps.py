@@ -1,4 +1,4 @@
-"""Pictures of embeddings by t-SNE: some classes of each part, a row a run (AFLM paper, Fig. 4)."""
+"""Pictures of embeddings by t-SNE: some classes of each part, a row per run (AFLM paper, Fig. 4)."""
 
 import dataclasses
 import textwrap
@@ -64,7 +64,7 @@ class Drawing:
         if not 1 <= self.classes <= MAX_CLASSES:
             raise UserError(f"{self.classes} classes cannot be drawn: colours tell 1 to {MAX_CLASSES} apart")
         if self.per_class < 1:
-            raise UserError(f"{self.per_class} images a class: draw at least 1")
+            raise UserError(f"{self.per_class} images per class: draw at least 1")
         if not self.perplexity > 0:
             raise UserError(f"perplexity={self.perplexity} must be above 0")
 
@@ -132,13 +132,13 @@ def project(embeddings: np.ndarray, drawing: Drawing) -> np.ndarray:
 
 
 def draw_embeddings(names: Sequence[str], rows: Sequence[Sequence[Panel]], drawing: Drawing, path: str | Path) -> None:
-    """Draw panels, a row a run and a column a part, with the classes of each column below it.
+    """Draw panels, a row per run and a column a part, with the classes of each column below it.
 
     Args:
       names: of the runs.
       rows: the panels of each run, the same parts in the same order.
       drawing: what they show.
-      path: of the PNG file: 840 pixels a column, 720 a row, and the legend.
+      path: of the PNG file: 840 pixels per column, 720 a row, and the legend.
 
     Raises:
       UserError: if the runs have other classes.
@@ -204,7 +204,7 @@ def _caption(columns: Sequence[Panel], drawing: Drawing) -> str:
     )
     length = "embeddings brought to length 1" if drawing.normalised else "embeddings of any length"
     text = (
-        f"t-SNE of up to {drawing.per_class} images a class, perplexity {drawing.perplexity:g}, seed {drawing.seed}; "
+        f"t-SNE of up to {drawing.per_class} images per class, perplexity {drawing.perplexity:g}, seed {drawing.seed}; "
         f"{length}. W, B: scatter within and between classes, of all images ({counted}); W/B without bias, with its "
         "95 % interval by jackknife over classes."
     )

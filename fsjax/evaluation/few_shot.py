@@ -150,7 +150,7 @@ class Evaluator:
         if self.implants is None:
             return
         if data.ends(common["spec"].shot)[0] < 2:
-            logger.warning("no implants for %s tasks: they need at least 2 support images a class", common["spec"])
+            logger.warning("no implants for %s tasks: they need at least 2 support images per class", common["spec"])
             return
         # The widened network's scale is the implants' own.
         rules = [dataclasses.replace(rule, tau=protocol.inference_tau or self.implants.tau) for rule in rules]

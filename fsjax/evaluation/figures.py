@@ -40,14 +40,14 @@ def feature_scatter(
     class_names: Sequence[str] | None = None,
     means: np.ndarray | None = None,
 ) -> None:
-    """Draws 2-D features by class, one panel a split, as in Fig. 2 of the ICU paper.
+    """Draws 2-D features by class, one panel per split, as in Fig. 2 of the ICU paper.
 
     Every example is drawn, in an order mixed over the classes so that none hides under the last. Panels share
     their axes, and both axes their scale.
 
     Args:
       panels: from a title to `[examples, 2]` features and `[examples]` integer labels from 0.
-      path: where to write the PNG: 640 pixels a panel and 240 for the legend wide, 680 high.
+      path: where to write the PNG: 640 pixels per panel and 240 for the legend wide, 680 high.
       class_names: names for the legend, by label (None: the labels themselves).
       means: `[classes, 2]` class means, drawn as crosses in every panel (None: none).
 

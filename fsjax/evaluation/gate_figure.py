@@ -22,7 +22,7 @@ def draw_gates(gates: Sequence[GateReport], caption: str, path: str | Path, *, w
     Args:
       gates: of a run.
       caption: what they are of.
-      path: of the PNG file: 600 pixels a column, 1,040 high.
+      path: of the PNG file: 600 pixels per column, 1,040 high.
       way: classes of a task; None where their number varies, and for no wedge.
     """
     figure = new_figure(3.0 * len(gates), 5.2)

@@ -18,7 +18,7 @@ from fsjax.losses.harmonic import HarmonicLoss
 
 # What `config.data` calls them; "base" are images of base classes that were kept out of training.
 SPLITS = ("train", "validation", "base", "test")
-# How a loss's own parameters make a linear classifier of one row a class, by the name of the parameter.
+# How a loss's own parameters make a linear classifier of one row per class, by the name of the parameter.
 _ROWS: dict[str, Callable[[Any], Any]] = {"kernel": np.transpose, "weights": np.asarray, "means": np.asarray}
 
 
@@ -152,7 +152,7 @@ def classifies(method: Any, params: Any, collections: Any, info: Any) -> bool:
 
 
 def table(found: Sequence[Geometry]) -> str:
-    """The measures as a Markdown table, a column a split; "–" for what is not defined."""
+    """The measures as a Markdown table, a column per split; "–" for what is not defined."""
     collapses = [geometry.collapse for geometry in found]
     tau = found[0].tau
     rows = [

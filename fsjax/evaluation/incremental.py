@@ -50,7 +50,7 @@ class SessionSpec:
     """What the sessions are.
 
     Attributes:
-      way: new classes a session.
+      way: new classes per session.
       shot: images of each.
       seeds: how many draws of these images, seeds 0, 1, ...: the classes and their order are the class split's.
       alphas: of TEEN, one row each, all on the same draws; 0.5 is the paper's, 0.1 that of its CIFAR-100 script.
@@ -140,7 +140,7 @@ def session_accuracies(scores: np.ndarray, labels: np.ndarray, *, num_base: int,
       scores: `[n, classes]` of test images, the base classes first, then the novel ones in the order they come.
       labels: `[n]`, in the same numbers.
       num_base: how many classes are base.
-      way: novel classes a session; those that do not fill a last one are left out.
+      way: novel classes per session; those that do not fill a last one are left out.
 
     Returns:
       By metric, float64 `[sessions + 1]`.

@@ -86,7 +86,7 @@ def _mean(interval: Interval) -> dict[str, Any]:
 
 
 def in_words(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The figures, one line a box."""
+    """The figures, one line per box."""
     lines = []
     for name, figure in figures.items():
         line = (

@@ -14,7 +14,7 @@ from fsjax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """The form of one vector a class, the class means or the rows of a classifier (NC2).
+    """The form of one vector per class, the class means or the rows of a classifier (NC2).
 
     Attributes:
       norms: standard deviation of the lengths over their mean; 0 where all are of one length. Of class means: of their
@@ -68,7 +68,7 @@ def neural_collapse(
     Args:
       features: `[n, dim]`, the last ones, which the classifier sees.
       labels: `[n]` integers.
-      weights: `[num_classes, dim]`, one row a class, of a linear classifier.
+      weights: `[num_classes, dim]`, one row per class, of a linear classifier.
       predicted: `[n]`, the labels that the classifier gives; None: none, and there is no NC4.
 
     Raises:

@@ -23,8 +23,8 @@ class Protocol:
 
     Attributes:
       way: classes of a task, a number or a pair (least, most).
-      shots: numbers of support images a class, each a number or a pair; each is evaluated for itself.
-      query: queries a class.
+      shots: numbers of support images per class, each a number or a pair; each is evaluated for itself.
+      query: queries per class.
       tasks: how many tasks.
       implant_tasks: how many where implants are trained for each.
       classes: of `fsjax.options.few_shot.CLASSES`.
@@ -155,7 +155,7 @@ def in_words(figure: Mapping[str, Any]) -> str:
     head = in_pools(figure) + (" + implants" if figure.get("implants") else "")
     line = (
         f"{figure['classes']:10} {way}-way {shot}-shot  {100 * figure['accuracy']:.2f} {intervals_in_words(figure)}"
-        f"  {head}, {query} queries a class, {figure['tasks']} tasks, seed {figure['seed']}, "
+        f"  {head}, {query} queries per class, {figure['tasks']} tasks, seed {figure['seed']}, "
         f"episodes {figure['episodes']}"
     )
     if "harmonic_mean" in figure:

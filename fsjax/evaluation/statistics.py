@@ -33,7 +33,7 @@ class Interval:
 
 
 def mean_interval(values: np.ndarray) -> Interval:
-    """The mean of values `[n]`, one a task, with its 95 % interval; NaN half-width for a single task."""
+    """The mean of values `[n]`, one per task, with its 95 % interval; NaN half-width for a single task."""
     values = np.asarray(values, np.float64)
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     return Interval(float(np.mean(values)), _Z * deviation / len(values) ** 0.5, deviation, len(values))

@@ -1,4 +1,4 @@
-"""A classifier of pictures by a few labelled ones, for one task with as many pictures a class as there are."""
+"""A classifier of pictures by a few labelled ones, for one task with as many pictures per class as there are."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -76,7 +76,7 @@ class Labelled:
 
     Attributes:
       run: whose network was used.
-      rows: one a picture, in the order in which they were given.
+      rows: one per picture, in the order in which they were given.
       support: the labelled pictures.
       classifier: what was fitted on them; `classifier.classify(images)` labels more.
       threshold: of "none of these"; None where every picture has a class.

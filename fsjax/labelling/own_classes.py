@@ -22,7 +22,7 @@ class OwnLabels:
 
     Attributes:
       run: whose classes they are.
-      rows: one a picture, in the order in which they were given; without a score, which compares with prototypes.
+      rows: one per picture, in the order in which they were given; without a score, which compares with prototypes.
       passed_over: how many files in the folders of queries are no images by their suffix, or no files at all.
       closed: folders in the folders of queries that cannot be opened.
       max_pixels: the most that a picture may have.

@@ -90,7 +90,7 @@ def held_out_in_words(labelled: Any) -> list[str]:
     """How well the support pictures tell each other apart, and what the probabilities rest on."""
     held_out = labelled.classifier.held_out
     if held_out is None:
-        few = "too few support pictures to train implants without one" if labelled.implants else "one picture a class"
+        few = "too few support pictures to train implants without one" if labelled.implants else "one picture per class"
         few += ", copies not counted" if labelled.support.different != labelled.support.counts else ""
         return [f"{few}: nothing can be left out, and the probabilities are by the head's own scale"]
     tested, right = int(held_out.tested.sum()), held_out.right

@@ -10,7 +10,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def as_csv(labelled: Any) -> str:
-    """The rows of a `fsjax.labelling.Labelled`, one a picture, in order, under a line of names.
+    """The rows of a `fsjax.labelling.Labelled`, one per picture, in order, under a line of names.
 
     Text that a spreadsheet would run as a formula (it begins with = + - @, a tab or a new line) is kept from it: a file
     name gets "./" in front, which is the same file, and the name of a class an apostrophe, as OWASP advises.

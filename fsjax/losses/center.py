@@ -16,7 +16,7 @@ def center_loss(features: jax.Array, labels: jax.Array, centers: jax.Array) -> j
     Args:
       features: `[batch, dim]`.
       labels: `[batch]` integers.
-      centers: `[num_classes, dim]`, one centre a class.
+      centers: `[num_classes, dim]`, one centre per class.
 
     Returns:
       `[batch]` losses, not reduced.

@@ -36,7 +36,7 @@ def class_weights(class_counts: Sequence[int], beta: float) -> np.ndarray:
 class ClassBalancedLoss(ClassBalancedOptions, LinearLoss):
     """A loss over a linear classifier, each example weighted by its class's weight.
 
-    The base "focal_sigmoid" is what the paper reports: one sigmoid a class, summed over classes. It starts with the
+    The base "focal_sigmoid" is what the paper reports: one sigmoid per class, summed over classes. It starts with the
     bias `-ln(classes - 1)`, so that every sigmoid starts at 1/classes, as in the paper. Normalised by "count", a
     batch's loss is the sum of weighted losses over the number of examples, as in the authors' code; by "weight" it is
     over the sum of their weights, as PyTorch's weighted cross-entropy has it.

@@ -18,7 +18,7 @@ MIN_TAU = 1e-2
 class CosineLoss(CosineOptions, LossModule):
     """Cross-entropy of scaled cosines (Qi et al. 2018; Gidaris & Komodakis 2018; Lifchitz et al. 2019, Eq. 6 to 8).
 
-    The parameters are `weights` `[num_classes, dim]`, one vector a class and no bias, and the scalar `tau`. On
+    The parameters are `weights` `[num_classes, dim]`, one vector per class and no bias, and the scalar `tau`. On
     flattened maps the cosine is that of the Frobenius product, Eq. 6.
     """
 

@@ -101,7 +101,7 @@ def inter_class_loss(penalties: jax.Array, key: jax.Array, *, max_pairs: int) ->
 class ElopeLoss(ElopeOptions, LinearLoss):
     """Cross-entropy of a linear classifier, plus `lam` times the embedding loss `intra + gamma * inter`.
 
-    The centres, one a class, of length 1 and random at the start, are in `"loss_state"/"centers"`. They first take
+    The centres, one per class, of length 1 and random at the start, are in `"loss_state"/"centers"`. They first take
     their step by `stepped_centers`. Then `intra` is the mean of `center_loss` between features and the new centres,
     and `inter` drives apart those that are nearer than the margin. Both are of features at length 1, the
     cross-entropy is of the features as they come. The value does not depend on whether the new centres are kept.

@@ -30,7 +30,7 @@ def focal_loss(logits: jax.Array, labels: jax.Array, *, gamma: float) -> jax.Arr
 
 
 def sigmoid_focal_loss(logits: jax.Array, labels: jax.Array, *, gamma: float) -> jax.Array:
-    """Focal loss over one sigmoid a class, summed over the classes.
+    """Focal loss over one sigmoid per class, summed over the classes.
 
     Args:
       logits: `[batch, classes]`.

@@ -78,7 +78,7 @@ def log_determinant(log_var: jax.Array, dim: int) -> jax.Array:
 def mean_initializer(std: float | None, dim: int) -> nn.initializers.Initializer:
     """Normal initializer of class means; `std=None` is `1/sqrt(dim)`.
 
-    With features of unit variance a dimension, that default makes the logits at the start differ by about 1
+    With features of unit variance per dimension, that default makes the logits at the start differ by about 1
     whatever the width, where a standard deviation of 1 would make them differ by `sqrt(dim)`. Tried with ICU
     on scikit-learn's digits (two hidden layers of 128, Adam, 600 steps of 128, two seeds): test accuracy 98.0
     and 98.2 % against 97.2 and 97.7 % with a standard deviation of 1 in 128 dimensions (first loss 2.4

@@ -35,7 +35,7 @@ def harmonic_logits(distances: jax.Array, *, n: float) -> jax.Array:
 
 
 class HarmonicLoss(HarmonicOptions, LossModule):
-    """Cross-entropy of `harmonic_logits`, the distances being those to `weights` `[num_classes, dim]`, one a class.
+    """Cross-entropy of `harmonic_logits`, the distances being those to `weights` `[num_classes, dim]`, one per class.
 
     There is no bias. The precision that the Mahalanobis distance learns is one for all classes, the identity at the
     start. Like the class vectors of all losses here, these start with a standard deviation of 1/sqrt(dim); the

@@ -1,4 +1,4 @@
-"""Intra-class uncertainty (ICU) loss: a Gaussian a class, its variance part of the decision (Zhu & Yu).
+"""Intra-class uncertainty (ICU) loss: a Gaussian per class, its variance part of the decision (Zhu & Yu).
 
 Equation numbers are those of "Intra-class uncertainty loss function for classification". Every class k has a
 mean mu_k and a covariance Sigma_k; `log_var` is the logarithm of the variances, `[classes, dim]` for diagonal

@@ -1,4 +1,4 @@
-"""Large-margin Gaussian mixture (L-GM) loss: a Gaussian a class, with a likelihood term (Wan et al. 2018)."""
+"""Large-margin Gaussian mixture (L-GM) loss: a Gaussian per class, with a likelihood term (Wan et al. 2018)."""
 
 from __future__ import annotations
 

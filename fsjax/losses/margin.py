@@ -55,7 +55,7 @@ def target_cosines(cosines: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 class MarginLoss(MarginOptions, LossModule):
-    """Base of the margin losses: a vector a class and no bias, compared with features by the cosine.
+    """Base of the margin losses: a vector per class and no bias, compared with features by the cosine.
 
     A perceptron on scikit-learn's digits came to 98 % with ElasticFace at a scale of 16, and to 89 % at 64, in 400
     steps; with `beyond_pi="cosine"`, ElasticFace's formula and code, it collapsed at scale 64, to 7 %.

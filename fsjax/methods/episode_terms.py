@@ -85,7 +85,7 @@ class Terms:
         return score(points, jnp.concatenate([of_support, parts.labels]))["loss"]
 
     def kept(self, on: str, rows: int) -> int | None:
-        """ICNN's `ipc` for a member of `ICNN_ON`, in episodes of so many images a class."""
+        """ICNN's `ipc` for a member of `ICNN_ON`, in episodes of so many images per class."""
         return rows if self.options.icnn_ipc is None and on == "all" else self.options.icnn_ipc
 
 

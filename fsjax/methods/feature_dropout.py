@@ -39,7 +39,7 @@ def first(features: jax.Array, count: jax.Array | int) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class MultiSampleDropout:
-    """Several masks a step on the same features, for little more than the cost of one.
+    """Several masks per step on the same features, for little more than the cost of one.
 
     Attributes:
       rate: share of features that is dropped, in (0, 1).

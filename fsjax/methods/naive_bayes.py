@@ -1,4 +1,4 @@
-"""Naive Bayes over features, with one variance a dimension for all classes: a linear classifier in closed form.
+"""Naive Bayes over features, with one variance per dimension for all classes: a linear classifier in closed form.
 
 The head of linear and few-shot evaluation of "Revisiting Discriminative vs. Generative Classifiers"; see
 docs/readings.md, "Naive Bayes".
@@ -103,7 +103,7 @@ def task_scores(queries: jax.Array, support: jax.Array, real: jax.Array, *, shri
 
     Few examples say little of a variance, and where none of a class differ in a dimension, it has 1e-9: a dimension
     that is 0 in all support images then decides by itself about queries in which it is not. Shrunk to
-    (1 - s) v + s · mean_j v, no variance is below s times the mean. With one support image a class all variances are
+    (1 - s) v + s · mean_j v, no variance is below s times the mean. With one support image per class all variances are
     1e-9, whatever s is, and the classifier is the nearest prototype by Euclidean distance; with s = 1 it is so too,
     but for the priors.
 

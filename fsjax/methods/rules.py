@@ -16,7 +16,7 @@ from fsjax.models.pooling import POOLS
 
 # What a support or a query image can be reduced to. "dense" keeps the map: each position is classified for itself.
 FEATURES = ("embedding", *POOLS, "dense")
-# What is made of a task's support features: a prototype a class, or a naive Bayes classifier.
+# What is made of a task's support features: a prototype per class, or a naive Bayes classifier.
 HEADS = ("prototypes", "naive_bayes")
 _ABSENT = -1e30
 
@@ -148,7 +148,7 @@ def feature_of_maps(maps: jax.Array, name: str) -> jax.Array:
 
 
 def positions(maps: jax.Array) -> jax.Array:
-    """Feature maps `[batch, h, w, channels]` as one vector a position, float32 `[batch, h * w, channels]`."""
+    """Feature maps `[batch, h, w, channels]` as one vector per position, float32 `[batch, h * w, channels]`."""
     return maps.reshape(maps.shape[0], -1, maps.shape[-1]).astype(jnp.float32)
 
 

@@ -1,4 +1,4 @@
-"""Pooling: feature maps to smaller maps, or to one vector an image."""
+"""Pooling: feature maps to smaller maps, or to one vector per image."""
 
 from collections.abc import Callable
 from functools import partial

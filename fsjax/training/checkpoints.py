@@ -41,7 +41,7 @@ class Checkpoints:
         """Open, and create, the folder.
 
         Args:
-          directory: the folder; one subfolder a step.
+          directory: the folder; one subfolder per step.
           keep: how many checkpoints stay; older ones are removed once a newer one is complete.
           metadata: JSON-able facts stored with every checkpoint.
         """

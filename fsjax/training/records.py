@@ -111,7 +111,7 @@ def _line(text: bytes) -> dict[str, Any] | None:
 
 
 class Progress:
-    """A progress bar on a terminal, a line a report elsewhere: loss, accuracy, images/s and time left."""
+    """A progress bar on a terminal, a line per report elsewhere: loss, accuracy, images/s and time left."""
 
     def __init__(self, *, start_step: int, steps: int, show: bool) -> None:
         self._steps, self._show = steps, show

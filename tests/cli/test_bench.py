@@ -254,7 +254,7 @@ def test_convolutions_by_hand(stride):
 
 
 def test_resnet12_by_arithmetic():
-    """14 GFLOP an image of 84x84 by arithmetic: 3 times forward, less the gradient by the images; 4 with remat."""
+    """14 GFLOP per image of 84x84 by arithmetic: 3 times forward, less the gradient by the images; 4 with remat."""
     batch, size, forward, inputs, first = 2, 84, 0, 3, 0
     for stage, width in enumerate((64, 128, 256, 512)):
         positions = (size // 2**stage) ** 2

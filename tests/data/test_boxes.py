@@ -1,4 +1,4 @@
-"""One box an image: read, turned, cut and carried with the pictures, against rectangles painted into them."""
+"""One box per image: read, turned, cut and carried with the pictures, against rectangles painted into them."""
 
 import io
 import re
@@ -157,7 +157,7 @@ def test_boxes_of_prepared_data(boxed, memory, fit):
                 np.testing.assert_allclose(box, found(picture), atol=1.1 / 40)
     assert np.isnan(splits.train.boxes).any() == (fit == "crop")
     words = describe(splits)
-    assert "one box an image: train, test" in words
+    assert "one box per image: train, test" in words
     assert ("train images there is no box to be seen" in words) == (fit == "crop" and memory == "arrays")
 
 
@@ -206,7 +206,7 @@ def test_features_that_are_no_boxes(prepare_tfds, boxed):
     plain = prepare_tfds(data, name="plain", box=features.Tensor(shape=(4,), dtype=np.float32))
     config = {"name": "plain", "path": str(plain), "test_split": "", "test_fraction": 0.0}
     splits = load_splits(config, seed=0)
-    assert splits.train.boxes is None and "feature 'bbox' is not one box an image" in describe(splits)
+    assert splits.train.boxes is None and "feature 'bbox' is not one box per image" in describe(splits)
     with pytest.raises(DataError, match="data.box_key='height': plain has no BBoxFeature of that name; it has: none"):
         load_splits(config | {"box_key": "height"}, seed=0)
     with pytest.raises(DataError, match="data.box_key='frame': boxed has no BBoxFeature of that name; it has: bbox"):

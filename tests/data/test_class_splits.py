@@ -226,7 +226,7 @@ def test_shares_of_digits():
 def test_long_tails_and_limits_are_of_the_base_classes():
     config = fake(train=400, class_split={"name": "share"}, longtail_ratio=10)
     tailed = load_splits(config, seed=0)
-    # 45 images a class, six base classes: 45, 45 / 10^(1/5), ..., 45 / 10.
+    # 45 images per class, six base classes: 45, 45 / 10^(1/5), ..., 45 / 10.
     assert tailed.info.class_counts == tuple(int(45 * 10 ** (-i / 5)) for i in range(6))
     assert tailed.info.counts["test"] == tailed.info.counts["validation"] == 90
 

@@ -119,7 +119,7 @@ def test_other_sizes_and_colours():
     assert (splits.train.images[..., 0] != splits.train.images[..., 1]).any()
     assert load(planted={"test": 0}).test is not None  # a share of the training part
     words = describe(splits)
-    assert "20 to 96 pixels large, among 0 fragments" in words and "one box an image: train, test" in words
+    assert "20 to 96 pixels large, among 0 fragments" in words and "one box per image: train, test" in words
     assert load(box_key="").train.boxes is None
 
 

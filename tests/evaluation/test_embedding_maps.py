@@ -79,7 +79,7 @@ def test_runs_of_other_classes_are_refused(tmp_path):
     ("options", "message"),
     [
         ({"classes": 9}, "9 classes cannot be drawn: colours tell 1 to 8 apart"),
-        ({"per_class": 0}, "0 images a class"),
+        ({"per_class": 0}, "0 images per class"),
         ({"perplexity": 0.0}, "perplexity=0.0 must be above 0"),
     ],
 )

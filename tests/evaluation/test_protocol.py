@@ -138,7 +138,7 @@ def test_words_carry_all_that_the_number_depends_on():
         "5-way 1-shot",
         "87.50 ± 0.25 tasks, ± ",
         "gap/dense",
-        "15 queries a class",
+        "15 queries per class",
         "10000 tasks",
         "seed 3",
     ):

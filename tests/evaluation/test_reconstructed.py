@@ -26,7 +26,7 @@ def make_scores(tasks):
 
 
 def drawn(count=200, *, seed=0):
-    """Tasks of two to three classes, one to four queries a class, and any number of hits."""
+    """Tasks of two to three classes, one to four queries per class, and any number of hits."""
     rng = np.random.default_rng(seed)
     tasks = []
     for _ in range(count):

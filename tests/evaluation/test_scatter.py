@@ -67,7 +67,7 @@ def test_the_interval_is_the_jackknife_of_a_loop_over_classes():
 
 
 def test_what_numbers_of_images_do_is_left_out_of_the_unbiased_ratio():
-    """True ratio 8: with 6 images a class, the means lie apart by chance more than by class."""
+    """True ratio 8: with 6 images per class, the means lie apart by chance more than by class."""
     many = scatter(*gaussian((300,) * 60, within=8.0, between=1.0, dim=100), normalised=False)
     few = [scatter(*gaussian((6,) * 60, within=8.0, between=1.0, dim=100, seed=k), normalised=False) for k in range(8)]
     assert many.ratio == pytest.approx(8.0, rel=0.06)
@@ -78,7 +78,7 @@ def test_what_numbers_of_images_do_is_left_out_of_the_unbiased_ratio():
 
 def test_classes_that_are_not_there_have_an_infinite_unbiased_ratio_or_a_large_one():
     found = scatter(*gaussian((10,) * 30, within=1.0, between=0.0, dim=5), normalised=False)
-    assert found.ratio == pytest.approx(9.0, rel=0.2)  # (n - 1) / n over 1 / n, for n = 10 images a class
+    assert found.ratio == pytest.approx(9.0, rel=0.2)  # (n - 1) / n over 1 / n, for n = 10 images per class
     assert found.unbiased > 50
     alone = scatter(np.eye(3), np.arange(3))
     assert alone.ratio == 0 and np.isnan(alone.unbiased)
@@ -87,7 +87,7 @@ def test_classes_that_are_not_there_have_an_infinite_unbiased_ratio_or_a_large_o
 def worlds(count, classes, *, ratio, spread=1.0, seed):
     """Two runs' embeddings `[worlds, n, dim]` of the same classes, of true ratios `ratio` and `ratio / 2`, and labels.
 
-    The classes differ in how tight they are, unless `spread` is 0; each run has 20 images a class, about centres of
+    The classes differ in how tight they are, unless `spread` is 0; each run has 20 images per class, about centres of
     variance 1 that the runs have partly in common.
     """
     rng, images, dim = np.random.default_rng(seed), 20, 8
@@ -117,7 +117,7 @@ def test_the_intervals_hold_the_truth_in_95_of_100_worlds(classes, ratio, spread
 
 
 def test_the_quotient_has_no_bias_where_that_of_plain_ratios_has():
-    """True ratios 80 and 20 from 50 images a class: the plain ratios' quotient is nearer 2 than 4."""
+    """True ratios 80 and 20 from 50 images per class: the plain ratios' quotient is nearer 2 than 4."""
     counts, plain, found = (50,) * 32, [], []
     for seed in range(20):
         pair = [gaussian(counts, within=within, between=1.0, dim=64, seed=seed) for within in (80.0, 20.0)]

@@ -164,7 +164,7 @@ def test_copies_among_the_support_pictures(pixel_run, folders):
     for folder in support.iterdir():
         for file in sorted(folder.iterdir())[2:]:
             file.unlink()
-    assert "one picture a class, copies not counted: nothing can" in label(pixel_run(), support, query).summary()
+    assert "one picture per class, copies not counted: nothing can" in label(pixel_run(), support, query).summary()
     with pytest.raises(UserError, match="at least one class needs 2 or more, copies not counted"):
         label(pixel_run(), support, query, reject=True)
 
@@ -274,7 +274,7 @@ def test_one_picture_a_class(pixel_run, folders):
     support, query = folders
     labelled = label(pixel_run(), support, query, shots=1)
     assert labelled.classifier.temperature == 1
-    assert "one picture a class: nothing can be left out, and the probabilities are by the head's own scale" in (
+    assert "one picture per class: nothing can be left out, and the probabilities are by the head's own scale" in (
         labelled.summary()
     )
     with pytest.raises(UserError, match="too few: at least one class needs 2 or more; add some, or give the threshold"):

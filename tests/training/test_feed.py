@@ -40,7 +40,7 @@ def test_the_same_batches_on_four_devices(python, root):
 
 @pytest.mark.slow
 def test_a_run_of_either_backend_has_the_same_losses(optimized, noise_config, figures_of, tmp_path):
-    """Several steps a dispatch, micro-batches, the end of an epoch within a dispatch, and a stop in between."""
+    """Several steps per dispatch, micro-batches, the end of an epoch within a dispatch, and a stop in between."""
     from fsjax.training import run
 
     def train(backend, folder, **more):

@@ -1,4 +1,4 @@
-"""Which classes are base, validation and novel: lists of class names, one JSON file a split, in this folder.
+"""Which classes are base, validation and novel: lists of class names, one JSON file per split, in this folder.
 
 A file is `{"source": where the lists come from, "train": [names], "val": [names], "test": [names]}`; to add a
 split, add its file.

@@ -32,7 +32,7 @@ _ORIGIN = (
 def load(config: DataConfig) -> Source:
     """The folder `data` of fgvc-aircraft-2013b (Maji et al. 2013): `config.path`, or a folder above it.
 
-    `images_variant_trainval.txt` (for training) and `images_variant_test.txt` have a line an image: the name of its
+    `images_variant_trainval.txt` (for training) and `images_variant_test.txt` have a line per image: the name of its
     file in `images/`, without the suffix, and its variant, one of `variants.txt`. `images_box.txt` has its box, xmin,
     ymin, xmax and ymax in pixels; the first pixel is 1 and the last one belongs to the box, so that the box reaches
     from xmin - 1 to xmax. The last 20 rows of each picture, a credit line, are cut off.

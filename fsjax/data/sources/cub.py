@@ -20,7 +20,7 @@ _ORIGIN = (
 def load(config: DataConfig) -> Source:
     """The folder CUB_200_2011 as it is unpacked (Wah et al. 2011): `config.path`, or the folder that holds it.
 
-    Its lists have a line an image, which begins with the image's number: the file below `images/` (images.txt), the
+    Its lists have a line per image, which begins with the image's number: the file below `images/` (images.txt), the
     number of its class (image_class_labels.txt; classes.txt names them), 1 for training or 0 for test
     (train_test_split.txt), and its box (bounding_boxes.txt): x, y, width and height in pixels; x and y begin at 0.
 

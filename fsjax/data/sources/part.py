@@ -19,7 +19,7 @@ class Part:
       items: int64 `[n]`, what `read` is called with.
       channels: of all images.
       image_shape: (height, width, channels) where all images of the source are known to have it.
-      boxes: float32 `[n, 4]`, one box an image: ymin, xmin, ymax, xmax in 0..1 of what `read` gives; None for a part
+      boxes: float32 `[n, 4]`, one box per image: ymin, xmin, ymax, xmax in 0..1 of what `read` gives; None for a part
         without boxes.
       size: item -> (height, width) of what `read` gives, at less cost; None where only `read` tells.
       viewed: whether `read` gives images as the network sees them already; `image_shape` and `size` are still those of

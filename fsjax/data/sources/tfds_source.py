@@ -169,7 +169,7 @@ def _features(builder: Any, config: DataConfig) -> Any:
 
 
 def _box_key(builder: Any, config: DataConfig) -> tuple[str, tuple[str, ...]]:
-    """The feature that holds one box an image, "" where there is none, and notes on it.
+    """The feature that holds one box per image, "" where there is none, and notes on it.
 
     Raises:
       DataError: for a feature that the config names and that is no box, and for boxes in another format.
@@ -182,7 +182,7 @@ def _box_key(builder: Any, config: DataConfig) -> tuple[str, tuple[str, ...]]:
     if key not in features or not isinstance(features[key], kind):
         able = [name for name in features if isinstance(features[name], kind)]
         if key == DataConfig.box_key:
-            return "", (f"feature {key!r} is not one box an image ({kind.__name__}): the images have no boxes",)
+            return "", (f"feature {key!r} is not one box per image ({kind.__name__}): the images have no boxes",)
         raise DataError(
             f"data.box_key={key!r}: {builder.name} has no {kind.__name__} of that name; it has: "
             f"{', '.join(able) or 'none'}. data.box_key='' does without boxes"

@@ -252,6 +252,6 @@ PAPER = Paper(
             ),
         ),
     ),
-    note="10,000 tasks, 5,000 with implants, 30 queries a class; the paper states the queries of tasks with implants "
+    note="10,000 tasks, 5,000 with implants, 30 queries per class; the paper states the queries of tasks with implants "
     "alone. What it leaves open (rates, augmentation, the implants' norm) is in the configs' heads.",
 )

@@ -192,7 +192,7 @@ def _tasks(figure: Mapping[str, Any], tasks: Tasks, wanted: Mapping[str, Any]) -
     """By what the tasks of a figure, and the implants trained for them, depart."""
     found = [] if figure["tasks"] == tasks.tasks else [f"{figure['tasks']:,} tasks, not {tasks.tasks:,}"]
     if figure["query"] != tasks.query:
-        found.append(f"{figure['query']} queries a class, not {tasks.query}")
+        found.append(f"{figure['query']} queries per class, not {tasks.query}")
     options = {name: wanted[f"method.implants.{name}"] for name in _IMPLANTS} if tasks.implants else {}
     for name, value in options.items():
         if figure["implants"].get(name, value) != value:

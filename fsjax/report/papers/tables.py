@@ -54,9 +54,9 @@ class Tasks:
 
     Attributes:
       classes: of `fsjax.evaluation.protocol.CLASSES`.
-      shot: support images a class.
+      shot: support images per class.
       pooling: "support/query": "gap/dense".
-      query: queries a class.
+      query: queries per class.
       tasks: how many.
       way: classes of a task.
       implants: the pooling of the implants' training, "support/query"; "" for tasks without implants.
