@@ -108,7 +108,7 @@ def test_description(digits):
     words = describe(digits)
     assert "10 classes (0, 1, 2, 3, 4, …), images 8×8, grey" in words
     assert "1,293 train, 145 validation, 359 test" in words
-    assert f"a class: 125 to 131, median 130, imbalance {131 / 125:.3g}" in words
+    assert f"per class: 125 to 131, median 130, imbalance {131 / 125:.3g}" in words
     assert "the test part is 0.2 of each class" in words
 
 
