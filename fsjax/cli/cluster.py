@@ -1,8 +1,8 @@
 """Appearance clusters of a run's training images, for the loss "dataset_equity" of other runs on the same data.
 
     fsjax cluster runs/icu_digits --count 20 --out clusters.npz
-    fsjax cluster efficientnet_lite0 --source folder --data-path pictures --out clusters.npz
     fsjax train icu_digits --config.loss.name=dataset_equity --config.data.clusters=clusters.npz
+    fsjax cluster efficientnet_lite0 --source folder --data-path pictures --out pictures.npz
 
 The run's embeddings of its training images, at length 1, are clustered by k-means. The file says of each image of the
 source which cluster it is in: a run on a part of these images, for instance with a validation split, can use it too.

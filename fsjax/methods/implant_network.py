@@ -28,8 +28,7 @@ Stats = dict[str, dict[str, jax.Array]]
 class ImplantOptions(ImplantTrainingOptions):
     """How implants look and train; the defaults are the paper's, or ours: docs/readings.md, "Implants".
 
-    Attributes:
-      activation, pool_padding: those of the network's blocks.
+    The activation, and the padding of the pooling, are those of the network's blocks.
     """
 
     activation: str = ResNet12Options.activation
