@@ -180,10 +180,10 @@ def train_py(arguments: list[str]) -> None:
 
 def read_training(arguments: list[str]) -> None:
     """Parses a line of train.py and checks its settings."""
-    from fsjax import cli
+    from fsjax.cli import parse, train
 
     own = [argument.replace("=my_config.py", "=icu_digits") for argument in arguments]
-    config, workdir = cli.train.read(cli.parse(["train", *own]))
+    config, workdir = train.read(parse(["train", *own]))
     assert config and workdir
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fsjax import cli
+from fsjax.cli import train
 from fsjax.errors import UserError
 from fsjax.report.collect import flat
 from fsjax.report.papers import PAPERS, beside, recipes, show
@@ -102,7 +103,7 @@ def test_every_command_is_understood_by_its_program(monkeypatch):
     for command in all_commands():
         program, *argv = shlex.split(command)
         if argv[0] == "train":
-            folders.add(cli.train.read(cli.parse(argv))[1])
+            folders.add(train.read(cli.parse(argv))[1])
         elif program == "fsjax":
             with monkeypatch.context() as patch:
                 args = parsed(cli, argv, patch)
