@@ -37,15 +37,16 @@ def chosen(names: Sequence[str], sums: Mapping[str, Any], class_counts: Sequence
 
 def worst_class_accuracy(sums: Mapping[str, Any], class_counts: Sequence[int] | None) -> float:
     """The least of the classes' own accuracies, of classes that have examples."""
-    return float(_by_class(sums).min())
+    return float(class_accuracies(sums).min())
 
 
 def geometric_mean_accuracy(sums: Mapping[str, Any], class_counts: Sequence[int] | None) -> float:
     """The geometric mean of the classes' own accuracies (Kubat & Matwin 1997, there of two classes); 0 if one is 0."""
-    found = _by_class(sums)
+    found = class_accuracies(sums)
     return float(np.exp(np.log(found).mean())) if found.all() else 0.0
 
 
-def _by_class(sums: Mapping[str, Any]) -> np.ndarray:
-    correct, count = (np.asarray(sums[key], np.float64) for key in ("correct", "count"))
+def class_accuracies(sums: Mapping[str, Any]) -> np.ndarray:
+    """float64 `[present]`, of the classes that have examples, in order."""
+    correct, count = (np.asarray(sums[key], np.int64) for key in ("correct", "count"))
     return correct[count > 0] / count[count > 0]

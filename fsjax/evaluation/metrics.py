@@ -82,11 +82,10 @@ def summarize(
     if total == 0:
         raise UserError("no example was counted: the evaluation data are empty, or padding only")
     present = count > 0
-    per_class = correct[present] / count[present]
     metrics = {
         "num_examples": float(total),
         "accuracy": float(correct.sum() / total),
-        "balanced_accuracy": float(per_class.mean()),
+        "balanced_accuracy": float(chosen_metrics.class_accuracies(sums).mean()),
         "nll": float(np.asarray(sums["nll"], np.float64) / total),
     }
     if len(count) > 5:
