@@ -14,7 +14,7 @@ from ml_collections.config_dict import placeholder
 from fsjax.data.config import DataConfig
 from fsjax.data.sources import SOURCES
 from fsjax.errors import UserError, unknown
-from fsjax.options import Leaf, Section, Table, among, of_table, plugged_names, section
+from fsjax.options import Leaf, Section, Table, of_table, section
 from fsjax.options.few_shot import FewShotOptions
 from fsjax.options.losses import LOSSES, LossOptions
 from fsjax.options.methods import METHODS, FeatureDropoutOptions, MethodOptions
@@ -47,20 +47,20 @@ def options(chosen: Mapping[str, str] | None = None) -> Section:
     Args:
       chosen: by "method", "model" and "loss", the one of a plug-in whose options are among them.
     """
-    plugged, evaluation = chosen or {}, section(EvalOptions)
+    of_plugins = chosen or {}
     return Section(
         {
             **section(RunOptions).keys,
             "pretrained": section(PretrainedOptions),
             "teacher": section(TeacherOptions),
-            **{name: of_table(*of, plugged.get(name, "")) for name, of in _TABLES.items()},
+            **{name: of_table(*of, of_plugins.get(name, "")) for name, of in _TABLES.items()},
             "feature_dropout": section(FeatureDropoutOptions),
             "data": section(DataConfig),
             "episodes": section(EpisodesOptions),
             "optimizer": section(OptimizerOptions),
             "schedule": section(ScheduleOptions),
             "train": section(TrainOptions),
-            "eval": Section(evaluation.keys | {"metrics": among(evaluation.keys["metrics"], METRICS)}, evaluation.kind),
+            "eval": section(EvalOptions),
             "few_shot": section(FewShotOptions),
             "parallel": section(ParallelOptions),
             "figures": section(FiguresOptions),
@@ -99,8 +99,15 @@ def _complete(config: ConfigDict, name: str, choice: str) -> None:
 
 def plugged(config: Mapping[str, Any]) -> dict[str, str]:
     """What a config has of plug-ins, and where each comes from: {"losses smoothed": "fsjax-example 0.1"}."""
-    tables = {_TABLES[name][1].kind: (choice,) for name, choice in chosen(config).items()}
-    return plugged_names(tables | {"sources": (config["data"]["name"],), "metrics": tuple(config["eval"]["metrics"])})
+    named = [(_TABLES[name][1], choice) for name, choice in chosen(config).items()]
+    named += [(SOURCES, config["data"]["name"]), *((METRICS, name) for name in config["eval"]["metrics"])]
+    return {f"{table.kind} {name}": table.plugged()[name] for table, name in named if name in table.plugged()}
+
+
+def absent(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What a config names that is not here: by "method", "model" and "loss" the name, and its key in `plugged`."""
+    named = {name: (_TABLES[name][1], choice) for name, choice in chosen(config).items()}
+    return {name: (choice, f"{table.kind} {choice}") for name, (table, choice) in named.items() if choice not in table}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -166,7 +173,11 @@ def set_key(config: ConfigDict, key: str, value: Any) -> None:
     Raises:
       UserError: for an unknown key, or a value of the wrong type or out of range.
     """
-    checked = find(key).read(value, f"config.{key}")
+    _set(config, key, find(key), value)
+
+
+def _set(config: ConfigDict, key: str, leaf: Leaf, value: Any) -> None:
+    checked = leaf.read(value, f"config.{key}")
     *sections, last = key.split(".")
     if len(sections) == 2 and sections[0] in _TABLES:
         _complete(config, *sections)
@@ -184,7 +195,8 @@ def set_text(config: ConfigDict, key: str, text: str) -> None:
     Raises:
       UserError: as `set_key`.
     """
-    set_key(config, key, find(key).parse(text))
+    leaf = find(key)
+    _set(config, key, leaf, leaf.parse(text))
 
 
 def _config_dict(of: Section) -> ConfigDict:

@@ -164,8 +164,8 @@ def facts(config: DataConfig, view: View) -> dict[str, Any]:
     # Files of our own sources are known by where they are; those of TFDS by name and version, wherever they are.
     path = absolute(config.path) if config.name in SOURCES else ""
     found |= {"path": path, "view": dataclasses.asdict(view)}
-    if config.name in SOURCES.plugged():  # its next version may read the same files otherwise
-        found["plugin"] = SOURCES.plugged()[config.name]
+    if provider := SOURCES.plugged().get(config.name):  # its next version may read the same files otherwise
+        found["plugin"] = provider
     # A class split puts parts together, or reads others.
     found["class_split"] = bool(config.class_split.name)
     for section in ("fake", "planted", "drawings"):

@@ -14,8 +14,8 @@ Nothing in this package imports jax, so that a config is read and checked at onc
 
 from fsjax.options.declare import Option, choices, is_option, option
 from fsjax.options.leaf import Leaf
-from fsjax.options.section import NoOptions, Section, among, check_fields, of_table, read, section
-from fsjax.options.table import Choice, Table, plugged_names, use_plugin
+from fsjax.options.section import NoOptions, Section, check_fields, of_table, read, section
+from fsjax.options.table import Choice, Table, use_plugin
 
 __all__ = [
     "Choice",
@@ -24,13 +24,11 @@ __all__ = [
     "Option",
     "Section",
     "Table",
-    "among",
     "check_fields",
     "choices",
     "is_option",
     "of_table",
     "option",
-    "plugged_names",
     "read",
     "section",
     "use_plugin",

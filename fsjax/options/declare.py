@@ -1,7 +1,7 @@
 """How an option is declared: a field of a dataclass, with what is valid for it."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 _KEY = "option"
@@ -15,7 +15,7 @@ class Option:
       meaning: in a line.
       at_least, above, at_most, below: ends of the range of a number, or of each number of a tuple.
       or_: numbers beside the range, such as the 0 that switches something off.
-      choices: the valid texts or numbers, where these are few.
+      among: the valid texts or numbers, where these are few; of a table its names, plug-ins' among them.
       entries: least and most entries of a tuple.
       filled: whether a text must not be empty.
     """
@@ -26,7 +26,7 @@ class Option:
     at_most: float | None = None
     below: float | None = None
     or_: tuple[float, ...] = ()
-    choices: tuple[Any, ...] = ()
+    among: Collection[Any] = ()
     entries: tuple[int, int] = (0, 100)
     filled: bool = False
 
@@ -35,6 +35,11 @@ class Option:
             self.at_most is not None and self.below is not None
         ):
             raise TypeError(f"{self.meaning!r}: a range has one lower and one upper end")
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """What is in `among` now: plug-ins come after the declaration."""
+        return tuple(self.among)
 
     def holds(self, number: float) -> bool:
         """Whether a number is in the range; no NaN is, and no infinity."""
@@ -60,7 +65,7 @@ def option(
     at_most: float | None = None,
     below: float | None = None,
     or_: tuple[float, ...] = (),
-    choices: Iterable[Any] = (),
+    choices: Collection[Any] = (),
     entries: tuple[int, int] = (0, 100),
     filled: bool = False,
 ) -> Any:
@@ -69,10 +74,11 @@ def option(
     Args:
       default: its default. "" where `choices` or `filled` forbid it stands for what must be chosen.
       meaning: in a line.
-      at_least, above, at_most, below, or_, choices, entries, filled: see `Option`; a number needs choices, or a lower
-        and an upper end.
+      at_least, above, at_most, below, or_, entries, filled: see `Option`; a number needs choices, or a lower and an
+        upper end.
+      choices: `Option.among`.
     """
-    declared = Option(meaning, at_least, above, at_most, below, or_, tuple(choices), entries, filled)
+    declared = Option(meaning, at_least, above, at_most, below, or_, choices, entries, filled)
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
 

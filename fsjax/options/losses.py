@@ -18,13 +18,6 @@ _MEAN_INIT_STD = "standard deviation of the means at the start; None: 1/sqrt(dim
 
 
 @dataclasses.dataclass(kw_only=True, repr=False, eq=False)
-class LossOptions:
-    """Which loss."""
-
-    name: str = option("icu", "the loss that a network is trained with")
-
-
-@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
 class IcuOptions:
     """Of ICU: the numbers of the paper, Sec. 4.1.
 
@@ -372,3 +365,10 @@ LOSSES = Table(
         "softmax": Choice(NoOptions, "fsjax.losses.softmax:SoftmaxLoss"),
     },
 )
+
+
+@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
+class LossOptions:
+    """Which loss."""
+
+    name: str = option("icu", "the loss that a network is trained with", choices=LOSSES)

@@ -26,13 +26,6 @@ def _reduction() -> Any:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MethodOptions:
-    """Which method."""
-
-    name: str = option("classification", "the method; classification is an embedding and a loss")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class CoTeachingOptions:
     """Of co-teaching: two networks, Han et al. 2018."""
 
@@ -240,3 +233,10 @@ METHODS = Table(
         "localization": Choice(LocalizationOptions, "fsjax.methods.localization:build"),
     },
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """Which method."""
+
+    name: str = option("classification", "the method; classification is an embedding and a loss", choices=METHODS)

@@ -30,24 +30,6 @@ def _prelu() -> Any:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Which network, and how it computes."""
-
-    name: str = option("", "the network")
-    dtype: str = option(
-        "float32",
-        "of the computation; parameters, statistics and embeddings stay float32",
-        choices=("float32", "bfloat16"),
-    )
-    sync_batch_norm: bool = option(
-        True, "whether batch statistics are over all devices, so that the number of devices changes nothing"
-    )
-    remat: bool = option(
-        False, "whether the gradient computes each block again in the place of keeping it: less memory, more time"
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class CnnOptions:
     """Of a small convolutional network."""
 
@@ -260,3 +242,21 @@ MODELS = Table(
         "efficientnet_lite0": Choice(EfficientNetLiteOptions, "fsjax.models.efficientnet:efficientnet_lite0"),
     },
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which network, and how it computes."""
+
+    name: str = option("", "the network", choices=MODELS)
+    dtype: str = option(
+        "float32",
+        "of the computation; parameters, statistics and embeddings stay float32",
+        choices=("float32", "bfloat16"),
+    )
+    sync_batch_norm: bool = option(
+        True, "whether batch statistics are over all devices, so that the number of devices changes nothing"
+    )
+    remat: bool = option(
+        False, "whether the gradient computes each block again in the place of keeping it: less memory, more time"
+    )

@@ -108,22 +108,16 @@ def _annotated(kind: type, name: str) -> Any:
     return eval(found, vars(sys.modules[owner.__module__])) if isinstance(found, str) else found
 
 
-def among(leaf: Any, table: Table) -> Leaf:
-    """An option whose values are names in a table."""
-    return dataclasses.replace(leaf, option=dataclasses.replace(leaf.option, choices=tuple(table)))
-
-
 def of_table(own: type, table: Table, chosen: str = "") -> Section:
     """A section such as `config.loss`: options of its own, `name` among them, and a section for each choice.
 
     Args:
       own: the dataclass of its own options.
-      table: what `name` chooses from.
+      table: what `name` chooses from, as it declares.
       chosen: a name of a plug-in that has a section too; others of plug-ins have none, so that they are not imported.
     """
-    keys = section(own).keys | {"name": among(section(own).keys["name"], table)}
     names = [*table.own, *([chosen] if chosen in table and chosen not in table.own else [])]
-    return Section(keys | {name: section(table[name].options) for name in names})
+    return Section(section(own).keys | {name: section(table[name].options) for name in names})
 
 
 def read(kind: type[T], values: Any, at: str) -> T:

@@ -91,9 +91,7 @@ class Table(MutableMapping[str, Choice]):
 
     def plugged(self) -> dict[str, str]:
         """The names that plug-ins add, each with where it comes from; none is imported."""
-        installed = _installed(tuple(sys.path)).items()
-        found = {name: _provider(points[0]) for (kind, name), points in installed if kind == self.kind}
-        return found | {name: provider for name, (_, provider) in _ADDED[self.kind].items()}
+        return plugged(self.kind)
 
 
 # What plug-in modules have added: by kind and name the choice, and the module in words.
@@ -130,17 +128,11 @@ def use_plugin(module: str | ModuleType) -> None:
             _ADDED[kind][name] = _checked(choice, f"{module.__name__}.{kind.upper()}[{name!r}]"), provider
 
 
-def plugged_names(names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Which of these names plug-ins add, and where each comes from: {"losses smoothed": "fsjax-example 0.1"}.
-
-    Args:
-      names: by kind.
-    """
-    found: dict[str, str] = {}
-    for kind, of_kind in names.items():
-        plugged = Table(kind, {}).plugged()
-        found |= {f"{kind} {name}": plugged[name] for name in of_kind if name in plugged}
-    return found
+def plugged(kind: str) -> dict[str, str]:
+    """The names of a kind that plug-ins add, each with where it comes from: {"smoothed": "fsjax-example 0.1"}."""
+    installed = _installed(tuple(sys.path)).items()
+    found = {name: _provider(points[0]) for (of, name), points in installed if of == kind}
+    return found | {name: provider for name, (_, provider) in _ADDED[kind].items()}
 
 
 def _module(name: str) -> ModuleType:
@@ -184,8 +176,9 @@ def _own_names(kind: str) -> Mapping[str, Choice]:
 def _installed(path: tuple[str, ...]) -> dict[tuple[str, str], list[importlib.metadata.EntryPoint]]:
     """The entry points of all installed packages by kind and name; `path` is `sys.path`, where they are looked for."""
     found: dict[tuple[str, str], list[importlib.metadata.EntryPoint]] = {}
+    points = importlib.metadata.entry_points()  # of all groups at once: each call reads those of every package
     for kind in KINDS:
-        for point in importlib.metadata.entry_points(group=f"fsjax.{kind}"):
+        for point in points.select(group=f"fsjax.{kind}"):
             found.setdefault((kind, point.name), []).append(point)
     return found
 

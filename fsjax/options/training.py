@@ -5,6 +5,7 @@ from typing import Any
 
 from fsjax.errors import UserError
 from fsjax.options.declare import option
+from fsjax.options.metrics import METRICS
 
 _STEPS: dict[str, Any] = {"at_least": 1, "at_most": 10**9}
 _SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
@@ -135,7 +136,7 @@ class EvalOptions:
     """Of evaluation."""
 
     batch_size: int = option(512, "images through the network at once, over all devices", at_least=1, at_most=_BATCH)
-    metrics: tuple[str, ...] = option((), "further metrics of classified splits, by name")
+    metrics: tuple[str, ...] = option((), "further metrics of classified splits, by name", choices=METRICS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

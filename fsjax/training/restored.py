@@ -10,13 +10,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from fsjax.config import absent
 from fsjax.data import DataInfo
 from fsjax.errors import UserError, one_line
 from fsjax.files import parse_json
 from fsjax.methods import build_method
-from fsjax.options.losses import LOSSES
-from fsjax.options.methods import METHODS
-from fsjax.options.models import MODELS
 from fsjax.training import checkpoints
 
 logger = logging.getLogger("fsjax")
@@ -104,11 +102,8 @@ def _check_here(folder: Path, config: Mapping[str, Any], plugins: Mapping[str, s
 
     A run is no reason to import anything: who opens it says which plug-in to trust.
     """
-    for name, table in (("method", METHODS), ("model", MODELS), ("loss", LOSSES)):
-        choice = config[name]["name"]
-        if choice in table:
-            continue
-        had = plugins.get(f"{table.kind} {choice}")
+    for name, (choice, key) in absent(config).items():
+        had = plugins.get(key)
         raise UserError(
             f"{folder}: its {name} {choice!r} is not here"
             + (f"; when it was trained, {one_line(had)} had it" if had else "")
