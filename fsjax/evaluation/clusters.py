@@ -37,7 +37,7 @@ def cluster_training_images(
     (embeddings,) = over_examples(
         lambda x: (method.embed(params, collections, x),), splits.train, splits.info, batch_size=batch_size
     )
-    embeddings = unit_length(np.asarray(embeddings, np.float64))
+    embeddings = unit_length(embeddings)
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 

@@ -79,8 +79,9 @@ def scatter(embeddings: np.ndarray, labels: np.ndarray, *, normalised: bool = Tr
 
 
 def unit_length(x: np.ndarray) -> np.ndarray:
-    """Vectors `[n, dim]` brought to length 1; zeros stay zeros."""
-    return x / np.sqrt(np.sum(x**2, axis=1, keepdims=True) + 1e-12)
+    """Vectors `[..., dim]` brought to length 1, in float64; zeros stay zeros."""
+    x = np.asarray(x, np.float64)
+    return x / np.sqrt(np.sum(x**2, axis=-1, keepdims=True) + 1e-12)
 
 
 def _unbiased(

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 from fsjax.errors import UserError, unknown
+from fsjax.evaluation.scatter import unit_length
 
 # In the order in which they are tried; "prototypes" is the run's own rule, "centred" the cosine to prototypes less
 # their mean, see `fsjax.labelling.held_out`.
@@ -40,7 +41,7 @@ class Linear:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """float64 `[n, classes]` of features `[n, dim]`."""
-        return at_length_1(features) @ self.weights.T + self.bias
+        return unit_length(features) @ self.weights.T + self.bias
 
 
 def check_head(name: str, *, implants: bool) -> None:
@@ -49,12 +50,6 @@ def check_head(name: str, *, implants: bool) -> None:
         raise unknown("head", name, (AUTO, *HEADS))
     if implants and name not in (AUTO, PROTOTYPES):
         raise UserError(f"the head {name!r} with implants, which are trained for prototypes: leave one of them out")
-
-
-def at_length_1(features: np.ndarray) -> np.ndarray:
-    """Features `[..., dim]` at length 1, in float64."""
-    features = np.asarray(features, np.float64)
-    return features / np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + 1e-12)
 
 
 def fit(name: str, features: np.ndarray, labels: np.ndarray, num_classes: int) -> Linear:
@@ -66,7 +61,7 @@ def fit(name: str, features: np.ndarray, labels: np.ndarray, num_classes: int) -
       labels: ints `[n]`, 0 .. num_classes - 1.
       num_classes: at least two.
     """
-    x = at_length_1(features)
+    x = unit_length(features)
     if name == "ridge":
         _, alpha, _ = _ridge_solved(x, labels, num_classes)
         return Linear(alpha[:-1].T @ x, alpha[-1])
@@ -87,7 +82,7 @@ def left_out(name: str, features: np.ndarray, labels: np.ndarray, num_classes: i
     Returns:
       NaN for a picture whose class has no other.
     """
-    x = at_length_1(features)
+    x = unit_length(features)
     folds = _folds(labels, num_classes, copies, most=_EACH.get(name, len(labels)))
     scores = np.full((len(labels), num_classes), np.nan)
     if name == "ridge":

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fsjax.evaluation.scatter import unit_length
 from fsjax.evaluation.tasks import static_rule
-from fsjax.labelling.heads import at_length_1
 from fsjax.labelling.network import Widened
 from fsjax.methods.rules import Rule
 
@@ -168,7 +168,7 @@ def class_scores(queries: np.ndarray, classes: np.ndarray, rule: Rule, *, centre
     """
     if centred:
         rule = dataclasses.replace(rule, similarity="cosine", query_pool=rule.support_pool)
-        queries = at_length_1(queries) if rule.unit_support else queries
+        queries = unit_length(queries) if rule.unit_support else queries
         centre = classes.mean(axis=-2, keepdims=True)
         queries, classes = queries - centre, classes - centre
     found = _scores(jnp.asarray(queries), jnp.asarray(classes, jnp.float32), rule.tau, rule=static_rule(rule))
@@ -189,7 +189,7 @@ def _sums(
     features: np.ndarray, labels: np.ndarray, num_classes: int, rule: Rule
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums by class `[classes, dim]`, counts `[classes]`, and the features as they are summed, all in float64."""
-    features = at_length_1(features) if rule.unit_support else np.asarray(features, np.float64)
+    features = unit_length(features) if rule.unit_support else np.asarray(features, np.float64)
     sums = np.zeros((num_classes, features.shape[1]))
     np.add.at(sums, labels, features)
     return sums, np.bincount(labels, minlength=num_classes), features
