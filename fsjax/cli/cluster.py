@@ -18,8 +18,7 @@ import numpy as np
 
 from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, open_run, path_of
-from fsjax.cli.splits import source_of
-from fsjax.errors import UserError
+from fsjax.cli.splits import check_set, source_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from fsjax.evaluation.clusters import cluster_training_images
 
     check_output("--out", args.out, ".npz")
-    if args.set and not args.source:
-        raise UserError("--set changes the data of --source NAME; the run's own are what they were in training")
+    check_set(args)
     run = open_run(args, args.run)
     splits = _splits(run, args)
     clusters = cluster_training_images(

@@ -52,7 +52,7 @@ from typing import Any
 
 from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, count, open_run, path_of
-from fsjax.cli.splits import SPLITS, check_other, classified, other_source, write_classified
+from fsjax.cli.splits import SPLITS, check_other, check_set, classified, other_source, write_classified
 from fsjax.errors import UserError, unknown
 from fsjax.evaluation.classified import view_of
 from fsjax.evaluation.implanted import check_spec
@@ -109,8 +109,7 @@ def run(args: argparse.Namespace) -> None:
     check_output("--save-episodes", args.save_episodes, ".npz")
     if args.episodes and args.save_episodes:
         raise UserError("--episodes takes a list of tasks and --save-episodes draws one: give one of them")
-    if args.set and not args.source:
-        raise UserError("--set changes the data of --source NAME; the run's own are what they were in training")
+    check_set(args)
     run = open_run(args, args.run)
     other = other_source(run, args) if args.source else None
     if other is None and args.head == "naive_bayes" and not run.info.few_shot:

@@ -37,6 +37,12 @@ def other_source(run: Any, args: argparse.Namespace) -> OtherSource:
     return load_other(source_of(run, args).data, run.info, split=args.split or "")
 
 
+def check_set(args: argparse.Namespace) -> None:
+    """Raise a `UserError` for --set without --source, whose data it changes."""
+    if args.set and not args.source:
+        raise UserError("--set changes the data of --source NAME; the run's own are what they were in training")
+
+
 def source_of(run: Any, args: argparse.Namespace) -> Any:
     """A config with the `data` of --source, --data-path and --set, whose pictures come to the network's size."""
     config = source_config(run.config.data, run.info, args.source, args.data_path)
