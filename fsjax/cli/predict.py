@@ -73,27 +73,34 @@ def run(args: argparse.Namespace) -> int:
     labelling.check_head(args.head, implants=args.implants)
     trained = _open(args)
     print(f"model: {trained!r}")
-    if args.support is None:
-        return _own_classes(trained, args)
     with labelling.writable_folder(args.out, (CSV, PAGE)):
-        labelled = labelling.label(
-            trained,
-            args.support,
-            args.query,
-            head=args.head,
-            implants=args.implants,
-            reject=args.reject,
-            shots=args.shots,
-            seed=args.seed,
-            max_megapixels=args.max_megapixels,
-            batch_size=args.batch_size,
-            progress=True,
-        )
-        page = labelling.predictions_page(labelled, most=args.page_pictures)
-        labelling.write_together(args.out, {CSV: labelling.as_csv(labelled), PAGE: page})
+        labelled = _labelled(trained, args)
+        page = labelling.own_page if args.support is None else labelling.predictions_page
+        written = {CSV: labelling.as_csv(labelled), PAGE: page(labelled, most=args.page_pictures)}
+        labelling.write_together(args.out, written)
     print(labelled.summary())
     print(f"written: {args.out / CSV} and {args.out / PAGE}")
-    return 3 if labelled.unreadable or labelled.closed or labelled.support.unreadable else 0
+    return 3 if labelled.left_out else 0
+
+
+def _labelled(trained: Any, args: argparse.Namespace) -> Any:
+    """Labels by the pictures of --support, or by the classes that the network was trained on."""
+    from fsjax import labelling
+
+    reading = {"max_megapixels": args.max_megapixels, "batch_size": args.batch_size, "progress": True}
+    if args.support is None:
+        return labelling.label_own(trained, args.query, **reading)
+    return labelling.label(
+        trained,
+        args.support,
+        args.query,
+        head=args.head,
+        implants=args.implants,
+        reject=args.reject,
+        shots=args.shots,
+        seed=args.seed,
+        **reading,
+    )
 
 
 def _check_support(args: argparse.Namespace) -> None:
@@ -109,21 +116,6 @@ def _check_support(args: argparse.Namespace) -> None:
     for flag, given in asked.items():
         if given:
             raise UserError(f"{flag} is of labelled pictures: give a folder of a few of each class as --support")
-
-
-def _own_classes(trained: Any, args: argparse.Namespace) -> int:
-    """Label by the classes that the network was trained on."""
-    from fsjax import labelling
-
-    with labelling.writable_folder(args.out, (CSV, PAGE)):
-        labelled = labelling.label_own(
-            trained, args.query, max_megapixels=args.max_megapixels, batch_size=args.batch_size, progress=True
-        )
-        page = labelling.own_page(labelled, most=args.page_pictures)
-        labelling.write_together(args.out, {CSV: labelling.as_csv(labelled), PAGE: page})
-    print(labelled.summary())
-    print(f"written: {args.out / CSV} and {args.out / PAGE}")
-    return 3 if labelled.unreadable or labelled.closed else 0
 
 
 def _open(args: argparse.Namespace) -> Any:

@@ -15,9 +15,9 @@ from fsjax.data.info import scaling
 from fsjax.errors import UserError
 from fsjax.exported import MAX_PIXELS, KnownClass, support_sum
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
+from fsjax.labelling.classifier import Classifier, classifier_of, implants_of
 from fsjax.labelling.heads import AUTO, PROTOTYPES
-from fsjax.labelling.network import Network, Widened
+from fsjax.labelling.network import Widened
 from fsjax.labelling.rejection import check_rejection, threshold_of
 from fsjax.labelling.support import Support, read_support
 from fsjax.methods.implants import ImplantOptions, base_activations, implant_maps
@@ -93,17 +93,7 @@ def source_of(
     pictures = read_support(support, run.config.data, run.info, max_pixels=MAX_PIXELS)
     check_rejection(pictures, reject, implants=implants)
     options = implants_of(run.method) if implants else None
-    frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
-    classifier = fit_classifier(
-        frozen,
-        pictures.images,
-        pictures.labels,
-        pictures.class_names,
-        head=head,
-        preferred=run.preferred_head,
-        implants=options,
-        seed=seed,
-    )
+    classifier = classifier_of(run, pictures, implants=options, seed=seed, head=head, batch_size=batch_size)
     embed: Callable[[np.ndarray], np.ndarray] = run.embed
     rule = classifier.rule
     if options is not None and isinstance(classifier.network, Widened):

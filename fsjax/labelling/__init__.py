@@ -3,11 +3,12 @@
 from fsjax.labelling.calibration import Threshold
 from fsjax.labelling.classifier import Classified, Classifier, fit_classifier, implants_of
 from fsjax.labelling.heads import AUTO, HEADS, PROTOTYPES, check_head
-from fsjax.labelling.labels import MEGAPIXELS, Labelled, Prediction, label
+from fsjax.labelling.labels import Labelled, label
 from fsjax.labelling.network import Network
 from fsjax.labelling.output import writable_folder, write_together
 from fsjax.labelling.own_classes import OwnLabels, label_own, own_page
 from fsjax.labelling.page import predictions_page
+from fsjax.labelling.queries import MEGAPIXELS, Prediction
 from fsjax.labelling.rejection import NONE_OF_THESE
 from fsjax.labelling.table import as_csv
 

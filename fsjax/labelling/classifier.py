@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 from fsjax.errors import UserError
 from fsjax.evaluation.activation_maps import class_activation_maps
@@ -22,6 +22,7 @@ from fsjax.labelling.held_out import (
     similarities,
 )
 from fsjax.labelling.network import Features, Network, Widened
+from fsjax.labelling.support import Support
 from fsjax.labelling.verdict import Verdict, verdict_of
 from fsjax.methods.dense_implants import implant_options
 from fsjax.methods.implants import ImplantOptions
@@ -95,11 +96,9 @@ class Classifier:
             scores = class_scores(pooled, self.prototypes, self.rule, centred=True)
         else:
             scores = class_scores(features[self.rule.query_pool], self.prototypes, self.rule)
-        logits = scores / self.temperature
-        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         to_support = similarities(pooled, self.support, self.rule)
         return Classified(
-            shares / shares.sum(axis=-1, keepdims=True),
+            softmax(scores / self.temperature, axis=-1),
             similarities(pooled, self.prototypes, self.rule).max(axis=-1),
             np.argsort(-to_support, axis=-1, kind="stable")[:, :nearest],
         )
@@ -228,6 +227,33 @@ def _check(names: tuple[str, ...], labels: np.ndarray, least: int) -> None:
             raise UserError(
                 f"class {name!r} has {count} support picture{'s' * (count != 1)}{more if least > 1 else ''}"
             )
+
+
+def classifier_of(
+    run: Any,
+    known: Support,
+    *,
+    implants: ImplantOptions | None,
+    seed: int,
+    head: str,
+    batch_size: int,
+) -> Classifier:
+    """`fit_classifier` of a run's network and labelled pictures.
+
+    Args:
+      run: a `fsjax.runs.Run`.
+      known: the labelled pictures.
+      implants, seed, head: see `fit_classifier`.
+      batch_size: images through the network at once.
+
+    Raises:
+      UserError: see `fit_classifier`.
+    """
+    frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
+    return fit_classifier(
+        frozen, known.images, known.labels, known.class_names,
+        implants=implants, seed=seed, head=head, preferred=run.preferred_head,
+    )  # fmt: skip
 
 
 def implants_of(method: Any) -> ImplantOptions:

@@ -9,97 +9,44 @@ labelled.rows[0].label, labelled.rows[0].probability
 import contextlib
 import dataclasses
 import hashlib
-import math
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fsjax import data
-from fsjax.data.pictures import LARGEST_PIXELS
 from fsjax.errors import UserError
 from fsjax.labelling.calibration import Threshold
-from fsjax.labelling.classifier import Classifier, fit_classifier, implants_of
+from fsjax.labelling.classifier import Classified, Classifier, classifier_of, implants_of
 from fsjax.labelling.heads import AUTO, check_head
-from fsjax.labelling.network import Network
+from fsjax.labelling.queries import MEGAPIXELS, Labels, Prediction, Queries, check_sizes, prediction
 from fsjax.labelling.rejection import NONE_OF_THESE, check_reject, check_rejection, threshold_of
 from fsjax.labelling.summary import summary
 from fsjax.labelling.support import Support, Unreadable, read_support
 
-MEGAPIXELS = 100
-_NEAREST, _NAMED = 3, 3
+_NEAREST = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What is said of one picture.
-
-    Attributes:
-      name: the path as given, or relative to the folder given.
-      file: where it is.
-      label: its class; "none of these" if it is rejected; empty if it cannot be read.
-      probability: of the label, among the classes given; None where there is no such class.
-      runner_up: the second most likely class; of a rejected picture, the most likely one.
-      runner_up_probability: of that one; None for a picture that cannot be read.
-      score: its largest similarity to the prototype of a class; None for a picture that cannot be read.
-      rejected: whether the score is below the threshold.
-      note: why it cannot be read, or that it is a support picture too.
-      best: the number of the most likely class; -1 for a picture that cannot be read.
-      confidence: the probability of that class, of rejected pictures too.
-      nearest: numbers of the support pictures nearest to it, the nearest first.
-    """
-
-    name: str
-    file: Path
-    label: str = ""
-    probability: float | None = None
-    runner_up: str = ""
-    runner_up_probability: float | None = None
-    score: float | None = None
-    rejected: bool = False
-    note: str = ""
-    best: int = -1
-    confidence: float = math.nan
-    nearest: tuple[int, ...] = ()
-
-    @property
-    def readable(self) -> bool:
-        """Whether the picture could be read."""
-        return self.best >= 0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Labelled:
-    """Labels of pictures.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Labelled(Labels):
+    """Labels of pictures by a few labelled ones.
 
     Attributes:
-      run: whose network was used.
-      rows: one per picture, in the order in which they were given.
       support: the labelled pictures.
       classifier: what was fitted on them; `classifier.classify(images)` labels more.
       threshold: of "none of these"; None where every picture has a class.
       implants: whether the network was widened by implants.
-      passed_over: how many files in the folders of queries are no images by their suffix, or no files at all.
-      closed: folders in the folders of queries that cannot be opened.
-      max_pixels: the most that a picture may have.
     """
 
-    run: Any
-    rows: tuple[Prediction, ...]
     support: Support
     classifier: Classifier
     threshold: Threshold | None
     implants: bool
-    passed_over: int
-    closed: list[Unreadable]
-    max_pixels: int
 
     @property
-    def unreadable(self) -> list[Unreadable]:
-        """Queries that could not be read."""
-        return [Unreadable(row.name, row.file, row.note) for row in self.rows if not row.readable]
+    def left_out(self) -> list[Unreadable]:
+        """All that could not be read or opened, support pictures too."""
+        return [*super().left_out, *self.support.unreadable]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -153,110 +100,52 @@ def label(
     """
     check_reject(reject)
     check_head(head, implants=implants)
-    check_options(shots, seed, max_megapixels, batch_size)
-    max_pixels = int(max_megapixels * 1e6)
-    paths = [query] if isinstance(query, str | Path) else list(query)
-    queries = data.named_pictures(paths)
-    common = {"config": run.config.data, "info": run.info, "max_pixels": max_pixels}
+    _check(shots, seed)
+    check_sizes(max_megapixels, batch_size)
+    queries = Queries(run, query, max_megapixels)
     options = implants_of(run.method) if implants else None
-    known = read_support(support, **common, shots=shots, seed=seed)
+    known = read_support(support, **queries.reading, shots=shots, seed=seed)
     check_rejection(known, reject, implants=implants)
-    frozen = Network(run.method, run.params, run.collections, run.info, batch_size=batch_size)
-    classifier = fit_classifier(
-        frozen,
-        known.images,
-        known.labels,
-        known.class_names,
-        head=head,
-        preferred=run.preferred_head,
-        implants=options,
-        seed=seed,
+    classifier = classifier_of(run, known, implants=options, seed=seed, head=head, batch_size=batch_size)
+    threshold, same = threshold_of(classifier, reject), _Same(known)
+
+    def look(images: np.ndarray) -> Classified:
+        return classifier.classify(images, nearest=_NEAREST)
+
+    def say(found: Classified, i: int, name: str, file: Path) -> Prediction:
+        try:
+            note = same.note(file)
+        except OSError as error:
+            return Prediction(name, file, note=f"gone while it was read: {error.strerror}")
+        said = dataclasses.replace(
+            prediction(name, file, found.probability[i], known.class_names),
+            score=float(found.similarity[i]),
+            note=note,
+            nearest=tuple(found.nearest[i].tolist()),
+        )
+        return _rejected(said) if threshold is not None and found.similarity[i] < threshold.value else said
+
+    rows = queries.labelled(look, say, progress=progress)
+    return Labelled(**rows, support=known, classifier=classifier, threshold=threshold, implants=implants)
+
+
+def _rejected(said: Prediction) -> Prediction:
+    """The same of a picture that is none of the classes: the most likely of them comes second."""
+    return dataclasses.replace(
+        said,
+        label=NONE_OF_THESE,
+        probability=None,
+        runner_up=said.label,
+        runner_up_probability=said.probability,
+        rejected=True,
     )
-    threshold = threshold_of(classifier, reject)
-    rows = tuple(_rows(queries.files, known, classifier, threshold, common, progress))
-    check_readable(rows)
-    closed = [Unreadable(path, Path(path), f"cannot be opened: {why}") for path, why in queries.closed.items()]
-    return Labelled(run, rows, known, classifier, threshold, implants, queries.passed_over, closed, max_pixels)
 
 
-def check_readable(rows: Sequence[Prediction]) -> None:
-    """Raise a `UserError` if none of the pictures could be read."""
-    if not any(row.readable for row in rows):
-        reasons = "\n  ".join(f"{row.name}: {row.note}" for row in rows[:_NAMED])
-        raise UserError(f"none of {len(rows)} pictures to label can be read:\n  {reasons}")
-
-
-def check_options(shots: int, seed: int, max_megapixels: float, batch_size: int) -> None:
-    """Raise a `UserError` for options that cannot be."""
+def _check(shots: int, seed: int) -> None:
     if shots < 0:
         raise UserError(f"shots={shots} must be at least 1, or 0 for all support pictures")
     if seed < 0:
         raise UserError(f"seed={seed} must be 0 or more")
-    if not 0 < max_megapixels <= LARGEST_PIXELS / 1e6:
-        raise UserError(
-            f"max_megapixels={max_megapixels:g} must be above 0 and at most {LARGEST_PIXELS / 1e6:.0f}, where pillow "
-            "itself refuses a picture as a decompression bomb"
-        )
-    if batch_size < 1:
-        raise UserError(f"batch_size={batch_size} must be at least 1")
-
-
-def _rows(
-    queries: list[tuple[str, Path]],
-    known: Support,
-    classifier: Classifier,
-    threshold: Threshold | None,
-    common: dict[str, Any],
-    progress: bool,
-) -> Iterator[Prediction]:
-    same = _Same(known)
-    with progress_bar(len(queries), progress) as bar:
-        for part in data.read_pictures([file for _, file in queries], **common):
-            found = classifier.classify(part.images, nearest=_NEAREST) if len(part.read) else None
-            at = {number: i for i, number in enumerate(part.read.tolist())}
-            for number in range(part.start, part.start + part.count):
-                name, file = queries[number]
-                if found is None or number not in at:
-                    yield Prediction(name, file, note=part.failed[number])
-                    continue
-                try:
-                    note = same.note(file)
-                except OSError as error:
-                    yield Prediction(name, file, note=f"gone while it was read: {error.strerror}")
-                    continue
-                i = at[number]
-                said = found.probability[i], float(found.similarity[i]), tuple(found.nearest[i].tolist())
-                yield _prediction(name, file, *said, known.class_names, threshold, note)
-            bar.update(part.count)
-
-
-def _prediction(
-    name: str,
-    file: Path,
-    probability: np.ndarray,
-    score: float,
-    nearest: tuple[int, ...],
-    class_names: tuple[str, ...],
-    threshold: Threshold | None,
-    note: str,
-) -> Prediction:
-    first, second = np.argsort(-probability, kind="stable")[:2].tolist()
-    confidence, rejected = float(probability[first]), threshold is not None and score < threshold.value
-    label, runner_up = (NONE_OF_THESE, first) if rejected else (class_names[first], second)
-    return Prediction(
-        name,
-        file,
-        label,
-        None if rejected else confidence,
-        class_names[runner_up],
-        float(probability[runner_up]),
-        score,
-        rejected,
-        note,
-        first,
-        confidence,
-        nearest,
-    )
 
 
 class _Same:
@@ -281,10 +170,3 @@ class _Same:
 def _digest(file: Path) -> bytes:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").digest()
-
-
-def progress_bar(total: int, shown: bool) -> Any:
-    """A bar that counts pictures, on a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="picture", disable=not (shown and sys.stderr.isatty()))

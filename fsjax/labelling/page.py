@@ -9,8 +9,9 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import one_line
-from fsjax.labelling.labels import Labelled, Prediction
+from fsjax.labelling.labels import Labelled
 from fsjax.labelling.overlay import overlaid
+from fsjax.labelling.queries import Labels, Prediction
 from fsjax.labelling.rejection import NONE_OF_THESE
 from fsjax.labelling.summary import copies_in_words, doubt_in_words, files, head_in_words, held_out_in_words
 from fsjax.labelling.support import Unreadable
@@ -34,8 +35,7 @@ def predictions_page(labelled: Labelled, *, most: int = 500) -> str:
       labelled: what `label` gave.
       most: how many pictures are shown; of more, those whose label is the least certain.
     """
-    rows = [row for row in labelled.rows if row.readable]
-    shown = rows if len(rows) <= most else sorted(rows, key=lambda row: row.confidence)[:most]
+    rows, shown = [row for row in labelled.rows if row.readable], labelled.least_certain(most)
     unreadable = [("to label", one) for one in labelled.unreadable]
     unreadable += [("folder to label", one) for one in labelled.closed]
     unreadable += [("support", one) for one in labelled.support.unreadable]
@@ -96,7 +96,7 @@ def _counts(labelled: Labelled) -> Html:
         if row.probability is not None:
             sure[row.label].append(row.probability)
     rows = [
-        (one_line(name), support.get(name, ""), count, _percent(float(np.mean(sure[name]))) if sure[name] else "")
+        (one_line(name), support.get(name, ""), count, percent(float(np.mean(sure[name]))) if sure[name] else "")
         for name, count in labelled.counts.items()
     ]
     header = ("Label", "Support pictures", "Pictures labelled", "Mean probability")
@@ -137,12 +137,12 @@ def _card(labelled: Labelled, row: Prediction, parts: Sequence[Html], small: dic
     if row.score is None or row.runner_up_probability is None:
         raise ValueError(f"{row.name} could not be read: it has no card")
     name, label, runner_up = one_line(row.name), one_line(row.label), one_line(row.runner_up)
-    share = "" if row.probability is None else f" {_percent(row.probability)}"
+    share = "" if row.probability is None else f" {percent(row.probability)}"
     nearest = [_near(labelled, number, small) for number in row.nearest]
     return card(
         tag("div", parts, style=_COLUMNS),
         tag("h3", label, share),
-        tag("p", "most like " if row.rejected else "or ", f"{runner_up} {_percent(row.runner_up_probability)}"),
+        tag("p", "most like " if row.rejected else "or ", f"{runner_up} {percent(row.runner_up_probability)}"),
         tag("p", name, class_="note"),
         tag("p", f"similarity {row.score:.3g}", f"; {one_line(row.note)}" if row.note else "", class_="note"),
         tag("p", "Nearest support pictures:"),
@@ -173,7 +173,7 @@ def _support_pictures(labelled: Labelled, numbers: set[int]) -> dict[int, Html]:
     """These support pictures in small, by their number; those that are gone meanwhile are left out."""
     support, order = labelled.support, sorted(numbers)
     paths, found = [support.files[number] for number in order], {}
-    for part in _read(labelled, paths, _SMALL):
+    for part in read_thumbnails(labelled, paths, _SMALL):
         for number, image in zip(part.read, part.thumbnails, strict=True):
             of = order[number]
             found[of] = _picture(image, f"support picture {one_line(support.names[of])}", _SMALL)
@@ -184,7 +184,7 @@ def _looked_at(labelled: Labelled, paths: Sequence[Path]) -> Iterator[list[Html]
     """For each file, the picture and what the network looked at: the activation map of its label, or the crop."""
     rows = {row.file: row for row in labelled.rows}
     view = data.own_view(labelled.run.config.data, labelled.run.info)
-    for part in _read(labelled, paths, THUMBNAIL):
+    for part in read_thumbnails(labelled, paths, THUMBNAIL):
         shown: list[list[Html]] = [[tag("p", "no longer readable", class_="note")] for _ in range(part.count)]
         if len(part.read):
             chosen = [rows[paths[number]] for number in part.read]
@@ -212,7 +212,8 @@ def _seen(labelled: Labelled, images: np.ndarray, labels: np.ndarray) -> Iterabl
     return itertools.repeat(None, len(images))
 
 
-def _read(labelled: Labelled, paths: Sequence[Path], thumbnail: int) -> Iterator[Any]:
+def read_thumbnails(labelled: Labels, paths: Sequence[Path], thumbnail: int) -> Iterator[Any]:
+    """These pictures as `fsjax.data.read_pictures` gives them, with thumbnails of so many pixels."""
     run = labelled.run
     return data.read_pictures(
         paths, run.config.data, run.info, max_pixels=labelled.max_pixels, thumbnail=thumbnail, chunk=_CHUNK
@@ -226,5 +227,6 @@ def _picture(image: np.ndarray, alt: str, size: int) -> Html:
     return picture(image, alt=alt, width=times * width, lossy=max(height, width) > 64)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Such as "98.8 %"."""
     return f"{100 * share:.1f} %"

@@ -19,19 +19,31 @@ def summary(labelled: Any) -> str:
     same = sum(bool(row.note) for row in labelled.rows if row.readable)
     if same:
         lines.append(f"{same} of them {'are' if same > 1 else 'is'} among the support pictures too")
+    lines += left_out_in_words(labelled, ("picture", "of the support cannot be read", labelled.support.unreadable))
+    return "\n".join(lines)
+
+
+def left_out_in_words(labelled: Any, *more: tuple[str, str, list[Any]]) -> list[str]:
+    """What was not labelled, and why.
+
+    Args:
+      labelled: a `fsjax.labelling.queries.Labels`.
+      *more: kinds of what could not be read besides: "picture", what of it, and which.
+    """
+    lines = []
     if labelled.passed_over:
         lines.append(f"{files(labelled.passed_over)} passed over: no image by the suffix, or no file")
     for kind, what, unreadable in (
         ("picture", "to label cannot be read", labelled.unreadable),
         ("folder", "to label cannot be opened", labelled.closed),
-        ("picture", "of the support cannot be read", labelled.support.unreadable),
+        *more,
     ):
         if unreadable:
             lines.append(f"{len(unreadable)} {kind}{'s' * (len(unreadable) > 1)} {what}:")
             lines += [f"  {one_line(one.name)}: {one_line(one.reason)}" for one in unreadable[:_NAMED]]
             if len(unreadable) > _NAMED:
                 lines.append(f"  and {len(unreadable) - _NAMED} more")
-    return "\n".join(lines)
+    return lines
 
 
 def support_in_words(labelled: Any) -> str:
