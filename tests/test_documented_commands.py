@@ -299,6 +299,15 @@ def run_training(command: Command, place: Path, workshop: Workshop) -> None:
     link.symlink_to(made)
 
 
+def last_changes(place: Path) -> dict[Path, int]:
+    """When each file, and anything in each folder, was last written; links are not followed."""
+    return {
+        path: max(part.lstat().st_mtime_ns for part in (path, *(() if path.is_symlink() else path.rglob("*"))))
+        for path in place.iterdir()
+        if path.name != "runs"
+    }
+
+
 def run_fsjax(command: Command, place: Path, workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     """Reads a line of fsjax, and runs it in `place`, or takes the files that it left before."""
     from fsjax.cli import main
@@ -311,18 +320,21 @@ def run_fsjax(command: Command, place: Path, workshop: Workshop, capsys: pytest.
     text = link_runs(smaller(shlex.join(command.words)), place, workshop)
     words = [re.sub(r"^~/", f"{Path.home()}/", word) for word in shlex.split(text)]
     key = re.sub(r"\bruns/\w+", lambda run: str((place / run[0]).resolve()), text)
-    before = {path.name for path in place.iterdir()}
+    before = last_changes(place)
     # What reads a file that was written here is run in any case.
     known = workshop.made.get(key) if not any((place / word).is_file() for word in words) else None
     if known is None:
         status = main(words[1:])
         out, err = capsys.readouterr()
         assert status == 0, f"status {status}: {err or out[-2000:]}"
-        known = workshop.made[key] = [path for path in place.iterdir() if path.name not in before]
+        known = workshop.made[key] = [path for path, time in last_changes(place).items() if time != before.get(path)]
         assert out or known
     else:
         for path in known:
-            (shutil.copytree if path.is_dir() else shutil.copy)(path, place / path.name)
+            if path.is_dir():  # a command above may have written to the same place
+                shutil.copytree(path, place / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copy(path, place / path.name)
     for flag, file in itertools.pairwise(words):
         assert flag not in WRITTEN or (place / file).exists(), f"{file} was not written"
 
