@@ -1,4 +1,4 @@
-"""A script of the tests: an export, read where jax, jaxlib and what these need are all that is installed.
+"""A script of the tests: an export, read where jax, flatbuffers and what these need are all that is installed.
 
 Arguments: the folder of an export, a file of images, a folder to save to. Prints what was computed, and which of the
 absent packages were imported, as JSON.
@@ -11,7 +11,7 @@ from tests.absent_packages import hide
 
 ABSENT = (
     "fsjax", "flax", "optax", "orbax", "tensorflow", "tensorflow_datasets", "ml_collections", "chex", "absl",
-    "flatbuffers", "PIL", "sklearn", "matplotlib", "etils",
+    "PIL", "sklearn", "matplotlib", "etils",
 )  # fmt: skip
 
 
@@ -32,7 +32,6 @@ def main(folder: str, images: str, target: str) -> None:
     }
     model.add_class("stork", images[:2])
     model.save(target)
-    exported.load(target)  # a second time: what stood in for a package is gone again
     result["loaded"] = sorted(name for name in ABSENT if name in sys.modules)
     print(json.dumps(result))
 

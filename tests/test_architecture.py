@@ -80,7 +80,7 @@ MAY_IMPORT = {
         "run_folder",
         "runs",
     },
-    "exported": set(),
+    "exported": {"picture_files"},
     "export": {"errors", "files", "version", "data", "models", "methods", "runs", "labelling", "exported"},
     "__main__": {"cli"},
     "__init__": {"errors", "version", "config_file", "runs", "training"},
@@ -94,7 +94,9 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            if node.level:  # a package that is copied into exports has another name there
+                assert node.level == 1 and path.parent.name == "exported", f"{path}: relative import"
+                continue
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 

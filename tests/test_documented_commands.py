@@ -343,6 +343,8 @@ def run_export(command: Command, place: Path, capsys: pytest.CaptureFixture[str]
     """Runs the program of an exported folder."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", list(command.words[1:]))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "exported"]:  # another folder's
+            patch.delitem(sys.modules, name)
         runpy.run_path(str(place / command.words[1]), run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("photo.jpg\t")
@@ -356,7 +358,7 @@ def run_command(command: Command, place: Path, workshop: Workshop, capsys: pytes
         run_training(command, place, workshop)
     elif command.words[0] == "fsjax":
         run_fsjax(command, place, workshop, capsys)
-    elif command.words[0] == "python" and command.words[1].endswith("/exported.py"):
+    elif command.words[0] == "python" and "." not in command.words[1] and not command.words[1].startswith("-"):
         run_export(command, place, capsys)
     else:
         pytest.fail(f"new command in {command.where}: {command.text}; add how it is run, or an entry in NOT_RUN")

@@ -19,7 +19,9 @@ import fsjax
 from fsjax import data, exported
 from fsjax.data import DataInfo
 from fsjax.export import export
-from fsjax.exported import ExportError, load
+from fsjax.exported import ExportError, command, load, scoring
+from fsjax.exported.layout import FEATURES
+from fsjax.exported.loading import opened
 from fsjax.labelling import HEADS, label
 from fsjax.methods import build_method
 from fsjax.runs import Run
@@ -175,7 +177,7 @@ def test_similarities_are_those_of_fsjax():
     for name, similarity in SIMILARITIES.items():
         rule = {"similarity": name, "tau": 3.0, "widths": [2, 4]}
         expected = similarity(features[:, :2], vectors[:, :2], 3.0) + similarity(features[:, 2:], vectors[:, 2:], 3.0)
-        found = exported._rule_scores(features, vectors.astype(np.float64), rule)
+        found = scoring.rule_scores(features, vectors.astype(np.float64), rule)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -184,12 +186,12 @@ def test_bfloat16_as_it_was_trained_or_in_float32(make_run, tmp_path):
     report = export(run, tmp_path / "half")
     assert report.difference <= 0.02  # of 8 bits
     model = load(tmp_path / "half")
-    assert "bf16" in model._programs[exported.FEATURES].mlir_module()
+    assert "bf16" in model._programs[FEATURES].mlir_module()
     same = make_run({"loss.name": "softmax"})
     export(run, tmp_path / "whole", dtype="float32")
     model = load(tmp_path / "whole", batch_size=4)
     np.testing.assert_allclose(model.embed(IMAGES), same.embed(IMAGES, batch_size=4), rtol=1e-5, atol=1e-5)
-    assert "bf16" not in model._programs[exported.FEATURES].mlir_module()
+    assert "bf16" not in model._programs[FEATURES].mlir_module()
     with pytest.raises(fsjax.UserError, match="'float16'"):
         export(run, tmp_path / "other", dtype="float16")
 
@@ -430,7 +432,7 @@ def test_folders_that_are_none(copied, tmp_path):
 
     with pytest.raises(ExportError, match="holds no export.json: is it the folder of an export"):
         load(tmp_path)
-    with pytest.raises(ExportError, match="has format 1, and this is a reader of format 3: .*or export the run again"):
+    with pytest.raises(ExportError, match="has format 1, and this is a reader of format 4: .*or export the run again"):
         load(with_facts(format=1))
     (copied / "export.json").write_text('{"format": 3}')
     with pytest.raises(ExportError, match="is not as it was written .*run, images"):
@@ -488,7 +490,7 @@ def test_a_program_of_another_jax(of_rule):
     files["features.jaxexport"] = files["features.jaxexport"][:-4000]
     facts["jax"] = "0.99.1"
     with pytest.raises(ExportError, match=r"made with jax 0.99.1 .*\n.*up to six months .*pip install jax==0.99.1"):
-        exported.opened(facts, files).embed(IMAGES)
+        opened(facts, files).embed(IMAGES)
 
 
 def test_images_that_the_network_does_not_take(of_rule):
@@ -663,7 +665,7 @@ def test_pictures_that_cannot_be_opened(of_rule, tmp_path, monkeypatch):
         model.open_pictures([tmp_path / "broken.jpg"])
     with pytest.raises(ExportError, match=r"none.jpg cannot be read: .*No such file"):
         model.open_pictures([tmp_path / "none.jpg"])
-    monkeypatch.setattr(exported, "MAX_PIXELS", 1199)
+    monkeypatch.setattr(exported.pictures, "MAX_PIXELS", 1199)
     with pytest.raises(ExportError, match=r"large.png cannot be read: 40×30 pixels are more than 1,199"):
         model.open_pictures([tmp_path / "large.png"])
     model.facts["pictures"]["image_size"] = 0
@@ -676,7 +678,7 @@ def test_pictures_that_cannot_be_opened(of_rule, tmp_path, monkeypatch):
 
 
 def test_with_jax_and_numpy_alone(python, root, dense_run, tmp_path):
-    """In a process where nothing else is installed, not even flatbuffers, with the copy that lies in the folder."""
+    """In a process where nothing else is installed, with the copy that lies in the folder."""
     birds = save_pictures(tmp_path / "birds")
     export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",), reject=-2, head="prototypes")
     np.save(tmp_path / "images.npy", IMAGES)
@@ -697,31 +699,18 @@ def test_with_jax_and_numpy_alone(python, root, dense_run, tmp_path):
     np.testing.assert_allclose(again.scores(IMAGES), model.scores(IMAGES), rtol=1e-5, atol=1e-5)
 
 
-def test_what_stands_in_for_flatbuffers_reads_as_it_does(of_rule, of_loss):
-    """Each value of a table, against the package."""
-    import flatbuffers.table
-
-    stand_in = exported._stand_in()
-    for folder in (of_rule, of_loss):
-        content = bytearray((folder / "features.jaxexport").read_bytes())
-        root = int.from_bytes(content[:4], "little")
-        ours, theirs = exported._Table(content, root), flatbuffers.table.Table(content, root)
-        fields = [field for field in range(4, 60, 2) if theirs.Offset(field)]
-        assert fields and all(ours.Offset(field) == theirs.Offset(field) for field in range(4, 400, 2))
-        for name in ("Uint8", "Uint16", "Int32", "UOffsetT", "Bool"):
-            flags = getattr(flatbuffers.number_types, f"{name}Flags")
-            own = getattr(stand_in["flatbuffers.number_types"], f"{name}Flags")
-            assert [ours.Get(own, root + at) for at in range(40)] == [theirs.Get(flags, root + at) for at in range(40)]
-    with pytest.raises(ImportError, match="pip install flatbuffers"):
-        stand_in["flatbuffers"].Builder(0)
+def test_without_flatbuffers_the_way_to_get_it_is_said(of_rule, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    with pytest.raises(ExportError, match="pip install flatbuffers"):
+        load(of_rule)
 
 
 def test_the_command_in_the_folder(dense_run, of_loss, tmp_path, capsys, monkeypatch):
     birds = save_pictures(tmp_path / "birds")
     export(dense_run, tmp_path / "export", support=birds, platforms=("cpu",))
-    monkeypatch.setattr(exported, "__file__", str(tmp_path / "export" / "exported.py"))
+    monkeypatch.setattr(exported.loading, "__file__", str(tmp_path / "export" / "exported" / "loading.py"))
     file = birds / "crane" / "0.png"
-    assert exported.main([str(file)]) == 0
+    assert command.main([str(file)]) == 0
     name, said, share, near = capsys.readouterr().out.strip().split("\t")
     model, image = load(tmp_path / "export"), np.asarray(Image.open(file))[None]
     assert (name, said) == (str(file), load().predict(image)[0])
@@ -729,25 +718,25 @@ def test_the_command_in_the_folder(dense_run, of_loss, tmp_path, capsys, monkeyp
     assert float(near) == pytest.approx(model.similarities(image)[0], rel=1e-3)
     model.facts["rule"]["threshold"] = 2.0  # above every cosine
     model.save(tmp_path / "export")
-    assert exported.main([str(file)]) == 0
+    assert command.main([str(file)]) == 0
     assert capsys.readouterr().out.strip().split("\t") == [str(file), "none of these", "-", near]
-    assert exported.main([str(tmp_path / "none.png")]) == 2
+    assert command.main([str(tmp_path / "none.png")]) == 2
     assert "error: " in capsys.readouterr().err
     (tmp_path / "a\tb.png").write_bytes(b"no picture")
     odd = str(shutil.copy(file, tmp_path / "c\nd\udcff.png"))
-    assert exported.main([str(file), str(tmp_path / "a\tb.png"), odd]) == 3
+    assert command.main([str(file), str(tmp_path / "a\tb.png"), odd]) == 3
     printed = capsys.readouterr()
     said = [line.split("\t")[0] for line in printed.out.splitlines()]
     assert said == [str(file), str(tmp_path / "c") + r"\nd\udcff.png"]
     assert r"a\tb.png cannot be read" in printed.err and len(printed.err.splitlines()) == 1
     with monkeypatch.context() as patch:
         patch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-        assert exported.main([shutil.copy(str(file), str(tmp_path / "ü.png"))]) == 0
+        assert command.main([shutil.copy(str(file), str(tmp_path / "ü.png"))]) == 0
         sys.stdout.seek(0)
         assert sys.stdout.read().startswith(str(tmp_path / r"\xfc.png"))
-    assert exported.main([]) == 2 and "photo.jpg" in capsys.readouterr().out
-    monkeypatch.setattr(exported, "__file__", str(of_loss / "exported.py"))
-    assert exported.main([str(file)]) == 0 and len(capsys.readouterr().out.split("\t")) == 3
+    assert command.main([]) == 2 and "photo.jpg" in capsys.readouterr().out
+    monkeypatch.setattr(exported.loading, "__file__", str(of_loss / "exported" / "loading.py"))
+    assert command.main([str(file)]) == 0 and len(capsys.readouterr().out.split("\t")) == 3
 
 
 def test_files_that_are_no_arrays_are_not_unpickled(copied):
@@ -756,4 +745,4 @@ def test_files_that_are_no_arrays_are_not_unpickled(copied):
     facts = json.loads((copied / "export.json").read_text())
     files = {name: (copied / name).read_bytes() for name in facts["files"]} | {"classes.npz": stream.getvalue()}
     with pytest.raises(ValueError, match="allow_pickle"):
-        exported.opened(facts, files)
+        opened(facts, files)

@@ -116,7 +116,7 @@ def test_the_example_is_installed_and_used(root, tmp_path):
     assert sum(row.split(",")[1] == row.split("-")[0] for row in rows) >= 10 and len(rows) == 12  # 4 by chance
     fsjax_("export", "run", "--out=out")
     plain = subprocess.run(
-        [sys.executable, "out/exported.py", "many/across-0.png"],
+        [sys.executable, "out", "many/across-0.png"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

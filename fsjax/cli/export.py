@@ -4,11 +4,11 @@
     fsjax export runs/proto_tiny --support ~/birds --out birds_export --reject
     fsjax export runs/implants_fc100 --support ~/birds --implants --out birds_export
     fsjax export runs/dc_mini --no-classes --platforms cpu --out encoder_export
-    python birds_export/exported.py photo.jpg
+    python birds_export photo.jpg
 
 The folder holds the network as StableHLO, for any number of images at once and for several platforms, its weights, the
-classes, export.json with the facts, and exported.py, which reads all that and needs jax and NumPy; picture_files.py
-beside it opens pictures, and needs pillow. In Python, with that folder on the path: `model = exported.load();
+classes, export.json with the facts, and the package `exported`, which reads all that. It needs jax, flatbuffers and
+NumPy, and pillow to open picture files. In Python, with that folder on the path: `model = exported.load();
 model.predict(images)`.
 
 Classes are those of --support, a folder of class folders, scored by the --head that `fsjax predict` takes. With
@@ -21,7 +21,7 @@ With --support it says the same labels and probabilities as `fsjax predict` with
 was fitted on them goes along, and with --reject the threshold, below which a picture is "none of these".
 
 The export is compared with the run before it is written. It stays readable for jaxlib releases of up to six months
-after yours, and three weeks before it: so much jax promises. See exported.py for more.
+after yours, and three weeks before it: so much jax promises. `help(exported)` tells more.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"compared with the run on random images: outputs differ by {report.difference:.1e} of the largest")
     if report.classes:
-        print(f"try: python {args.out / 'exported.py'} photo.jpg")
+        print(f"try: python {args.out} photo.jpg")
     for line in report.unreadable:
         print(f"left out, as it cannot be read: {line}")
     return 3 if report.unreadable else 0

@@ -3,7 +3,7 @@
     from fsjax.export import export
     export(fsjax.restore("runs/icu"), "icu_export")
 
-`fsjax.exported` reads it; copies of that file and of `fsjax.picture_files` go with it.
+`fsjax.exported` reads it; a copy of that package goes along.
 """
 
 from fsjax.export.write import DEFAULT_PLATFORMS, PLATFORMS, Report, export

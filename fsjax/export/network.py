@@ -13,7 +13,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from fsjax.data import DataInfo
 from fsjax.data.info import scaling
 from fsjax.errors import UserError
-from fsjax.exported import MAX_PIXELS, KnownClass, support_sum
+from fsjax.exported import KnownClass
+from fsjax.exported.pictures import MAX_PIXELS
+from fsjax.exported.scoring import support_sum
 from fsjax.labelling.calibration import Threshold
 from fsjax.labelling.classifier import Classifier, classifier_of, implants_of
 from fsjax.labelling.heads import AUTO, PROTOTYPES

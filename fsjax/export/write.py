@@ -20,21 +20,10 @@ from jax import export as jax_export
 from fsjax import data
 from fsjax.errors import UserError, unknown
 from fsjax.export.network import Function, Source, logits_of, own_classes, source_of
-from fsjax.exported import (
-    CLASSES,
-    FACTS,
-    FEATURES,
-    FORMAT,
-    LOGITS,
-    NONE_OF_THESE,
-    WEIGHTS,
-    ExportError,
-    KnownClass,
-    check_target,
-    classes_file,
-    opened,
-    write_folder,
-)
+from fsjax.exported import NONE_OF_THESE, ExportError, KnownClass
+from fsjax.exported.layout import CLASSES, FACTS, FEATURES, FORMAT, LOGITS, WEIGHTS, classes_file
+from fsjax.exported.loading import opened
+from fsjax.exported.writing import check_target, write_folder
 from fsjax.files import check_writable
 from fsjax.labelling.calibration import Threshold
 from fsjax.labelling.heads import AUTO, PROTOTYPES, check_head
