@@ -9,13 +9,21 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fsjax.errors import UserError, one_line
+
+
+class CannotWriteError(UserError):
+    """A file that the system, its `__cause__`, does not let write."""
+
+
+class BusyError(Exception):
+    """Another process has the lock."""
 
 
 def absolute_path(path: str | Path, *, what: str) -> Path:
@@ -74,18 +82,22 @@ def write_files(contents: Mapping[Path, str | bytes]) -> None:
         for whole, temporary in waiting.items():
             path = whole
             temporary.replace(whole)
-    except BaseException as error:
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
         for temporary in waiting.values():
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
-        raise
 
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write one file whole or not at all: see `write_files`."""
     write_files({path: content})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all: see `write_files`."""
+    write_file(path, json.dumps(value, indent=2) + "\n")
 
 
 def as_npz(**arrays: Any) -> bytes:
@@ -108,13 +120,49 @@ def check_writable(path: Path, *, what: str = "") -> None:
     if path.is_dir():
         raise UserError(f"{what or path} is a folder: give the name of a file")
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"\0")  # of a full disk the name alone can still be written
-            file.flush()
+        try_to_write(folder)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
+def try_to_write(folder: Path) -> None:
+    """Raise an `OSError` where nothing can be written."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0" * 2**20)  # an empty file can be made on a full disk
+        file.flush()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Keep other processes out; the system frees the lock whatever ends this one.
+
+    Args:
+      path: of the file that is locked; it is made, and stays.
+      wait: for another process that has the lock.
+
+    Yields:
+      Whether this process is alone: some file systems have no locks.
+
+    Raises:
+      BusyError: if another process has the lock, and `wait` is False.
+      OSError: where the file cannot be made.
+    """
+    import filelock
+
+    path.open("a").close()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(filelock.FileLock(path, timeout=-1 if wait else 0, is_singleton=False))
+            alone = True
+        except filelock.Timeout as error:
+            raise BusyError(str(error)) from error
+        except (OSError, NotImplementedError):
+            alone = False
+        yield alone
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWriteError:
     """What to tell of a file that the system does not let write."""
-    return UserError(f"{path} cannot be written: {error.strerror or error}; choose another place, or make room there")
+    return CannotWriteError(
+        f"{path} cannot be written: {error.strerror or error}; choose another place, or make room there"
+    )

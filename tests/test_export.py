@@ -434,7 +434,7 @@ def test_folders_that_are_none(copied, tmp_path):
         load(tmp_path)
     with pytest.raises(ExportError, match="has format 1, and this is a reader of format 4: .*or export the run again"):
         load(with_facts(format=1))
-    (copied / "export.json").write_text('{"format": 3}')
+    (copied / "export.json").write_text('{"format": 4}')
     with pytest.raises(ExportError, match="is not as it was written .*run, images"):
         load(copied)
     (copied / "export.json").write_text("{")

@@ -9,9 +9,9 @@ import jax
 
 from fsjax.benchmarking.case import Case
 from fsjax.benchmarking.timing import in_turns, in_words, timed
+from fsjax.files import write_json
 from fsjax.runs import restore
 from fsjax.training.checkpoints import Checkpoints
-from fsjax.training.records import write_json
 from fsjax.version import __version__
 
 

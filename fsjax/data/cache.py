@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,7 @@ from fsjax.data.examples import ARRAYS_BYTES, find_reference
 from fsjax.data.sources import SOURCES, Source, absolute, load_source
 from fsjax.data.sources.layout import is_passed_over
 from fsjax.data.view import View
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]  # mypy knows no optional modules
+from fsjax.files import locked
 
 logger = logging.getLogger("fsjax")
 
@@ -118,7 +114,8 @@ def _takes_long(source: Source, config: DataConfig) -> bool:
 
 def _made(entry: Path, config: DataConfig, view: View) -> tuple[Source, str]:
     """The source, decoded now or meanwhile by another process, and why it was decoded again ("": it was not)."""
-    with _locked(entry) as alone:
+    with contextlib.ExitStack() as stack:
+        alone = _lock(entry, stack)
         source, why = _opened(entry, config)
         if source is None:
             _make(entry, config, view, why, alone)
@@ -287,25 +284,18 @@ def _files(root: Path) -> str | None:
     return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def _locked(entry: Path) -> Iterator[bool]:
-    """Hold others back who would decode the same; the system frees the lock whatever ends this process.
+def _lock(entry: Path, stack: contextlib.ExitStack) -> bool:
+    """Hold others back who would decode the same, until `stack` is left.
 
-    Yields:
+    Returns:
       Whether this process is alone at it: some file systems have no locks, and each process then decodes for itself.
     """
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        file = entry.with_name(f".{entry.name}.lock").open("w")
+        alone = stack.enter_context(locked(entry.with_name(f".{entry.name}.lock"), wait=True))
     except OSError as error:
         raise _cannot_write(entry, error) from error
-    with file:
-        alone = False
-        if fcntl is not None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-                alone = True
-        yield alone
+    return alone
 
 
 def _cannot_write(entry: Path, error: OSError) -> _UnwritableError:

@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fsjax.errors import UserError
-from fsjax.files import write_files
+from fsjax.files import try_to_write, write_files
 
 
 @contextlib.contextmanager
@@ -32,8 +31,7 @@ def writable_folder(folder: Path, names: Iterable[str] = ()) -> Iterator[None]:
             if not path.exists():
                 path.mkdir()
                 made.append(path)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        try_to_write(folder)
     except OSError as error:
         _remove(made)
         raise UserError(f"files cannot be written to {folder}: {error.strerror}; choose another folder") from error

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from fsjax.cache_folder import cache_folder
-from fsjax.training.workdir import try_to_write
+from fsjax.files import try_to_write
 
 logger = logging.getLogger("fsjax")
 

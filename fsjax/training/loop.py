@@ -14,12 +14,13 @@ import jax
 from fsjax import data
 from fsjax.config import check, complete, plugged
 from fsjax.errors import platform_errors
+from fsjax.files import write_json
 from fsjax.training import hosts, pretrained, same_data, workdir
 from fsjax.training.checkpoints import Checkpoints, steps_in
 from fsjax.training.compilation import keep_compiled
 from fsjax.training.experiment import Experiment, build_experiment
 from fsjax.training.finish import draw_features, finish, summary
-from fsjax.training.records import Progress, Records, write_json
+from fsjax.training.records import Progress, Records
 from fsjax.training.reporting import Reporter
 from fsjax.training.start import check_start, started
 from fsjax.training.state import TrainState

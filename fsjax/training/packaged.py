@@ -11,10 +11,9 @@ from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
-from fsjax.files import parse_json
+from fsjax.files import parse_json, write_json
 from fsjax.methods import build_method
 from fsjax.models.pretrained import files
-from fsjax.training.records import write_json
 from fsjax.training.restored import Restored
 
 WEIGHTS, FACTS = "weights.safetensors", "model.json"

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
+from fsjax.files import write_json
 from fsjax.models import pretrained
-from fsjax.training.records import write_json
 from fsjax.training.state import TrainState
 
 logger = logging.getLogger("fsjax")

@@ -4,22 +4,14 @@ import datetime
 import importlib.util
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fsjax.files import parse_json
+from fsjax.files import parse_json, write_file
 
 logger = logging.getLogger("fsjax")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the whole of the old file or the whole of the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
 
 
 class Records:
@@ -43,9 +35,7 @@ class Records:
             return
         path = workdir / "metrics.jsonl"
         kept = [line for line in read_jsonl(path) if line["step"] <= start_step]
-        temporary = path.with_name(".metrics.jsonl.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        temporary.replace(path)
+        write_file(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
         self._board = _board(workdir, start_step)
 

@@ -14,17 +14,12 @@ from typing import Any
 
 from fsjax.config import options
 from fsjax.errors import UserError
-from fsjax.files import absolute_path
+from fsjax.files import BusyError, CannotWriteError, absolute_path, locked, try_to_write, write_json
 from fsjax.run_folder import read_json, read_result
 from fsjax.training import hosts
-from fsjax.training.records import write_json
 from fsjax.version import __version__
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]  # mypy knows no optional modules
-
+_LOCK, _TOKEN = ".lock", ".token"
 # The inode of the lock of each folder that this process holds, by path.
 _HELD: dict[Path, int] = {}
 # Seconds that a shared file system may take to show what another host wrote.
@@ -103,11 +98,11 @@ def _prepare(path: Path, stack: contextlib.ExitStack, **facts: Mapping[str, Any]
 
 
 def _check_shared(path: Path, token: str) -> None:
-    """Raise a `UserError` if this process sees another folder than the first, which left the token in the lock."""
+    """Raise a `UserError` if this process sees another folder than the first, which left the token there."""
     deadline = time.monotonic() + _SHARED_WITHIN
     while not hosts.is_first():
         with contextlib.suppress(OSError):
-            if (path / ".lock").read_text() == token:
+            if (path / _TOKEN).read_text() == token:
                 break
         if time.monotonic() > deadline:
             raise UserError(
@@ -141,6 +136,11 @@ def readable_errors(path: Path) -> Iterator[None]:
     try:
         with full_memory(_SMALLER_BATCH):
             yield
+    except CannotWriteError as error:
+        check_in_place(path)
+        if isinstance(error.__cause__, OSError):
+            raise cannot_write(path, error.__cause__) from error
+        raise
     except UserError:
         raise
     except Exception as error:
@@ -191,20 +191,17 @@ def _texts(error: BaseException) -> list[str]:
 def _locked(path: Path, token: str) -> Iterator[None]:
     """Keep a second run out of the folder; the system frees the lock whatever ends this one.
 
-    The token is written into the file, for the other processes of the run.
+    The token is written beside it, for the other processes of the run.
     """
-    with (path / ".lock").open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"another process is at work in the workdir {path}; wait for it, or use another --workdir"
-                ) from error
-        file.truncate(0)
-        file.write(token)
-        file.flush()
-        _HELD[path] = os.fstat(file.fileno()).st_ino
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path / _LOCK, wait=False))
+        except BusyError as error:
+            raise UserError(
+                f"another process is at work in the workdir {path}; wait for it, or use another --workdir"
+            ) from error
+        (path / _TOKEN).write_text(token)
+        _HELD[path] = (path / _LOCK).stat().st_ino
         try:
             yield
         finally:
@@ -226,7 +223,7 @@ def check_in_place(path: Path) -> None:
 def _in_place(path: Path) -> bool:
     """Whether the folder is the one that this process has locked, if it has."""
     try:
-        return path not in _HELD or (path / ".lock").stat().st_ino == _HELD[path]
+        return path not in _HELD or (path / _LOCK).stat().st_ino == _HELD[path]
     except OSError:
         return False
 
@@ -235,16 +232,6 @@ def _has_begun(path: Path) -> bool:
     """Whether there is anything to lose: a run that failed before its first step may be given another config."""
     metrics = path / "metrics.jsonl"
     return any(path.glob("checkpoints/*/*")) or (metrics.exists() and metrics.stat().st_size > 0)
-
-
-def try_to_write(folder: Path) -> None:
-    """Raise an `OSError` where nothing can be written."""
-    probe = folder / f".probe.{os.getpid()}"
-    try:
-        # A megabyte: an empty file can be made on a full disk.
-        probe.write_bytes(b"\0" * 2**20)
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _refuse_another(path: Path, **facts: Mapping[str, Any]) -> None:

@@ -487,8 +487,8 @@ def test_the_first_process_says_which_step_is_best(second, own, of_first, improv
 def test_a_folder_that_others_do_not_see(tmp_path, monkeypatch):
     monkeypatch.setattr(workdir, "_SHARED_WITHIN", 0.3)
     monkeypatch.setattr(hosts, "is_first", lambda: False)
-    (tmp_path / ".lock").write_text("of another run")
+    (tmp_path / ".token").write_text("of another run")
     with pytest.raises(UserError, match="of process 0 is not seen here: .* shared file system"):
         workdir._check_shared(tmp_path, "token")
-    (tmp_path / ".lock").write_text("token")
+    (tmp_path / ".token").write_text("token")
     workdir._check_shared(tmp_path, "token")

@@ -3,7 +3,8 @@ import sys
 
 from tensorboardX.proto import event_pb2
 
-from fsjax.training.records import Progress, Records, read_jsonl, write_json
+from fsjax.files import write_json
+from fsjax.training.records import Progress, Records, read_jsonl
 
 
 def test_lines_after_the_step_continued_from_are_cut_off(tmp_path):
