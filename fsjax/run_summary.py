@@ -17,6 +17,7 @@ from fsjax.errors import UserError
 from fsjax.evaluation.intervals import in_words as intervals_in_words
 from fsjax.evaluation.intervals import tasks_in_words
 from fsjax.evaluation.protocol import in_pools
+from fsjax.methods.base import Method, Variables
 from fsjax.pages import Html, fragment, table, tag
 from fsjax.pages.document import facts_list
 from fsjax.run_folder import read_result
@@ -71,7 +72,7 @@ class Summary:
 
 
 def summarize(
-    workdir: Path, *, config: ConfigDict, info: DataInfo, step: int, params: Any, method: Any, dim: int
+    workdir: Path, *, config: ConfigDict, info: DataInfo, step: int, params: Variables, method: Method, dim: int
 ) -> Summary:
     """Describe a run by what it holds, and by its `result.json` where it has finished.
 
@@ -97,7 +98,7 @@ def summarize(
     return Summary(f"{config.name}: a run of fsjax, at step {step:,}", facts, figures, _usage(info, method, dim))
 
 
-def summarize_network(published: Any, *, info: DataInfo, params: Any, method: Any, dim: int) -> Summary:
+def summarize_network(published: Any, *, info: DataInfo, params: Variables, method: Method, dim: int) -> Summary:
     """Describe a network that others trained.
 
     Args:
@@ -130,7 +131,7 @@ def _data(info: DataInfo) -> str:
     return f"{info.name}, images {shape}: {counts}; {info.num_classes} {kind}: {names}"
 
 
-def _parameters(params: Any) -> str:
+def _parameters(params: Variables) -> str:
     """How many parameters there are, of each part: those of modules are their parts, such as the encoder's backbone."""
     counts: dict[str, int] = {}
     for part, tree in params.items():
@@ -203,7 +204,7 @@ def _aligned(rows: tuple[tuple[str, ...], ...]) -> list[str]:
     return ["  " + "  ".join(f"{x:{w}}" for x, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _usage(info: DataInfo, method: Any, dim: int) -> dict[str, str]:
+def _usage(info: DataInfo, method: Method, dim: int) -> dict[str, str]:
     shape = ", ".join(map(str, info.image_shape))
     calls = {"run.embed(images)": f"uint8 [n, {shape}] -> float32 [n, {dim}]"}
     if not info.few_shot:
@@ -213,6 +214,6 @@ def _usage(info: DataInfo, method: Any, dim: int) -> dict[str, str]:
     )
     if info.few_shot:
         calls["run.evaluator().figures(Protocol())"] = "its few-shot figures; fsjax.evaluation.protocol.Protocol"
-    if hasattr(method, "locate"):
+    if method.locates:
         calls["run.locate(images)"] = "-> boxes, attention maps and crops"
     return calls

@@ -24,6 +24,7 @@ from fsjax.evaluation.incremental import SessionSpec, evaluate_sessions
 from fsjax.evaluation.localization import as_pictures, check_localizes
 from fsjax.evaluation.sessions import Sessions
 from fsjax.methods import build_method
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
@@ -53,8 +54,8 @@ class Run:
     config: ConfigDict
     info: DataInfo
     step: int
-    params: Any
-    collections: Any
+    params: Variables
+    collections: Variables
 
     # What `fsjax.labelling` takes where heads cannot be compared: the rule that the network was trained for.
     preferred_head: ClassVar[str] = "prototypes"
@@ -264,18 +265,18 @@ class Run:
         return dataclasses.replace(splits, info=self.info)
 
     @functools.cached_property
-    def method(self) -> Any:
+    def method(self) -> Method:
         """The run's method: the pure functions behind `embed` and `logits`."""
         return build_method(self.config, self.info)
 
     @functools.cached_property
     def _functions(self) -> dict[str, Callable[..., Any]]:
-        names = ("embed", "logits", *(["locate"] if hasattr(self.method, "locate") else []))
+        names = ("embed", "logits", *(["locate"] if self.method.locates else []))
         functions = {name: jax.jit(getattr(self.method, name)) for name in names}
         return functions | {name: self._feature(name) for name in FEATURES if name not in functions}
 
     def _feature(self, name: str) -> Callable[..., jax.Array]:
-        return jax.jit(lambda *args: self.method.features(*args, names=(name,))[name])
+        return jax.jit(lambda p, c, images: self.method.features(p, c, images, (name,))[name])
 
     def _shapes(self, name: str) -> Any:
         """Shapes of what a function gives of one image, `[1, ...]` each."""

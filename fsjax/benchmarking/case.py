@@ -35,7 +35,7 @@ class Case:
       synthetic: the shape of the noise that took the place of the data; "": none did.
     """
 
-    config: Any
+    config: ConfigDict
     label: str = ""
     repeats: int = 5
     seconds: float = 1.0
@@ -113,11 +113,11 @@ class Case:
         }
 
 
-def _set_backend(config: Any, backend: str) -> None:
+def _set_backend(config: ConfigDict, backend: str) -> None:
     config.data.backend = backend
 
 
-def _put_noise(config: Any, shape: str) -> None:
+def _put_noise(config: ConfigDict, shape: str) -> None:
     """Noise in the place of a config's data, enough of it for its batches and tasks."""
     found = _SYNTHETIC.fullmatch(shape)
     if found is None:
@@ -140,7 +140,7 @@ def _put_noise(config: Any, shape: str) -> None:
         config.data.base_holdout = tasks
 
 
-def _images_of_a_class(config: Any) -> int:
+def _images_of_a_class(config: ConfigDict) -> int:
     """The most that an episode or a task of the config takes of a class, and no fewer than 24."""
     own, validation, episodes = config.few_shot, config.few_shot.validation, config.episodes
     sizes = [(own.shots, own.query), (validation.shot, validation.query), (episodes.shot, episodes.query)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
 from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.rules import own_pool
+from fsjax.training.state import TrainState
 
 
 def measure(case: Case) -> Iterator[dict[str, Any]]:
@@ -34,15 +35,15 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
     yield _of_images(case, state, score, experiment.parallel.num_devices)
 
 
-def _of_images(case: Case, state: Any, run: Any, devices: int) -> dict[str, Any]:
-    """The figures of what takes every test image through the network once a turn."""
+def _of_images(case: Case, state: TrainState, passed: Callable[[int], None], devices: int) -> dict[str, Any]:
+    """The figures of what takes every test image through the network once per turn."""
     info = case.splits.info
     if case.splits.test is None:
         raise UserError(f"{info.name} has no test images to evaluate on: name a part in config.data.test_split")
     count, shape = len(case.splits.test), info.image_shape
     one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     flops = count * products(case.experiment.method.encode, state.params, state.collections, one)
-    (spent,) = in_turns([run], repeats=case.repeats, seconds=case.seconds)
+    (spent,) = in_turns([passed], repeats=case.repeats, seconds=case.seconds)
     seconds = statistics.median(spent)
     return {
         "images_per_second": count / seconds,
@@ -56,7 +57,7 @@ def _of_images(case: Case, state: Any, run: Any, devices: int) -> dict[str, Any]
     }
 
 
-def _few_shot(case: Case, state: Any) -> Iterator[dict[str, Any]]:
+def _few_shot(case: Case, state: TrainState) -> Iterator[dict[str, Any]]:
     """Features of the novel classes' images, and tasks out of them, by the run's first number of shots."""
     method, params, collections = case.experiment.method, state.params, state.collections
     extract = extractor(method, params, collections)

@@ -28,8 +28,8 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
     Raises:
       UserError: if the config trains no implants, or its data have no novel classes.
     """
-    method = case.experiment.method
-    if method.implants is None or not case.splits.info.few_shot:
+    method, implants = case.experiment.method, case.experiment.method.implants
+    if implants is None or not case.splits.info.few_shot:
         raise UserError(
             "implants are measured on a config that trains them, of divided classes: --config implants_tiny"
         )
@@ -43,11 +43,11 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
 
     def run(turns: int) -> None:
         for _ in range(turns):
-            score_implanted(frozen, bank, rules, options=method.implants, spec=spec, seed=0, tasks=_TASKS)
+            score_implanted(frozen, bank, rules, options=implants, spec=spec, seed=0, tasks=_TASKS)
 
     (spent,) = in_turns([run], repeats=case.repeats, seconds=case.seconds)
     seconds = statistics.median(spent)
-    flops = _TASKS * flops_of_task(method.encoder, case.splits.info.image_shape, spec, method.implants)
+    flops = _TASKS * flops_of_task(method.encoder, case.splits.info.image_shape, spec, implants)
     yield {
         "tasks_per_second": _TASKS / seconds,
         "tasks": _TASKS,

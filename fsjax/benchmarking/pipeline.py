@@ -16,7 +16,7 @@ from fsjax.benchmarking.machine import peak_bytes
 from fsjax.benchmarking.timing import in_turns, in_words
 from fsjax.data.config import BACKENDS
 from fsjax.errors import UserError
-from fsjax.training.experiment import images_per_step
+from fsjax.training.experiment import Experiment, images_per_step
 from fsjax.training.parallel import AXIS
 
 logger = logging.getLogger("fsjax")
@@ -76,7 +76,7 @@ def _cases(case: Case) -> Iterator[Case]:
             yield one
 
 
-def _from_host(experiment: Any, length: int) -> Callable[[int], Any]:
+def _from_host(experiment: Experiment, length: int) -> Callable[[int], Any]:
     """Batches on the devices, one after the other."""
     batches = iter(experiment.train_batches(0, itertools.repeat(length)))
 
@@ -89,7 +89,7 @@ def _from_host(experiment: Any, length: int) -> Callable[[int], Any]:
     return run
 
 
-def _on_device(experiment: Any, length: int) -> Callable[[int], Any]:
+def _on_device(experiment: Experiment, length: int) -> Callable[[int], Any]:
     """The batches that the train step draws inside of itself."""
     feed, parallel = experiment.feed, experiment.parallel
 

@@ -17,6 +17,7 @@ from fsjax.benchmarking.timing import in_one_stretch, in_turns, in_words
 from fsjax.methods import build_method
 from fsjax.training.experiment import Experiment, images_per_step
 from fsjax.training.parallel import AXIS
+from fsjax.training.state import TrainState
 from fsjax.training.step import make_train_step
 from fsjax.training.teacher import taught
 
@@ -56,7 +57,7 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
 
 
 def measure_feeding(
-    experiment: Any, state: Any, batch: Any, length: int, *, repeats: int, seconds: float
+    experiment: Experiment, state: TrainState, batch: Any, length: int, *, repeats: int, seconds: float
 ) -> tuple[list[float], list[float]]:
     """Seconds of a dispatch on a batch that is there, and of one on batches that are made meanwhile, by run.
 
@@ -91,7 +92,7 @@ def _without_remat(experiment: Experiment) -> Callable[..., Any]:
 class _Runner:
     """The state of a run, which each dispatch takes and gives back."""
 
-    def __init__(self, experiment: Any, state: Any) -> None:
+    def __init__(self, experiment: Experiment, state: TrainState) -> None:
         self._experiment, self.state = experiment, state
 
     def run(self, batches: Iterator[Any]) -> Any:

@@ -29,6 +29,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ml_collections import ConfigDict
+
 from fsjax.cli.arguments import path_of
 from fsjax.config import set_text
 from fsjax.config_file import load_config, set_option
@@ -127,7 +129,7 @@ def cases(args: argparse.Namespace, **more: Any) -> "Iterator[Case]":
         )
 
 
-def _set_batch(config: Any, text: str) -> None:
+def _set_batch(config: ConfigDict, text: str) -> None:
     if not text.isdigit():
         raise UserError(f"--batch={text}: must be a number of images, or several: 64,128")
     if config.train.batch_size == 0:

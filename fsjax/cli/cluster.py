@@ -12,13 +12,16 @@ which has no data here, needs it.
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.cli.splits import check_set, source_of
+
+if TYPE_CHECKING:
+    from fsjax.runs import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _splits(run: Any, args: argparse.Namespace) -> Any:
+def _splits(run: "Run", args: argparse.Namespace) -> Any:
     """The run's data, or those of --source as its network takes them."""
     if not args.source:
         return run.splits(data_path=args.data_path)

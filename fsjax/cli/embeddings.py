@@ -18,11 +18,14 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
 from fsjax.files import write_file
+
+if TYPE_CHECKING:
+    from fsjax.evaluation.few_shot import Evaluator
 
 # Of classes, as `Evaluator.part` names them.
 _KINDS = ("base", "novel", "train", "validation")
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         write_file(args.json, json.dumps({**facts, "scatter": numbers, "quotients": quotients}, indent=1) + "\n")
 
 
-def check_kinds(evaluator: Any, asked: list[str], path: str) -> None:
+def check_kinds(evaluator: "Evaluator", asked: list[str], path: str) -> None:
     """Raise a `UserError` unless the run's data have images of these kinds of classes."""
     there = [kind for kind in _KINDS if _has(evaluator, kind)]
     missing = [kind for kind in asked if kind not in there]
@@ -87,7 +90,7 @@ def check_kinds(evaluator: Any, asked: list[str], path: str) -> None:
     raise UserError(f"{path} {what}: draw others, with --classes {' '.join(others or there)}{more}")
 
 
-def _has(evaluator: Any, kind: str) -> bool:
+def _has(evaluator: "Evaluator", kind: str) -> bool:
     try:
         evaluator.part(kind)
     except UserError:

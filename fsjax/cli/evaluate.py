@@ -48,7 +48,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, count, open_run, path_of
@@ -65,6 +65,10 @@ from fsjax.methods.rules import HEADS
 from fsjax.options import section
 from fsjax.options.few_shot import CLASSES
 from fsjax.options.methods import ImplantTrainingOptions
+
+if TYPE_CHECKING:
+    from fsjax.evaluation.few_shot import Evaluator
+    from fsjax.runs import Run
 
 # The columns of Tables 2 and 3.
 ALL_POOLINGS = ("gmp/gmp", "gmp/dense", "gap/gap", "gap/dense")
@@ -179,7 +183,7 @@ def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
     write_files({path.with_suffix(".npz"): as_npz(**arrays), path: stored})
 
 
-def _facts_of_run(run: Any) -> dict[str, Any]:
+def _facts_of_run(run: "Run") -> dict[str, Any]:
     return {"run": str(run.workdir), "step": run.step, "method": run.config.method.name}
 
 
@@ -198,7 +202,7 @@ def _protocol(own: Any, args: argparse.Namespace) -> Protocol:
     return _reconstructed(dataclasses.replace(Protocol.of(own), **stated), args)
 
 
-def _linear(run: Any, args: argparse.Namespace) -> None:
+def _linear(run: "Run", args: argparse.Namespace) -> None:
     """Fit naive Bayes on the training images of a run without novel classes, and print the test accuracies."""
     if args.split not in (None, "test"):
         raise UserError("--head naive_bayes is fitted on the training images and tested on those of the test split")
@@ -229,7 +233,7 @@ def _reconstructed(protocol: Protocol, args: argparse.Namespace) -> Protocol:
     return dataclasses.replace(protocol, reconstructed=dataclasses.replace(protocol.reconstructed, **stated))
 
 
-def _implants(run: Any, args: argparse.Namespace) -> Any:
+def _implants(run: "Run", args: argparse.Namespace) -> Any:
     """Options of the implants, or None."""
     from fsjax.methods.dense_implants import implant_options
 
@@ -248,7 +252,7 @@ def _implants(run: Any, args: argparse.Namespace) -> Any:
     return implant_options(run.method.encoder, **chosen)
 
 
-def _save_episodes(evaluator: Any, protocol: Protocol, path: Path) -> None:
+def _save_episodes(evaluator: "Evaluator", protocol: Protocol, path: Path) -> None:
     specs = protocol.specs()
     if len(specs) > 1:
         raise UserError("--save-episodes writes the tasks of one number of shots: add --shots 5")
@@ -259,7 +263,7 @@ def _save_episodes(evaluator: Any, protocol: Protocol, path: Path) -> None:
     print(f"{len(episodes)} tasks, {episodes.hash}, written to {path}")
 
 
-def _facts(evaluator: Any, protocol: Protocol) -> dict[str, Any]:
+def _facts(evaluator: "Evaluator", protocol: Protocol) -> dict[str, Any]:
     """What a list of tasks is of, and stated in its file."""
     (classes,) = protocol.classes
     facts = evaluator.part(classes, protocol.reconstructed).facts

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, open_run, path_of
 from fsjax.errors import UserError
 from fsjax.files import write_file
+
+if TYPE_CHECKING:
+    from fsjax.runs import Run
 
 # Pictures that are in memory at once.
 _CHUNK = 256
@@ -99,7 +102,7 @@ class _Pictures:
 
 
 def _located(
-    run: Any, pictures: _Pictures, chosen: set[int], batch_size: int | None
+    run: "Run", pictures: _Pictures, chosen: set[int], batch_size: int | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, list[Any]]:
     """The boxes of all pictures by name, the predicted ones in the pictures, and the panels of the chosen."""
     from fsjax.evaluation.localization import boxes_of
@@ -111,7 +114,7 @@ def _located(
         images, lead_back = pictures.read(positions)
         located = run.locate(images, batch_size=batch_size)
         found.append(boxes_of(located))
-        in_pictures.append(lead_back(located.box))
+        in_pictures.append(lead_back(np.asarray(located.box)))
         shown = [int(position) - start for position in positions if position in chosen]
         if shown:
             predicted = run.predict(images[shown], batch_size=batch_size)
@@ -123,7 +126,7 @@ def _located(
     return boxes, np.concatenate(in_pictures), panels
 
 
-def _panel(run: Any, pictures: _Pictures, number: int, image: np.ndarray, located: Any, i: int, label: int) -> Any:
+def _panel(run: "Run", pictures: _Pictures, number: int, image: np.ndarray, located: Any, i: int, label: int) -> Any:
     from fsjax.evaluation.localization import Panel
 
     words = run.class_names[label] if pictures.predicts else ""
@@ -135,7 +138,7 @@ def _panel(run: Any, pictures: _Pictures, number: int, image: np.ndarray, locate
     )  # fmt: skip
 
 
-def _files(args: argparse.Namespace, run: Any) -> _Pictures:
+def _files(args: argparse.Namespace, run: "Run") -> _Pictures:
     """The files given, or those of folders."""
     files = data.picture_files(args.images)
 
@@ -146,7 +149,7 @@ def _files(args: argparse.Namespace, run: Any) -> _Pictures:
     return _Pictures([str(file) for file in files], [file.name for file in files], read)
 
 
-def _split(args: argparse.Namespace, run: Any) -> _Pictures:
+def _split(args: argparse.Namespace, run: "Run") -> _Pictures:
     """A split of the run's data; under a class split, novel classes are none that the run predicts."""
     split = args.split or "test"
     splits = run.splits(data_path=args.data_path)

@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from fsjax.evaluation.classified import Classified, classify, identity, view_of
 from fsjax.evaluation.other_source import OtherSource, load_other, source_config
 from fsjax.evaluation.protocol import Protocol
 from fsjax.files import as_npz, write_files
+
+if TYPE_CHECKING:
+    from fsjax.runs import Run
 
 SPLITS = ("train", "validation", "base", "test")
 # Those that ask for few-shot tasks.
@@ -30,7 +33,7 @@ def write_classified(path: Path, found: Classified, facts: dict[str, Any]) -> No
     write_files({path.with_suffix(".npz"): arrays, path: stored})
 
 
-def other_source(run: Any, args: argparse.Namespace) -> OtherSource:
+def other_source(run: "Run", args: argparse.Namespace) -> OtherSource:
     """The pictures of --source."""
     if args.split == "base":
         raise UserError("--split base is of the run's own data: of --source give train, validation or test")
@@ -43,7 +46,7 @@ def check_set(args: argparse.Namespace) -> None:
         raise UserError("--set changes the data of --source NAME; the run's own are what they were in training")
 
 
-def source_of(run: Any, args: argparse.Namespace) -> Any:
+def source_of(run: "Run", args: argparse.Namespace) -> Any:
     """A config with the `data` of --source, --data-path and --set, whose pictures come to the network's size."""
     config = source_config(run.config.data, run.info, args.source, args.data_path)
     for text in args.set:
@@ -53,7 +56,7 @@ def source_of(run: Any, args: argparse.Namespace) -> Any:
     return config
 
 
-def classified(run: Any, other: OtherSource | None, args: argparse.Namespace) -> Classified | None:
+def classified(run: "Run", other: OtherSource | None, args: argparse.Namespace) -> Classified | None:
     """What the run's own classifier makes of a split; None where tasks are asked for, or all that can be done.
 
     Raises:
@@ -100,7 +103,7 @@ def classified(run: Any, other: OtherSource | None, args: argparse.Namespace) ->
     )  # fmt: skip
 
 
-def _has_classes(run: Any) -> bool:
+def _has_classes(run: "Run") -> bool:
     """Whether the run's method predicts classes of its own."""
     try:
         run.predict(np.zeros((0, *run.info.image_shape), np.uint8))
@@ -109,7 +112,7 @@ def _has_classes(run: Any) -> bool:
     return True
 
 
-def check_other(run: Any, other: OtherSource, protocol: Protocol) -> None:
+def check_other(run: "Run", other: OtherSource, protocol: Protocol) -> None:
     """Say what tasks are drawn from; raises a `UserError` for kinds of classes that another source has not."""
     kinds = [kind for kind in protocol.classes if kind != "novel"]
     if kinds:

@@ -81,7 +81,7 @@ def activation_rows(evaluator: Evaluator, classes: str, *, count: int, seed: int
     else:
         support = support.reshape(*drawn.support.shape, *support.shape[1:])
         candidates, target = prototypes(jnp.asarray(support), unit_support=rule.unit_support), np.zeros(count, int)
-    scores = rule.scores(found[rule.query_pool][:, None], candidates)
+    scores = rule.scores(jnp.asarray(found[rule.query_pool][:, None]), candidates)
     right = np.argmax(scores[:, 0], axis=-1) == target
     own = candidates[np.arange(count), target]
     if own.shape[-1] != found["dense"].shape[-1]:

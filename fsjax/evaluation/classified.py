@@ -15,6 +15,7 @@ from fsjax.errors import UserError
 from fsjax.evaluation.metrics import by_class, classification_sums, summarize
 from fsjax.evaluation.paired import same_content
 from fsjax.evaluation.statistics import Interval, paired_difference, wilson_interval
+from fsjax.methods.base import Method, Variables
 
 # Of `config.data`: what decides which images a split holds, besides their labels.
 _CHOOSING = (
@@ -48,9 +49,9 @@ class Classified:
 
 
 def classify(
-    method: Any,
-    params: Any,
-    collections: Any,
+    method: Method,
+    params: Variables,
+    collections: Variables,
     examples: data.Examples,
     info: data.DataInfo,
     *,

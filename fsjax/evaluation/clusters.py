@@ -1,17 +1,23 @@
 """Clusters of the training images by their embeddings (DatasetEquity, Shrivastava et al. 2023)."""
 
-from typing import Any
-
 import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.passes import over_examples
 from fsjax.evaluation.scatter import unit_length
+from fsjax.methods.base import Method, Variables
 
 
 def cluster_training_images(
-    method: Any, params: Any, collections: Any, splits: data.Splits, *, count: int, seed: int = 0, batch_size: int = 256
+    method: Method,
+    params: Variables,
+    collections: Variables,
+    splits: data.Splits,
+    *,
+    count: int,
+    seed: int = 0,
+    batch_size: int = 256,
 ) -> np.ndarray:
     """k-means of the embeddings of the training images, at length 1.
 

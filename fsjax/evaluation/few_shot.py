@@ -19,6 +19,7 @@ from fsjax.evaluation.protocol import Figure, Protocol, make_figure
 from fsjax.evaluation.statistics import harmonic_mean
 from fsjax.evaluation.tasks import Bank, score_tasks
 from fsjax.losses.similarity import unit
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.rules import Rule, check_features, own_pool
 
 logger = logging.getLogger("fsjax")
@@ -40,9 +41,9 @@ class Evaluator:
       implants: options of the implants that adapt the network to each task; None for none.
     """
 
-    method: Any
-    params: Any
-    collections: Any
+    method: Method
+    params: Variables
+    collections: Variables
     splits: data.Splits
     extract: Extract
     batch_size: int
@@ -220,7 +221,7 @@ def class_means(bank: Bank, rule: Rule) -> jax.Array:
     return sums / np.maximum(bank.table.count, 1)[:, None]
 
 
-def extractor(method: Any, params: Any, collections: Any) -> Extract:
+def extractor(method: Method, params: Variables, collections: Variables) -> Extract:
     """Features on the default device."""
     features = jax.jit(method.features, static_argnames="names")
     return lambda images, names: features(params, collections, images, names=names)

@@ -17,7 +17,7 @@ from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator
 from fsjax.evaluation.gate_statistics import TaskClasses, by_base_classes, follows_base_share, spread, task_means
 from fsjax.evaluation.parts import DEFAULT
-from fsjax.methods.base import only
+from fsjax.methods.base import Method, Variables, only
 
 _BINS = 50
 
@@ -131,7 +131,7 @@ def image_gates(evaluator: Evaluator, examples: data.Examples) -> dict[str, np.n
 
 
 def gates_of(
-    method: Any, params: Any, collections: Any, image_shape: tuple[int, int, int]
+    method: Method, params: Variables, collections: Variables, image_shape: tuple[int, int, int]
 ) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
     """The function that gives a network's gates, sown as "gate" by the modules that have some.
 
@@ -148,7 +148,7 @@ def gates_of(
       UserError: for a network without gates.
     """
 
-    def gates(params: Any, collections: Any, images: Any) -> dict[str, jax.Array]:
+    def gates(params: Variables, collections: Variables, images: Any) -> dict[str, jax.Array]:
         variables = {"params": params["encoder"], **only(collections, "batch_stats")}
         _, sown = method.encoder.apply(variables, images, train=False, mutable=["intermediates"])
         return dict(sorted(_named_gates(sown.get("intermediates", {}))))

@@ -15,6 +15,7 @@ from fsjax.evaluation.contrastive import Estimate, hardness, tolerance, uniformi
 from fsjax.evaluation.neural_collapse import NeuralCollapse, neural_collapse
 from fsjax.evaluation.passes import over_examples
 from fsjax.losses.harmonic import HarmonicLoss
+from fsjax.methods.base import Method, Variables
 
 # What `config.data` calls them; "base" are images of base classes that were kept out of training.
 SPLITS = ("train", "validation", "base", "test")
@@ -46,9 +47,9 @@ class Geometry:
 
 
 def measure(
-    method: Any,
-    params: Any,
-    collections: Any,
+    method: Method,
+    params: Variables,
+    collections: Variables,
     splits: data.Splits,
     split: str,
     *,
@@ -109,7 +110,7 @@ def examples_of(splits: data.Splits, split: str) -> data.Examples:
 _OF_DIFFERENCES = ("euclid", "squared_euclid", "manhattan", "chebyshev", "minkowski", "mahalanobis")
 
 
-def linear_classifier(method: Any, params: Mapping[str, Any], dim: int) -> np.ndarray | None:
+def linear_classifier(method: Method, params: Mapping[str, Any], dim: int) -> np.ndarray | None:
     """The rows `[classes, dim]` of a loss's linear classifier; None where it has none for features of this width.
 
     Points that features are compared with by a distance of their differences, the means of Gaussians and most centres
@@ -121,17 +122,23 @@ def linear_classifier(method: Any, params: Mapping[str, Any], dim: int) -> np.nd
         if found is None or getattr(found, "ndim", 0) != 2 or rows(found).shape[1] != dim:
             continue
         found = rows(np.asarray(found))
-        loss = getattr(method, "loss", None)
+        loss = method.loss
         points = name == "means" or (isinstance(loss, HarmonicLoss) and loss.distance in _OF_DIFFERENCES)
         return found - found.mean(axis=0) if points else found
     return None
 
 
 def _embedded(
-    method: Any, params: Any, collections: Any, examples: data.Examples, info: Any, batch_size: int, predict: bool
+    method: Method,
+    params: Variables,
+    collections: Variables,
+    examples: data.Examples,
+    info: data.DataInfo,
+    batch_size: int,
+    predict: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Embeddings `[n, dim]`, and predicted labels `[n]` where they are asked for and the method has a classifier."""
-    predict = predict and classifies(method, params, collections, info)
+    predict = predict and method.has_classes
 
     def embed(images: jax.Array) -> tuple[jax.Array, ...]:
         embeddings = method.embed(params, collections, images)
@@ -139,16 +146,6 @@ def _embedded(
 
     found = over_examples(embed, examples, info, batch_size=batch_size)
     return found[0], found[1] if predict else None
-
-
-def classifies(method: Any, params: Any, collections: Any, info: Any) -> bool:
-    """Whether the method has classes of its own: one trained on episodes has none, and says so."""
-    image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
-    try:
-        jax.eval_shape(method.logits, params, collections, image)
-    except UserError:
-        return False
-    return True
 
 
 def table(found: Sequence[Geometry]) -> str:

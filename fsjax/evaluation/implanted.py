@@ -14,6 +14,7 @@ from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.kept import TaskScores
 from fsjax.evaluation.tasks import Bank, scored_chunks, static_rule
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.implants import Activations, ImplantOptions, base_activations, implant_maps, train_implants
 from fsjax.methods.rules import Rule, feature_of_maps, prototypes
 
@@ -128,7 +129,13 @@ class FrozenNetwork:
     """
 
     def __init__(
-        self, method: Any, params: Any, collections: Any, examples: data.Examples, info: data.DataInfo, batch_size: int
+        self,
+        method: Method,
+        params: Variables,
+        collections: Variables,
+        examples: data.Examples,
+        info: data.DataInfo,
+        batch_size: int,
     ) -> None:
         self._examples, self._info, self._batch_size = examples, info, batch_size
         self._variables = {"params": params["encoder"], "batch_stats": collections["batch_stats"]}

@@ -8,11 +8,12 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 
 
 def naive_bayes_of_run(
-    method: Any, params: Any, collections: Any, splits: data.Splits, *, batch_size: int
+    method: Method, params: Variables, collections: Variables, splits: data.Splits, *, batch_size: int
 ) -> tuple[GaussianNaiveBayes, dict[str, Any]]:
     """Naive Bayes of the training images' embeddings, and the accuracies on the test images.
 

@@ -11,7 +11,8 @@ from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.figures import new_figure, write_png
 from fsjax.evaluation.statistics import Interval, mean_interval, paired_difference
-from fsjax.methods.localization import Localization, Located
+from fsjax.methods.base import Method
+from fsjax.methods.localization import Located
 
 # The boxes that are compared with the true one, by the words of the report.
 BOXES = {
@@ -22,9 +23,9 @@ BOXES = {
 }
 
 
-def check_localizes(method: Any, where: str) -> None:
+def check_localizes(method: Method, where: str) -> None:
     """Raise a `UserError` for a run of a method that finds no boxes."""
-    if not isinstance(method, Localization):
+    if not method.locates:
         raise UserError(f"{where} was not trained with method 'localization': it finds no boxes")
 
 

@@ -9,7 +9,6 @@ those of it while the network is trained on, and mixup.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ import numpy as np
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.passes import over_examples
+from fsjax.methods.base import Method, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,13 @@ def balanced(features: np.ndarray, labels: np.ndarray, known: Normals, *, seed: 
 
 
 def rcal(
-    method: Any, params: Any, collections: Any, splits: data.Splits, chosen: Calibration, *, batch_size: int
+    method: Method,
+    params: Variables,
+    collections: Variables,
+    splits: data.Splits,
+    chosen: Calibration,
+    *,
+    batch_size: int,
 ) -> dict:
     """Test accuracies of a run: by its own classifier, by logistic regression, and by that on balanced features.
 

@@ -1,7 +1,6 @@
 """How many of a network's first features a run needs: nested dropout orders them (Chen et al. 2022)."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.classification import Classification
 from fsjax.methods.feature_dropout import NestedDropout, first
 
@@ -16,11 +16,11 @@ from fsjax.methods.feature_dropout import NestedDropout, first
 _PRICE = 1e-5
 
 
-def check_nested(method: Any, info: data.DataInfo, name: str) -> None:
+def check_nested(method: Method, info: data.DataInfo, name: str) -> None:
     """Raise a `UserError` unless the run `name` was trained with nested dropout, and is tested on its own classes."""
     if info.few_shot:
         raise UserError(f"the validation and test images of {name} are of other classes than its classifier's")
-    if not isinstance(getattr(method, "feature_dropout", None), NestedDropout):
+    if not isinstance(method.feature_dropout, NestedDropout):
         raise UserError(
             f"{name} was trained without nested dropout, so its features have no order: train one with "
             "--config.feature_dropout.name=nested"
@@ -28,7 +28,12 @@ def check_nested(method: Any, info: data.DataInfo, name: str) -> None:
 
 
 def accuracy_by_width(
-    method: Classification, params: Any, collections: Any, examples: data.Examples, info: data.DataInfo, batch_size: int
+    method: Classification,
+    params: Variables,
+    collections: Variables,
+    examples: data.Examples,
+    info: data.DataInfo,
+    batch_size: int,
 ) -> np.ndarray:
     """The share of images whose label is predicted from the first k features, float64 `[dim]`, k = 1 first.
 

@@ -22,6 +22,7 @@ from fsjax.labelling.heads import AUTO, PROTOTYPES
 from fsjax.labelling.network import Widened
 from fsjax.labelling.rejection import check_rejection, threshold_of
 from fsjax.labelling.support import Support, read_support
+from fsjax.methods.feature_dropout import NestedDropout
 from fsjax.methods.implants import ImplantOptions, base_activations, implant_maps
 from fsjax.methods.rules import Rule, feature_of_maps, own_pool
 from fsjax.runs import Run
@@ -149,8 +150,9 @@ def own_classes(source: Source) -> tuple[KnownClass, ...]:
     """
     run = source.run
     found = run.method.class_weights(run.params)
-    dropout = getattr(run.method, "feature_dropout", None)
-    if found is None or found[0] != source.rule.support_pool or getattr(dropout, "keep", 0):
+    dropout = run.method.feature_dropout
+    reads_few = isinstance(dropout, NestedDropout) and dropout.keep
+    if found is None or found[0] != source.rule.support_pool or reads_few:
         return ()
     vectors = np.asarray(found[1], np.float64)
     return tuple(KnownClass(name, vector) for name, vector in zip(run.class_names, vectors, strict=True))

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +20,10 @@ from fsjax.labelling.held_out import (
     leave_one_out,
     similarities,
 )
-from fsjax.labelling.network import Features, Network, Widened
+from fsjax.labelling.network import Features, Network, TrainedRun, Widened
 from fsjax.labelling.support import Support
 from fsjax.labelling.verdict import Verdict, verdict_of
+from fsjax.methods.base import Method
 from fsjax.methods.dense_implants import implant_options
 from fsjax.methods.implants import ImplantOptions
 from fsjax.methods.rules import Rule, check_features
@@ -230,7 +230,7 @@ def _check(names: tuple[str, ...], labels: np.ndarray, least: int) -> None:
 
 
 def classifier_of(
-    run: Any,
+    run: TrainedRun,
     known: Support,
     *,
     implants: ImplantOptions | None,
@@ -256,7 +256,7 @@ def classifier_of(
     )  # fmt: skip
 
 
-def implants_of(method: Any) -> ImplantOptions:
+def implants_of(method: Method) -> ImplantOptions:
     """The method's own options of implants, or the paper's.
 
     Raises:

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from fsjax.errors import UserError
 from fsjax.labelling.calibration import Threshold
 from fsjax.labelling.classifier import Classified, Classifier, classifier_of, implants_of
 from fsjax.labelling.heads import AUTO, check_head
+from fsjax.labelling.network import TrainedRun
 from fsjax.labelling.queries import MEGAPIXELS, Labels, Prediction, Queries, check_sizes, prediction
 from fsjax.labelling.rejection import NONE_OF_THESE, check_reject, check_rejection, threshold_of
 from fsjax.labelling.summary import summary
@@ -61,7 +61,7 @@ class Labelled(Labels):
 
 
 def label(
-    run: Any,
+    run: TrainedRun,
     support: str | Path,
     query: str | Path | Sequence[str | Path],
     *,

@@ -7,9 +7,12 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo, normalize
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.implants import ImplantOptions, base_activations, implant_maps, train_implants
+from fsjax.methods.located import Located
 from fsjax.methods.rules import features_of
 from fsjax.models import Encoded
 
@@ -21,6 +24,44 @@ class Features(Protocol):
         """Features by name, see `fsjax.methods.rules.features_of`."""
 
 
+class TrainedRun(Protocol):
+    """What labelling needs of a `fsjax.runs.Run`: see there."""
+
+    @property
+    def config(self) -> ConfigDict:
+        """The run's config."""
+
+    @property
+    def info(self) -> DataInfo:
+        """Facts about its data."""
+
+    @property
+    def params(self) -> Variables:
+        """Its trained variables."""
+
+    @property
+    def collections(self) -> Variables:
+        """Its other variables."""
+
+    @property
+    def method(self) -> Method:
+        """Its method."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By label."""
+
+    @property
+    def preferred_head(self) -> str:
+        """The head that is taken where none can be compared."""
+
+    def logits(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+        """Scores `[n, classes]` of uint8 images."""
+
+    def locate(self, images: np.ndarray, *, batch_size: int = 256) -> Located:
+        """Where objects are, in uint8 images."""
+
+
 class Network:
     """A run's network as it is.
 
@@ -29,7 +70,9 @@ class Network:
       batch_size: how many images go through it at once; no result depends on it.
     """
 
-    def __init__(self, method: Any, params: Any, collections: Any, info: DataInfo, *, batch_size: int = 256) -> None:
+    def __init__(
+        self, method: Method, params: Variables, collections: Variables, info: DataInfo, *, batch_size: int = 256
+    ) -> None:
         self.method, self.params, self.collections = method, params, collections
         self.info, self.batch_size = info, batch_size
         self._features = jax.jit(method.features, static_argnames="names")

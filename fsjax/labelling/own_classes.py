@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 from fsjax.errors import UserError, counted, one_line
+from fsjax.labelling.network import TrainedRun
 from fsjax.labelling.page import THUMBNAIL, percent, read_thumbnails
 from fsjax.labelling.queries import MEGAPIXELS, Labels, Prediction, Queries, check_sizes, prediction
 from fsjax.labelling.summary import left_out_in_words
@@ -46,7 +47,7 @@ class OwnLabels(Labels):
 
 
 def label_own(
-    run: Any,
+    run: TrainedRun,
     query: str | Path | Sequence[str | Path],
     *,
     max_megapixels: float = MEGAPIXELS,

@@ -205,7 +205,7 @@ def _looked_at(labelled: Labelled, paths: Sequence[Path]) -> Iterator[list[Html]
 
 def _seen(labelled: Labelled, images: np.ndarray, labels: np.ndarray) -> Iterable[np.ndarray | None]:
     """For each image, a crop (uint8), an activation map (float), or None where the network has neither."""
-    if hasattr(labelled.run.method, "locate"):
+    if labelled.run.method.locates:
         return labelled.run.locate(images, batch_size=labelled.classifier.frozen.batch_size).crop
     if labelled.classifier.has_maps:
         return labelled.classifier.activation_maps(images, labels)

@@ -12,6 +12,7 @@ import numpy as np
 from fsjax import data
 from fsjax.data.pictures import LARGEST_PIXELS
 from fsjax.errors import UserError
+from fsjax.labelling.network import TrainedRun
 from fsjax.labelling.support import Unreadable
 
 MEGAPIXELS = 100
@@ -83,7 +84,7 @@ class Labels:
       max_pixels: the most that a picture may have.
     """
 
-    run: Any
+    run: TrainedRun
     rows: tuple[Prediction, ...]
     passed_over: int
     closed: list[Unreadable]
@@ -117,7 +118,7 @@ class Queries:
       UserError: for a path that is not there, and folders without pictures.
     """
 
-    def __init__(self, run: Any, query: str | Path | Sequence[str | Path], max_megapixels: float) -> None:
+    def __init__(self, run: TrainedRun, query: str | Path | Sequence[str | Path], max_megapixels: float) -> None:
         self._run, self._found = run, data.named_pictures([query] if isinstance(query, str | Path) else list(query))
         self.max_pixels = int(max_megapixels * 1e6)
 

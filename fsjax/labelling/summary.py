@@ -1,13 +1,17 @@
 """What was labelled, in words."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsjax.errors import one_line
+
+if TYPE_CHECKING:
+    from fsjax.labelling.labels import Labelled
+    from fsjax.labelling.queries import Labels
 
 _NAMED = 10
 
 
-def summary(labelled: Any) -> str:
+def summary(labelled: "Labelled") -> str:
     """A few lines about a `fsjax.labelling.Labelled`."""
     lines = [*doubt_in_words(labelled), support_in_words(labelled), *copies_in_words(labelled.support)]
     lines += [*head_in_words(labelled), *held_out_in_words(labelled)]
@@ -23,7 +27,7 @@ def summary(labelled: Any) -> str:
     return "\n".join(lines)
 
 
-def left_out_in_words(labelled: Any, *more: tuple[str, str, list[Any]]) -> list[str]:
+def left_out_in_words(labelled: "Labels", *more: tuple[str, str, list[Any]]) -> list[str]:
     """What was not labelled, and why.
 
     Args:
@@ -46,7 +50,7 @@ def left_out_in_words(labelled: Any, *more: tuple[str, str, list[Any]]) -> list[
     return lines
 
 
-def support_in_words(labelled: Any) -> str:
+def support_in_words(labelled: "Labelled") -> str:
     """How many labelled pictures there are."""
     support = labelled.support
     counts = ", ".join(
@@ -59,19 +63,19 @@ def support_in_words(labelled: Any) -> str:
     return f"{total} support pictures of {len(support.class_names)} classes: {counts}{others}"
 
 
-def doubt_in_words(labelled: Any) -> list[str]:
+def doubt_in_words(labelled: "Labelled") -> list[str]:
     """What speaks against the labels; it comes first."""
     verdict = labelled.classifier.verdict
     return [f"warning: {verdict.doubt}"] if verdict is not None and verdict.doubt else []
 
 
-def head_in_words(labelled: Any) -> list[str]:
+def head_in_words(labelled: "Labelled") -> list[str]:
     """What classifies, and why."""
     classifier = labelled.classifier
     if labelled.implants:
         return []
     name = classifier.head
-    if len(classifier.tried) > 1:
+    if len(classifier.tried) > 1 and classifier.held_out is not None:
         tested = int(classifier.held_out.tested.sum())
         tried = ", ".join(f"{head} {right}" for head, right in classifier.tried.items())
         return [f"head: {name}, the best on {tested} support pictures left out ({tried}; of several the surest)"]
@@ -98,7 +102,7 @@ def copies_in_words(support: Any) -> list[str]:
     return lines
 
 
-def held_out_in_words(labelled: Any) -> list[str]:
+def held_out_in_words(labelled: "Labelled") -> list[str]:
     """How well the support pictures tell each other apart, and what the probabilities rest on."""
     held_out = labelled.classifier.held_out
     if held_out is None:

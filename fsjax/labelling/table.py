@@ -2,14 +2,17 @@
 
 import csv
 import io
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fsjax.labelling.labels import Labelled
 
 COLUMNS = ("file", "label", "probability", "runner_up", "runner_up_probability", "score", "rejected", "note")
 # What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def as_csv(labelled: Any) -> str:
+def as_csv(labelled: "Labelled") -> str:
     """The rows of a `fsjax.labelling.Labelled`, one per picture, in order, under a line of names.
 
     Text that a spreadsheet would run as a formula (it begins with = + - @, a tab or a new line) is kept from it: a file

@@ -77,6 +77,15 @@ class LossModule(nn.Module):
         self.check_facts()
         super().__post_init__()
 
+    @property
+    def asked_mixup(self) -> float:
+        """alpha of the mixup, Beta(alpha, alpha), that the loss asks of who trains with it; 0 for none."""
+        return 0.0
+
+    def teacher_width(self, width: int) -> int:
+        """Width of the teacher's features that the loss reads, beside the student's of this width."""
+        return width
+
     def check_facts(self) -> None:
         """Raises UserError for facts of the data that the loss cannot use; called when it is built."""
 

@@ -109,6 +109,10 @@ class NdLoss(NdOptions, LinearLoss):
 
     READS = ("teacher_logits", "teacher_features", "teacher_means")
 
+    def teacher_width(self, width: int) -> int:
+        """See `LossModule.teacher_width`."""
+        return self.teacher_dim or width
+
     @property
     def _projects(self) -> bool:
         return self.teacher_dim not in (0, self.dim)

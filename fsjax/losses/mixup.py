@@ -29,3 +29,8 @@ class MixupLoss(MixupOptions, SoftmaxLoss):
     mixes the images `lam*a + (1-lam)*b`, calls the module once with the labels of a and once with those of b,
     and combines the two with `mixed`.
     """
+
+    @property
+    def asked_mixup(self) -> float:
+        """See `LossModule.asked_mixup`."""
+        return self.mixup_alpha

@@ -4,9 +4,11 @@ To add one: a file with a function `build` here, and its options and line in `fs
 """
 
 import dataclasses
-from typing import Any
+
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError, unknown
+from fsjax.methods.base import DataFacts, Method
 from fsjax.methods.classification import Classification
 from fsjax.methods.feature_dropout import NestedDropout, build_feature_dropout
 from fsjax.options.methods import METHODS
@@ -14,7 +16,7 @@ from fsjax.options.methods import METHODS
 __all__ = ["METHODS", "build_method"]
 
 
-def build_method(config: Any, info: Any, *, axis_name: str | None = None) -> Any:
+def build_method(config: ConfigDict, info: DataFacts, *, axis_name: str | None = None) -> Method:
     """The method that `config.method.name` names, for data described by `info`."""
     name = config.method.name
     if name not in METHODS:
@@ -31,7 +33,7 @@ def build_method(config: Any, info: Any, *, axis_name: str | None = None) -> Any
     return dataclasses.replace(method, seed=config.seed, feature_dropout=dropout)
 
 
-def _refuse_feature_dropout(config: Any) -> None:
+def _refuse_feature_dropout(config: ConfigDict) -> None:
     if build_feature_dropout(config) is not None:
         raise UserError(
             f"config.feature_dropout.name={config.feature_dropout.name!r} is of features that a classifier sees, and "

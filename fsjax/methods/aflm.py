@@ -3,15 +3,17 @@ Classification by Balancing Sample-Level and Class-Level Generalization")."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import chex
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
+from fsjax.losses import LossModule, LossOutput
 from fsjax.losses.cosine import MIN_TAU
-from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, only
+from fsjax.methods.base import DataFacts, Method, Variables, build_encoder, decay_mask, only
 from fsjax.methods.classification import build_config_loss
 from fsjax.methods.episodes import EpisodeShape, episode_losses, episode_shape, trained_tau
 from fsjax.methods.rules import Rule, own_pool
@@ -37,18 +39,23 @@ class AFLM(Method):
       learn_tau: whether they are trained.
       reduction: "mean" of a loss over its images, or "sum" (Eq. 5 and 8 as printed: the Global loss then weighs
         (K + Q) / Q times as much as a Local one, and all grow with the batch).
-      dim: width of the embedding, both branches.
+      embedding_dim: width of the embedding, both branches.
     """
 
-    loss: Any
+    loss: LossModule = dataclasses.field()
     shape: EpisodeShape
     tau: float
     learn_tau: bool
     reduction: str
-    dim: int
+    embedding_dim: int
 
     reads_loss = True
     pretrained: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # its encoder has two backbones
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding, both branches."""
+        return self.embedding_dim
 
     @property
     def episodes(self) -> EpisodeShape:
@@ -125,8 +132,9 @@ class AFLM(Method):
     ) -> tuple[jax.Array, jax.Array, dict[str, Any], dict[str, jax.Array]]:
         """The Global loss and accuracy of all images of a step; the new state of the loss, and its metrics."""
         variables = {"params": params["loss"]["global"], **only(collections, "loss_state")}
-        output, loss_state = self.loss.apply(variables, features, labels, step=step, mutable=["loss_state"])
-        predicted = jnp.argmax(self.loss.apply(variables, features, method="logits"), axis=-1)
+        applied = self.loss.apply(variables, features, labels, step=step, mutable=["loss_state"])
+        output, loss_state = cast(tuple[LossOutput, dict[str, Any]], applied)
+        predicted = jnp.argmax(self._scores(variables, features), axis=-1)
         accuracy = jnp.sum((predicted == labels) * weights) / jnp.sum(weights)
         loss = self._reduced(output.per_example, weights) + output.regularizer
         return loss, accuracy, loss_state, output.metrics
@@ -139,7 +147,11 @@ class AFLM(Method):
         """Scores of the base classes `[batch, classes]`, by the Global branch and its loss's own rule."""
         of_global, _ = self.branches(self.encode(params, collections, images))
         variables = {"params": params["loss"]["global"], **only(collections, "loss_state")}
-        return self.loss.apply(variables, of_global, method="logits")
+        return self._scores(variables, of_global)
+
+    def _scores(self, variables: Variables, features: jax.Array) -> jax.Array:
+        """Those of the Global loss's own rule."""
+        return cast(jax.Array, self.loss.apply(variables, features, method="logits"))
 
     def rule(self, params: Variables) -> Rule:
         """Cosine to the prototypes of both branches' features."""
@@ -151,7 +163,7 @@ class AFLM(Method):
         return decay_mask(params, (*self.loss.NO_DECAY, "tau_local", "tau_cat"))
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> AFLM:
     """The method that a config describes.
 
     Args:
@@ -163,7 +175,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:
       UserError: for an unknown model, loss or option, episodes that cannot be, or a network that cannot be a branch.
     """
     chosen = read(AflmOptions, config.method.aflm, "config.method.aflm")
-    branch, encoded = build_encoder(config, info, axis_name)
+    branch, encoded = build_encoder(config, info.image_shape, axis_name)
     encoder = fuse_branches(
         branch,
         fusion=chosen.fusion,
@@ -174,7 +186,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> AFLM:
     )
     width = encoded.embedding.shape[-1]
     loss = build_config_loss(config, info, width, offers=())
-    if getattr(loss, "mixup_alpha", 0.0):
+    if loss.asked_mixup:
         raise UserError(f"config.loss.name={config.loss.name!r} mixes images, and episodes keep theirs apart")
     if not loss.PER_EXAMPLE and any(len(set(config.episodes[name])) > 1 for name in ("way", "shot", "query")):
         raise UserError(

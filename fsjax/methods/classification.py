@@ -2,18 +2,18 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
-from fsjax.losses import LossOutput, build_loss, mixed
+from fsjax.losses import LossModule, LossOutput, build_loss, mixed
 from fsjax.losses.cosine import MIN_TAU, CosineLoss
-from fsjax.methods.base import Method, Variables, build_encoder, decay_mask, only
-from fsjax.methods.feature_dropout import MultiSampleDropout, NestedDropout
+from fsjax.methods.base import DataFacts, Method, Variables, build_encoder, decay_mask, only
 from fsjax.methods.rules import Rule, own_pool
 from fsjax.models import Encoded
 from fsjax.options.losses import CosineOptions
@@ -38,24 +38,22 @@ class Classification(Method):
       feature_dropout: what is done to features before the loss, or None.
     """
 
-    loss: Any
+    loss: LossModule = dataclasses.field()
     seed: int = dataclasses.field(default=0, kw_only=True)
-    teacher: Method | None = dataclasses.field(default=None, kw_only=True)
-    feature_dropout: MultiSampleDropout | NestedDropout | None = dataclasses.field(default=None, kw_only=True)
 
     reads_loss = True
     # What a loss can read of a batch besides features and labels, see `LossModule`.
     OFFERS: ClassVar[tuple[str, ...]] = ("index", "cluster_share", "maps", *TEACHER)
 
     @property
-    def mixup_alpha(self) -> float:
-        """Mixup strength that the loss asks of the data pipeline; 0 for none."""
-        return float(getattr(self.loss, "mixup_alpha", 0.0))
-
-    @property
     def dim(self) -> int:
         """Width of the features that the loss sees."""
         return self.loss.dim
+
+    @property
+    def mixup_alpha(self) -> float:
+        """Mixup strength that the loss asks of the data pipeline; 0 for none."""
+        return self.loss.asked_mixup
 
     def init(self, rng: jax.Array, images: jax.Array) -> dict[str, Any]:
         """Fresh variables `{"params": {"encoder", "loss"}, "batch_stats": ..., "loss_state": ...}`.
@@ -69,7 +67,7 @@ class Classification(Method):
         features = self.classified(encoded)[:, 0]
         labels = jnp.zeros(images.shape[0], jnp.int32)
         batch = {"image": images, "index": labels, "cluster_share": jnp.zeros(len(images))}
-        read = self.read_by_loss(batch, encoded, {})
+        read: dict[str, Any] = self.read_by_loss(batch, encoded, {})
         loss_vars = self.loss.init(loss_rng, features, labels, step=jnp.int32(0), **read)
         collections = {k: v for k, v in {**encoder_vars, **loss_vars}.items() if k != "params"}
         return {"params": {"encoder": encoder_vars["params"], "loss": loss_vars["params"]}, **collections}
@@ -154,9 +152,11 @@ class Classification(Method):
         of_loss, of_dropout = jax.random.split(key)
 
         def of(features: jax.Array) -> tuple[LossOutput, dict[str, Any]]:
-            return self.loss.apply(
-                variables, features, labels, step=step, **read, mutable=["loss_state"], rngs={"loss": of_loss}
+            given: dict[str, Any] = {"step": step, **read}
+            applied = self.loss.apply(
+                variables, features, labels, mutable=["loss_state"], rngs={"loss": of_loss}, **given
             )
+            return cast(tuple[LossOutput, dict[str, Any]], applied)
 
         if self.feature_dropout is None:
             return of(features)
@@ -167,7 +167,7 @@ class Classification(Method):
         """Scores of features `[batch, dim]` by the loss's own rule."""
         variables = {"params": params["loss"], **only(collections, "loss_state")}
         kept = features if self.feature_dropout is None else self.feature_dropout.kept(features)
-        return self.loss.apply(variables, kept, method="logits")
+        return cast(jax.Array, self.loss.apply(variables, kept, method="logits"))
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ class Classification(Method):
         Without the collection "teacher", as before the first step, the teacher says zeros and has the student's width.
         """
         rows, dim, classes = len(batch["image"]), encoded.embedding.shape[-1], self.loss.num_classes
-        dim = getattr(self.loss, "teacher_dim", 0) or dim
+        dim = self.loss.teacher_width(dim)
         found = {
             "index": lambda: batch["index"],
             "cluster_share": lambda: batch["cluster_share"],
@@ -247,7 +247,7 @@ class Classification(Method):
         return decay_mask(params, self.loss.NO_DECAY)
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> Classification:
     """The method that a config describes.
 
     Args:
@@ -261,12 +261,12 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Classification:
     Raises:
       UserError: for an unknown model or loss, or an option it does not have.
     """
-    encoder, encoded = build_encoder(config, info, axis_name)
+    encoder, encoded = build_encoder(config, info.image_shape, axis_name)
     loss = build_config_loss(config, info, encoded.embedding.shape[-1], offers=Classification.OFFERS)
     return Classification(encoder, loss, axis_name=axis_name)
 
 
-def build_config_loss(config: Any, info: Any, dim: int, *, offers: Collection[str]) -> Any:
+def build_config_loss(config: ConfigDict, info: DataFacts, dim: int, *, offers: Collection[str]) -> LossModule:
     """The loss that `config.loss` names, for features of this width.
 
     Args:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
-from fsjax.methods.base import Variables
+from fsjax.methods.base import DataFacts, Variables
 from fsjax.methods.classification import Classification
 from fsjax.methods.classification import build as build_classification
 from fsjax.options import read
@@ -96,7 +97,7 @@ def smallest(losses: jax.Array, count: jax.Array) -> jax.Array:
     return (ranks < count).astype(losses.dtype)
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> CoTeaching:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> CoTeaching:
     """The method that a config describes; see `fsjax.methods.classification.build`.
 
     Raises:

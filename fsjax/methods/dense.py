@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.losses.cosine import CosineLoss
-from fsjax.methods.base import Variables, build_encoder
+from fsjax.methods.base import DataFacts, Variables, build_encoder
 from fsjax.methods.classification import Classification, build_config_loss
 from fsjax.methods.rules import Rule, check_features, mean_probability, positions
 from fsjax.models import Encoded
@@ -50,7 +51,7 @@ class DenseClassification(Classification):
         return ("gap", params["loss"]["weights"]) if isinstance(self.loss, CosineLoss) else None
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> DenseClassification:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> DenseClassification:
     """The method that a config describes; see `fsjax.methods.classification.build`.
 
     Raises:
@@ -61,9 +62,9 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> DenseClassificati
     return DenseClassification(encoder, loss, reduction=chosen.reduction, axis_name=axis_name)
 
 
-def dense_parts(config: Any, info: Any, axis_name: str | None) -> tuple[Any, Any]:
+def dense_parts(config: ConfigDict, info: DataFacts, axis_name: str | None) -> tuple[Any, Any]:
     """An encoder that ends with feature maps, and the loss of their positions."""
-    encoder, encoded = build_encoder(config, info, axis_name)
+    encoder, encoded = build_encoder(config, info.image_shape, axis_name)
     check_features(encoder, ("dense",))
     channels = list(encoded.maps.values())[-1].shape[-1]
     return encoder, build_config_loss(config, info, channels, offers=DenseClassification.OFFERS)

@@ -3,9 +3,12 @@
 import dataclasses
 from typing import Any
 
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from fsjax.methods.base import DataFacts
 from fsjax.methods.dense import DenseClassification, dense_parts
 from fsjax.methods.implant_network import ImplantOptions, check_network
-from fsjax.models import Encoder
 from fsjax.options import read
 from fsjax.options.methods import ImplantsOptions, ImplantTrainingOptions
 
@@ -24,7 +27,7 @@ class DenseImplants(DenseClassification):
     implants: ImplantOptions | None = None
 
 
-def implant_options(encoder: Encoder, **chosen: Any) -> ImplantOptions:
+def implant_options(encoder: nn.Module, **chosen: Any) -> ImplantOptions:
     """Options of implants beside the last block of this network.
 
     Args:
@@ -34,12 +37,12 @@ def implant_options(encoder: Encoder, **chosen: Any) -> ImplantOptions:
     Raises:
       UserError: for another network, or an option that cannot be.
     """
-    check_network(encoder)
-    own = {name: getattr(encoder.backbone, name) for name in _OF_NETWORK}
+    backbone = check_network(encoder)
+    own = {name: getattr(backbone, name) for name in _OF_NETWORK}
     return ImplantOptions(**chosen, **own)
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> DenseImplants:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> DenseImplants:
     """The method that a config describes; see `fsjax.methods.dense.build`."""
     chosen = read(ImplantsOptions, config.method.implants, "config.method.implants")
     encoder, loss = dense_parts(config, info, axis_name)

@@ -2,10 +2,10 @@
 
 import dataclasses
 from functools import partial, reduce
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
 from fsjax.losses.icnn import icnn_score, neighbourhoods
@@ -89,7 +89,7 @@ class Terms:
         return rows if self.options.icnn_ipc is None and on == "all" else self.options.icnn_ipc
 
 
-def build_terms(config: Any, options: PrototypicalOptions) -> Terms:
+def build_terms(config: ConfigDict, options: PrototypicalOptions) -> Terms:
     """The losses of `config.method.prototypical`.
 
     Raises:
@@ -101,7 +101,7 @@ def build_terms(config: Any, options: PrototypicalOptions) -> Terms:
     return terms
 
 
-def _check_icnn(config: Any, terms: Terms) -> None:
+def _check_icnn(config: ConfigDict, terms: Terms) -> None:
     for name in ("way", "shot", "query"):
         if len(set(config.episodes[name])) > 1:
             raise UserError(

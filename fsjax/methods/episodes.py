@@ -1,10 +1,11 @@
 """What methods that train on episodes share: the shape of a step, and the loss of its queries."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.losses.cosine import MIN_TAU
 from fsjax.losses.softmax import softmax_cross_entropy
@@ -33,7 +34,7 @@ class EpisodeShape:
         return self.per_step * self.way * (self.shot + self.query)
 
 
-def episode_shape(config: Any) -> EpisodeShape:
+def episode_shape(config: ConfigDict) -> EpisodeShape:
     """The shape of `config.episodes`."""
     of = read(EpisodesOptions, config.episodes, "config.episodes")
     return EpisodeShape(of.per_step, max(of.way), max(of.shot), max(of.query))

@@ -1,10 +1,10 @@
 """Dropout of the features that a loss sees: several masks at once, or the last features first."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.options import read
 from fsjax.options.methods import FeatureDropoutOptions
@@ -86,7 +86,7 @@ class NestedDropout:
         return first(features, self.keep) if self.keep else features
 
 
-def build_feature_dropout(config: Any) -> MultiSampleDropout | NestedDropout | None:
+def build_feature_dropout(config: ConfigDict) -> MultiSampleDropout | NestedDropout | None:
     """What `config.feature_dropout` describes; None for "none".
 
     Raises:

@@ -8,6 +8,7 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from fsjax.errors import UserError
 from fsjax.losses.base import as_loss_dtype
@@ -57,14 +58,19 @@ class Activations:
     output: jax.Array
 
 
-def check_network(encoder: nn.Module) -> None:
-    """Raise a `UserError` unless implants can stand beside this network's last block."""
+def check_network(encoder: nn.Module) -> ResNet12:
+    """The network beside whose last block implants can stand.
+
+    Raises:
+      UserError: for another.
+    """
     backbone = getattr(encoder, "backbone", None)  # a method's own network has none
     if not isinstance(backbone, ResNet12) or len(backbone.widths) < 2:
         raise UserError(
             "implants stand beside the last block of a resnet12 of two stages or more, and of no other network"
         )
     check_features(encoder, ("dense",))
+    return backbone
 
 
 def base_activations(encoder: nn.Module, variables: dict[str, Any], images: jax.Array) -> Activations:
@@ -81,7 +87,7 @@ def base_activations(encoder: nn.Module, variables: dict[str, Any], images: jax.
 
 
 def init_implants(
-    rng: jax.Array, options: ImplantOptions, *, in_channels: int, width: int, dtype: Any = jnp.float32
+    rng: jax.Array, options: ImplantOptions, *, in_channels: int, width: int, dtype: DTypeLike = jnp.float32
 ) -> Params:
     """Fresh implants of one task: He normal kernels over fan-in, scales 1, biases 0.
 

@@ -1,11 +1,12 @@
 """Imprinted weights: a cosine classifier whose new classes get their mean direction as weights (Qi et al. 2018)."""
 
 import dataclasses
-from typing import Any
+
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
 from fsjax.losses.cosine import CosineLoss
-from fsjax.methods.base import Variables
+from fsjax.methods.base import DataFacts, Variables
 from fsjax.methods.classification import Classification
 from fsjax.methods.classification import build as build_classification
 from fsjax.methods.rules import Rule
@@ -25,7 +26,7 @@ class ImprintedWeights(Classification):
         return dataclasses.replace(super().rule(params), unit_support=True)
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> ImprintedWeights:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> ImprintedWeights:
     """The method that a config describes; see `fsjax.methods.classification.build`.
 
     Raises:

@@ -5,14 +5,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
-import flax
 import jax
 import jax.numpy as jnp
 from jax import lax
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
-from fsjax.methods.base import Variables, build_encoder, only
+from fsjax.methods.base import DataFacts, Variables, build_encoder, only
 from fsjax.methods.classification import Classification, build_config_loss
+from fsjax.methods.located import Located
 from fsjax.models import Encoded, Encoder
 from fsjax.models.affnet import AffNet, Preprocess
 from fsjax.models.attnet import AttNet
@@ -21,25 +22,6 @@ from fsjax.models.crop import affine_crop
 from fsjax.models.localized import Localized, LocalizedEncoder, attention_of
 from fsjax.options import read
 from fsjax.options.methods import LocalizationOptions
-
-
-@flax.struct.dataclass
-class Located:
-    """Where an object is, by the parts of the method; boxes are (ymin, xmin, ymax, xmax) in 0..1 of the image.
-
-    Attributes:
-      box: `[batch, 4]`, what the classifier's crop shows: AffNet's.
-      attention_box: `[batch, 4]`, the box of AttNet's map above tau, without AffNet.
-      classifier_box: `[batch, 4]`, that of M, the classifier's own map of the whole image.
-      attention: `[batch, h, w]`, AttNet's map.
-      crop: `[batch, height, width, channels]`, normalised.
-    """
-
-    box: jax.Array
-    attention_box: jax.Array
-    classifier_box: jax.Array
-    attention: jax.Array
-    crop: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +107,8 @@ class Localization(Classification):
         height, width = attention.shape[1:]
         return theta.at[:, :2].max(jnp.array([1 / width, 1 / height]))
 
+    locates = True
+
     def locate(self, params: Variables, collections: Variables, images: jax.Array) -> Located:
         """Where the networks see the object in normalised images `[batch, h, w, c]`, batch norm in inference mode."""
         encoded = self.encode(params, collections, images)
@@ -177,7 +161,7 @@ def smooth_l1(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(size < 1, 0.5 * jnp.square(size), size - 0.5)
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> Localization:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> Localization:
     """The method that a config describes.
 
     Args:
@@ -191,8 +175,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Localization:
     chosen = read(LocalizationOptions, config.method.localization, "config.method.localization")
     height, width, channels = info.image_shape
     crop_size = (chosen.crop_size,) * 2 if chosen.crop_size else (height, width)
-    seen = dataclasses.replace(info, image_shape=(*crop_size, channels))
-    classifier, encoded = build_encoder(config, seen, axis_name)
+    classifier, encoded = build_encoder(config, (*crop_size, channels), axis_name)
     dim = encoded.embedding.shape[-1]
     if chosen.emb_dim:
         dim = chosen.emb_dim

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
-from fsjax.methods.base import Variables, build_encoder
+from fsjax.methods.base import DataFacts, Variables, build_encoder
 from fsjax.methods.episodes import episode_shape
 from fsjax.methods.prototypical import Prototypical
 from fsjax.models.multi_stage import MultiStage
@@ -39,7 +40,7 @@ class MSENet(Prototypical):
         return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> MSENet:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> MSENet:
     """The method that a config describes.
 
     Args:
@@ -52,7 +53,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> MSENet:
         taken, or episodes that cannot be.
     """
     chosen = read(MsenetOptions, config.method.msenet, "config.method.msenet")
-    network, _ = build_encoder(config, info, axis_name)
+    network, _ = build_encoder(config, info.image_shape, axis_name)
     if network.goes_on or network.pool != "gap":
         raise UserError(
             f"method 'msenet' averages the maps of config.model.name={config.model.name!r} itself: set the model's "
@@ -63,7 +64,7 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> MSENet:
     return MSENet(encoder, episode_shape(config), "euclid", 1.0, False, sum(widths), widths=widths, axis_name=axis_name)
 
 
-def _widths(encoder: MultiStage, info: Any) -> tuple[int, ...]:
+def _widths(encoder: MultiStage, info: DataFacts) -> tuple[int, ...]:
     """Channels of the maps that are taken, in order."""
     image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
 

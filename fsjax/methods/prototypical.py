@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
 from fsjax.losses.cosine import MIN_TAU
-from fsjax.methods.base import Method, Variables, build_encoder, decay_mask
+from fsjax.methods.base import DataFacts, Method, Variables, build_encoder, decay_mask
 from fsjax.methods.episode_terms import CROSS_ENTROPY, Terms, build_terms
 from fsjax.methods.episodes import EpisodeShape, episode_losses, episode_shape, trained_tau
 from fsjax.methods.rules import Rule, own_pool
@@ -28,7 +29,7 @@ class Prototypical(Method):
       similarity: "squared_euclid" (Snell et al.), "euclid" or "cosine".
       tau: scale of the similarities, at first.
       learn_tau: whether the scale is trained.
-      dim: width of the embedding.
+      embedding_dim: width of the embedding.
       terms: the losses.
       widths: see `fsjax.methods.rules.Rule`.
     """
@@ -37,10 +38,17 @@ class Prototypical(Method):
     similarity: str
     tau: float
     learn_tau: bool
-    dim: int
+    embedding_dim: int
     needs_start: bool = False
     terms: Terms = Terms()  # noqa: RUF009 (frozen)
     widths: tuple[int, ...] = ()
+
+    has_classes = False
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding."""
+        return self.embedding_dim
 
     @property
     def episodes(self) -> EpisodeShape:
@@ -104,7 +112,7 @@ class Prototypical(Method):
         return decay_mask(params, ("tau",))
 
 
-def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
+def build(config: ConfigDict, info: DataFacts, *, axis_name: str | None) -> Prototypical:
     """The method that a config describes.
 
     Args:
@@ -128,10 +136,17 @@ def build(config: Any, info: Any, *, axis_name: str | None) -> Prototypical:
 
 
 def build_episodic(
-    config: Any, info: Any, *, axis_name: str | None, similarity: str, tau: float, learn_tau: bool, **more: Any
+    config: ConfigDict,
+    info: DataFacts,
+    *,
+    axis_name: str | None,
+    similarity: str,
+    tau: float,
+    learn_tau: bool,
+    **more: Any,
 ) -> Prototypical:
     """A method that trains on the episodes of `config.episodes`."""
-    encoder, encoded = build_encoder(config, info, axis_name)
+    encoder, encoded = build_encoder(config, info.image_shape, axis_name)
     return Prototypical(
         encoder,
         episode_shape(config),

@@ -14,6 +14,7 @@ from fsjax.config import base
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
 from fsjax.methods import build_method
+from fsjax.methods.base import Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Opened:
 
     config: ConfigDict
     info: DataInfo
-    params: Any
-    collections: Any
+    params: Variables
+    collections: Variables
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

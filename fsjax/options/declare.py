@@ -18,6 +18,7 @@ class Option:
       among: the valid texts or numbers, where these are few; of a table its names, plug-ins' among them.
       entries: least and most entries of a tuple.
       filled: whether a text must not be empty.
+      shapes_network: of a method, whether it decides which parameters the network has, or what they mean.
     """
 
     meaning: str
@@ -29,6 +30,7 @@ class Option:
     among: Collection[Any] = ()
     entries: tuple[int, int] = (0, 100)
     filled: bool = False
+    shapes_network: bool = False
 
     def __post_init__(self) -> None:
         if (self.at_least is not None and self.above is not None) or (
@@ -68,17 +70,18 @@ def option(
     choices: Collection[Any] = (),
     entries: tuple[int, int] = (0, 100),
     filled: bool = False,
+    shapes_network: bool = False,
 ) -> Any:
     """A field of a dataclass of options.
 
     Args:
       default: its default. "" where `choices` or `filled` forbid it stands for what must be chosen.
       meaning: in a line.
-      at_least, above, at_most, below, or_, entries, filled: see `Option`; a number needs choices, or a lower and an
-        upper end.
+      at_least, above, at_most, below, or_, entries, filled, shapes_network: see `Option`; a number needs choices, or a
+        lower and an upper end.
       choices: `Option.among`.
     """
-    declared = Option(meaning, at_least, above, at_most, below, or_, choices, entries, filled)
+    declared = Option(meaning, at_least, above, at_most, below, or_, choices, entries, filled, shapes_network)
     return dataclasses.field(default=default, metadata={_KEY: declared})
 
 

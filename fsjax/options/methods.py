@@ -142,31 +142,38 @@ class MsenetOptions:
         "released",
         "of a network with residual blocks as in the released code, or at the ends of its stages",
         choices=("released", "ends"),
+        shapes_network=True,
     )
-    attention: bool = option(True, "whether there is self-attention at each depth")
+    attention: bool = option(True, "whether there is self-attention at each depth", shapes_network=True)
     gamma: float = option(
-        0.2, "its weight; that of the released models of 1 shot, which sweep it", at_least=-1e3, at_most=1e3
+        0.2,
+        "its weight; that of the released models of 1 shot, which sweep it",
+        at_least=-1e3,
+        at_most=1e3,
+        shapes_network=True,
     )
-    learn_gamma: bool = option(False, "whether it is trained")
+    learn_gamma: bool = option(False, "whether it is trained", shapes_network=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AflmOptions:
     """Of AFLM: two branches of config.model, gated by each other; config.loss is the Global one's."""
 
-    attention: bool = option(True, "whether there are gates")
+    attention: bool = option(True, "whether there are gates", shapes_network=True)
     fusion: str = option(
         "shared_concat",
         "what the last stage of a branch reads: both gated flows, its own with its own gated one, its own gated one",
         choices=("shared_concat", "own_concat", "none"),
+        shapes_network=True,
     )
     gate_on: str = option(
         "source",
         "the flow that is multiplied; source: the one that the gate is not computed from",
         choices=("source", "target"),
+        shapes_network=True,
     )
-    gate_slope: float = option(0.1, "of the gates' leaky ReLU", at_least=0, at_most=1)
-    gate_reduction: int = option(16, "channels over the width of the gates' hidden layer", **_SIZE)
+    gate_slope: float = option(0.1, "of the gates' leaky ReLU", at_least=0, at_most=1, shapes_network=True)
+    gate_reduction: int = option(16, "channels over the width of the gates' hidden layer", **_SIZE, shapes_network=True)
     tau: float = option(10.0, "scale of the cosines, at first", **_SCALE)
     learn_tau: bool = option(True, "whether the scales are trained")
     reduction: str = _reduction()
@@ -176,11 +183,15 @@ class AflmOptions:
 class LocalizationOptions:
     """Of end-to-end localization: Hanselmann & Ney; a crop is learned with the classifier."""
 
-    crop_size: int = option(0, "side of the crops in pixels; 0: the images' own", at_least=0, at_most=10_000)
-    emb_dim: int = option(0, "width of an embedding layer over the pooled maps; 0: none", at_least=0, at_most=100_000)
-    att_width: int = option(64, "channels of AttNet's stem", **_SIZE)
-    att_blocks: int = option(3, "bottleneck blocks of AttNet", at_least=1, at_most=1_000)
-    aff_hidden: int = option(128, "width of AffNet's hidden layers", **_SIZE)
+    crop_size: int = option(
+        0, "side of the crops in pixels; 0: the images' own", at_least=0, at_most=10_000, shapes_network=True
+    )
+    emb_dim: int = option(
+        0, "width of an embedding layer over the pooled maps; 0: none", at_least=0, at_most=100_000, shapes_network=True
+    )
+    att_width: int = option(64, "channels of AttNet's stem", **_SIZE, shapes_network=True)
+    att_blocks: int = option(3, "bottleneck blocks of AttNet", at_least=1, at_most=1_000, shapes_network=True)
+    aff_hidden: int = option(128, "width of AffNet's hidden layers", **_SIZE, shapes_network=True)
     m_source: str = option(
         "full_image",
         "the target of the attention: the classifier's map of the whole image; of the crop, put back; or that as it is",
@@ -191,7 +202,9 @@ class LocalizationOptions:
     )
     binarize: str = option("rescaled", "the soft step at the threshold", choices=("rescaled", "literal", "sigmoid"))
     sharpness: float = option(50.0, "of that step", above=0, at_most=1e6)
-    align_corners: bool = option(False, "whether a crop's ends are centres of pixels, not their edges")
+    align_corners: bool = option(
+        False, "whether a crop's ends are centres of pixels, not their edges", shapes_network=True
+    )
     padding: str = option("zeros", "what is read outside of the image", choices=("zeros", "border"))
     clip_theta: bool = option(False, "whether the crop's scales are kept within 0.05 and 1.5")
     beta_att: float = option(1.0, "factor of the gradient that comes back to the attention map", **_WEIGHT)

@@ -160,7 +160,7 @@ def _seen(opened: Opened, pictures: np.ndarray, classes: np.ndarray) -> tuple[Se
     """A second picture of each, and what it is in words."""
     if not len(pictures):
         return [], ""
-    if hasattr(opened.run.method, "locate"):
+    if opened.run.method.locates:
         located = opened.run.locate(pictures, batch_size=opened.batch_size)
         return list(np.asarray(located.crop)), "the crop that the classifier saw"
     heats = activation_maps(opened, pictures, classes)

@@ -7,7 +7,7 @@ from typing import Any
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot import Evaluator, extractor
-from fsjax.evaluation.geometry import classifies, examples_of
+from fsjax.evaluation.geometry import examples_of
 from fsjax.report.collect import Collected
 from fsjax.runs import Run, restore
 
@@ -37,7 +37,7 @@ class Opened:
         """Whether the run has a classifier of the classes of a split's labels."""
         if self.splits.info.few_shot and split in _KINDS:
             return False
-        return classifies(self.run.method, self.run.params, self.run.collections, self.run.info)
+        return self.run.method.has_classes
 
     def kind(self, split: str) -> str:
         """What the evaluator calls a split: "novel", "validation", "base" or "train"."""

@@ -9,17 +9,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.evaluation.figures import MAX_CLASSES
 from fsjax.methods import build_method
+from fsjax.methods.base import Method
 from fsjax.training import state as states
-from fsjax.training.feed import augmentation, build_feed, episode_spec, micro_batch_shapes
+from fsjax.training.feed import Feed, augmentation, build_feed, episode_spec, micro_batch_shapes
 from fsjax.training.optimizer import build_optimizer
 from fsjax.training.parallel import AXIS, DataParallel
 from fsjax.training.schedule import build_schedule
-from fsjax.training.scoring import build_scoring
+from fsjax.training.scoring import Scoring, build_scoring
 from fsjax.training.step import make_train_step
 from fsjax.training.teacher import find_teacher, taught, teacher_variables
 
@@ -42,16 +44,16 @@ class Experiment:
       teacher: the run that `config.teacher.run` names, or None.
     """
 
-    config: Any
+    config: ConfigDict
     splits: data.Splits
-    method: Any
+    method: Method
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     steps: int
     parallel: DataParallel
-    feed: Any
+    feed: Feed
     train_step: Callable[..., Any]
-    scoring: Any
+    scoring: Scoring
     teacher: Any
 
     def initial_state(self) -> states.TrainState:
@@ -93,14 +95,16 @@ class Experiment:
         return (*sorted(metrics), "grad_norm")
 
 
-def images_per_step(config: Any, method: Any) -> int:
+def images_per_step(config: ConfigDict, method: Method) -> int:
     """Training images of an optimizer step."""
     if method.episodes is None:
         return config.train.batch_size
     return method.episodes.rows * config.train.accumulate
 
 
-def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.Splits, parallel: DataParallel) -> None:
+def _check_batches(
+    config: ConfigDict, method: Method, info: data.DataInfo, splits: data.Splits, parallel: DataParallel
+) -> None:
     """Raise a `UserError` for batches that these data or devices cannot make."""
     train, episodes = config.train, method.episodes
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
@@ -142,7 +146,7 @@ def _check_batches(config: Any, method: Any, info: data.DataInfo, splits: data.S
         )
 
 
-def build_experiment(config: Any, splits: data.Splits) -> Experiment:
+def build_experiment(config: ConfigDict, splits: data.Splits) -> Experiment:
     """Build what a (checked) config describes.
 
     Raises:
@@ -199,7 +203,7 @@ def build_experiment(config: Any, splits: data.Splits) -> Experiment:
     )
 
 
-def _train_step(method: Any, optimizer: optax.GradientTransformation, feed: Any, parallel: DataParallel) -> Any:
+def _train_step(method: Method, optimizer: optax.GradientTransformation, feed: Feed, parallel: DataParallel) -> Any:
     """The train step, compiled for all devices."""
     common = {"axis_name": AXIS, "unroll": parallel.platform == "cpu", "feed": feed}
     if not parallel.shard_optimizer:

@@ -6,12 +6,13 @@ to go through (`split`) and what a micro-batch is (`read`). Both feeds give the 
 
 import functools
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.data.augment_config import parse_augmentation
@@ -20,35 +21,59 @@ from fsjax.device_data.augment import labels_of, vary
 from fsjax.device_data.decisions import draw, draw_episodic, epoch_orders, plans
 from fsjax.device_data.images import take
 from fsjax.errors import UserError
+from fsjax.methods.base import Method
 from fsjax.training.parallel import AXIS, DataParallel
 
 # Share of a device's memory that images may take, with the rest left to the network.
 _SHARE_OF_MEMORY = 0.7
 
 Batch = Mapping[str, Any]  # arrays, and trees of them
+Axes = int | None | Mapping[str, Any]  # an axis of arrays, or of each of them by name
 
 
-class HostFeed:
-    """Batches from tf.data pipelines, made while the devices compute.
+class Feed(Protocol):
+    """Where training batches come from."""
 
-    Attributes:
-      batch_axis: of its batches, for `DataParallel.lift`.
-      shared_axis, item_axis: of what `split` makes of them, a step at a time.
-    """
+    @property
+    def batch_axis(self) -> Axes:
+        """The axis of its batches that the devices divide, for `DataParallel.lift`."""
 
-    batch_axis, shared_axis, item_axis = 2, None, 1
+    @property
+    def shared_axis(self) -> Axes:
+        """The same of what all parts of a batch share, see `split`."""
 
-    def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
-        self._config, self._splits, self._method, self._parallel = config, splits, method, parallel
+    @property
+    def item_axis(self) -> Axes:
+        """The same of what the step goes through."""
 
     def batches(self, start_step: int, steps: int, lengths: Iterator[int]) -> Generator[Batch, None, None]:
-        """Arguments of the train step, their arrays `[steps, micro-batches, rows, ...]`.
+        """Arguments of the train step.
 
         Args:
           start_step: the first optimizer step; the batches are those of a run that started at 0.
           steps: how many optimizer steps are taken from there.
           lengths: how many of them each dispatch takes.
         """
+
+    def split(self, batch: Batch) -> tuple[Batch, Batch]:
+        """What the step goes through, arrays `[steps, micro-batches, ...]`, and what all parts of it share."""
+
+    def read(self, kept: Batch, plan: Batch) -> Batch:
+        """This device's rows of a micro-batch, of what is shared and of one item that the step goes through."""
+
+
+class HostFeed:
+    """Batches from tf.data pipelines, made while the devices compute; see `Feed`."""
+
+    batch_axis = 2
+    shared_axis: Axes = None
+    item_axis: Axes = 1
+
+    def __init__(self, config: ConfigDict, splits: data.Splits, method: Method, parallel: DataParallel) -> None:
+        self._config, self._splits, self._method, self._parallel = config, splits, method, parallel
+
+    def batches(self, start_step: int, steps: int, lengths: Iterator[int]) -> Generator[Batch, None, None]:
+        """Arguments of the train step, their arrays `[steps, micro-batches, rows, ...]`, see `Feed.batches`."""
         accumulate = self._config.train.accumulate
         micro_batches = self._micro_batches(start_step * accumulate, steps * accumulate)
         for length in lengths:
@@ -89,14 +114,12 @@ class HostFeed:
 class DeviceFeed:
     """Images in the devices' memory; order, episodes, crops, flips and mixing are drawn inside the compiled step.
 
-    Attributes:
-      batch_axis: of its batches, for `DataParallel.lift`.
-      shared_axis, item_axis: of what `split` makes of them, a step at a time.
+    See `Feed`.
     """
 
-    item_axis = None
+    item_axis: Axes = None
 
-    def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
+    def __init__(self, config: ConfigDict, splits: data.Splits, method: Method, parallel: DataParallel) -> None:
         """Move the images to the devices.
 
         Raises:
@@ -106,8 +129,9 @@ class DeviceFeed:
         self._info, self._labels = splits.info, splits.train.labels
         self._augment = parse_augmentation(augmentation(config, method))
         self._scaling = scaling(splits.info)
-        episodic = method.episodes is not None
-        self._rows = method.episodes.rows if episodic else config.train.batch_size // config.train.accumulate
+        episodes = method.episodes
+        episodic = episodes is not None
+        self._rows = episodes.rows if episodes else config.train.batch_size // config.train.accumulate
         per_dispatch = self._rows * config.train.accumulate * config.train.steps_per_dispatch
         # As many epochs as a dispatch may touch, so that all dispatches are of one compiled program.
         self._epochs = -(-(per_dispatch - 1) // len(self._labels)) + 1
@@ -173,7 +197,7 @@ class DeviceFeed:
         return self._parallel.jit_common(of)
 
 
-def build_feed(config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> HostFeed | DeviceFeed:
+def build_feed(config: ConfigDict, splits: data.Splits, method: Method, parallel: DataParallel) -> Feed:
     """The feed that `config.data.backend` names.
 
     Raises:
@@ -183,14 +207,14 @@ def build_feed(config: Any, splits: data.Splits, method: Any, parallel: DataPara
     return feed(config, splits, method, parallel)
 
 
-def augmentation(config: Any, method: Any) -> dict[str, Any]:
+def augmentation(config: ConfigDict, method: Method) -> dict[str, Any]:
     """The augmentation of the training images: the config's, with the mixup that the loss asks for."""
     chosen = dict(config.data.augment)
     chosen["mixup"] = max(chosen["mixup"], method.mixup_alpha)
     return chosen
 
 
-def episode_spec(config: Any) -> data.EpisodeSpec:
+def episode_spec(config: ConfigDict) -> data.EpisodeSpec:
     """The training episodes of `config.episodes`."""
     return data.parse_spec({name: config.episodes[name] for name in ("way", "shot", "query")})
 
@@ -215,7 +239,7 @@ def _check_memory(examples: data.ArrayExamples, parallel: DataParallel) -> None:
         )
 
 
-def micro_batch_shapes(config: Any, method: Any, info: data.DataInfo) -> dict[str, jax.ShapeDtypeStruct]:
+def micro_batch_shapes(config: ConfigDict, method: Method, info: data.DataInfo) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of a small micro-batch with all that a method may read."""
     rows = 2 if method.episodes is None else method.episodes.rows
     vectors = {"label": jnp.int32, "index": jnp.int32, "weight": jnp.float32, "cluster_share": jnp.float32}

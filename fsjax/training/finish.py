@@ -14,6 +14,7 @@ from fsjax import data
 from fsjax.config import plugged
 from fsjax.evaluation.figures import feature_scatter
 from fsjax.evaluation.protocol import in_words
+from fsjax.methods.base import Variables
 from fsjax.training import hosts
 from fsjax.training.checkpoints import DamagedError, load_together
 from fsjax.training.experiment import Experiment, images_per_step
@@ -152,5 +153,5 @@ def _figures(line: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in line.items() if k not in ("kind", "timing")}
 
 
-def _count(params: Any, parallel: Any) -> int:
+def _count(params: Variables, parallel: Any) -> int:
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(parallel.single(params)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.config import check, complete, plugged
@@ -40,7 +41,7 @@ _FULL_OF_IMAGES = (
 )
 
 
-def run(config: Any, path: str | Path) -> dict[str, Any]:
+def run(config: ConfigDict, path: str | Path) -> dict[str, Any]:
     """Train, select a checkpoint on validation data, and score it once on test data.
 
     The same call again continues a run that was stopped, with the bits of one that never was.
@@ -63,7 +64,7 @@ def run(config: Any, path: str | Path) -> dict[str, Any]:
         return _run(config, path, watch)
 
 
-def _run(config: Any, path: str | Path, watch: Watch | None) -> dict[str, Any]:
+def _run(config: ConfigDict, path: str | Path, watch: Watch | None) -> dict[str, Any]:
     """`run`, in each of the processes that make the run; what stands in files, the first finds for all."""
     complete(config)
     check(config)

@@ -4,12 +4,14 @@ from typing import Any
 
 import jax
 import optax
+from ml_collections import ConfigDict
 
+from fsjax.methods.base import Variables
 from fsjax.options import read
 from fsjax.options.training import OptimizerOptions
 
 
-def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
+def build_optimizer(config: ConfigDict, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
     """The optimizer that `config.optimizer` describes.
 
     Args:
@@ -24,7 +26,7 @@ def build_optimizer(config: Any, schedule: optax.Schedule, *, decay_mask: Any) -
 
     config = read(OptimizerOptions, config, "config.optimizer")
 
-    def mask(params: Any) -> Any:
+    def mask(params: Variables) -> Any:
         if config.decay_on == "all":
             return decay_mask
         return jax.tree.map(lambda p, allowed: allowed and p.ndim > 1, params, decay_mask)

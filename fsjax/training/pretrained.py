@@ -8,9 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
 from fsjax.files import write_json
+from fsjax.methods.base import Method, Variables
 from fsjax.models import pretrained
 from fsjax.training.state import TrainState
 
@@ -21,7 +23,7 @@ NETWORKS = ("resnet18", "resnet50", "resnet101")
 _RECORD = "pretrained.json"
 
 
-def find_files(config: Any) -> dict[str, Path]:
+def find_files(config: ConfigDict) -> dict[str, Path]:
     """The files of weights that a run starts from, by part of the network; downloads what is named by a hub's name.
 
     Raises:
@@ -48,7 +50,7 @@ def find_files(config: Any) -> dict[str, Path]:
     return files
 
 
-def check_files(config: Any, files: Mapping[str, Path], method: Any, image_shape: tuple[int, ...]) -> None:
+def check_files(config: ConfigDict, files: Mapping[str, Path], method: Method, image_shape: tuple[int, ...]) -> None:
     """Check that the files fit the network, by names and shapes: no weights are read, and nothing is compiled.
 
     Args:
@@ -77,7 +79,7 @@ def check_files(config: Any, files: Mapping[str, Path], method: Any, image_shape
         pretrained.check(path, _trees(variables["params"], variables, method.pretrained[part]))
 
 
-def loaded(state: TrainState, files: Mapping[str, Path], method: Any) -> tuple[TrainState, dict[str, Any]]:
+def loaded(state: TrainState, files: Mapping[str, Path], method: Method) -> tuple[TrainState, dict[str, Any]]:
     """The state with the files' weights in it: parameters and batch statistics.
 
     Args:
@@ -111,13 +113,13 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_json(folder / _RECORD, record)
 
 
-def recorded(config: Any, folder: Path) -> dict[str, Any]:
+def recorded(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """What `write_record` noted, as "pretrained" of the run's result; {} where there is nothing to note."""
     path = folder / _RECORD
     return {"pretrained": json.loads(path.read_text())} if any(config.pretrained.values()) and path.exists() else {}
 
 
-def _trees(params: Any, collections: Any, where: tuple[str, ...]) -> dict[str, Any]:
+def _trees(params: Variables, collections: Variables, where: tuple[str, ...]) -> dict[str, Any]:
     """The variables of a part of the encoder."""
     trees = {"params": params["encoder"], "batch_stats": collections["batch_stats"]}
     for name in where:

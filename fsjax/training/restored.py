@@ -15,6 +15,7 @@ from fsjax.data import DataInfo
 from fsjax.errors import UserError, one_line
 from fsjax.files import parse_json
 from fsjax.methods import build_method
+from fsjax.methods.base import Variables
 from fsjax.training import checkpoints
 
 logger = logging.getLogger("fsjax")
@@ -27,8 +28,8 @@ class Restored:
     config: ConfigDict
     info: DataInfo
     step: int
-    params: Any
-    collections: Any
+    params: Variables
+    collections: Variables
 
 
 def restored(folder: Path, which: str = "best") -> Restored:

@@ -1,16 +1,15 @@
 """Learning-rate schedules: a function of the step, with a linear warm-up in front."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from fsjax.errors import UserError
 from fsjax.options import read
 from fsjax.options.training import ScheduleOptions
 
 
-def build_schedule(config: Any, *, learning_rate: float, steps: int, steps_per_epoch: float) -> optax.Schedule:
+def build_schedule(config: ConfigDict, *, learning_rate: float, steps: int, steps_per_epoch: float) -> optax.Schedule:
     """The schedule that `config.schedule` describes.
 
     Args:

@@ -1,12 +1,14 @@
 """What a run's accuracy is: of labels on ordinary splits, of few-shot tasks where the classes are divided."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
+from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.errors import UserError
@@ -15,16 +17,27 @@ from fsjax.evaluation.implanted import check_spec
 from fsjax.evaluation.metrics import by_class, summarize
 from fsjax.evaluation.parts import check_part, warn_of_selection
 from fsjax.evaluation.protocol import Protocol
+from fsjax.methods.base import Method, Variables
 from fsjax.methods.rules import Rule, check_features, own_pool
 from fsjax.training.parallel import AXIS, DataParallel
 from fsjax.training.state import TrainState
 from fsjax.training.step import make_eval_step
 
 
+class Scoring(typing.Protocol):
+    """What a run's accuracy is."""
+
+    def validation(self, state: TrainState) -> dict[str, float] | None:
+        """Accuracy and the like of a replicated state on validation data; None if there are none."""
+
+    def test(self, state: TrainState) -> dict[str, Any] | None:
+        """The same on test data."""
+
+
 class ClassificationScoring:
     """Labels predicted by the method's own rule; every example counts once."""
 
-    def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
+    def __init__(self, config: ConfigDict, splits: data.Splits, method: Method, parallel: DataParallel) -> None:
         self._config, self._splits, self._parallel = config, splits, parallel
         self._step = parallel.lift(make_eval_step(method, axis_name=AXIS), batch_axis=0, num_replicated=2)
 
@@ -63,7 +76,7 @@ class ClassificationScoring:
 class FewShotScoring:
     """Tasks of validation classes select the checkpoint; the protocol of `config.few_shot` is the test."""
 
-    def __init__(self, config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> None:
+    def __init__(self, config: ConfigDict, splits: data.Splits, method: Method, parallel: DataParallel) -> None:
         self._config, self._splits, self._method, self._parallel = config, splits, method, parallel
         self._protocol = Protocol.of(config.few_shot)
         self._steps: dict[tuple[str, ...], Any] = {}
@@ -131,7 +144,7 @@ class FewShotScoring:
         """Features of images, divided among the devices; each process has all of both."""
         if names not in self._steps:
 
-            def step(params: Any, collections: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+            def step(params: Variables, collections: Variables, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
                 features = self._method.features(params, collections, batch["image"], names)
                 return lax.all_gather(features, AXIS, tiled=True)
 
@@ -151,7 +164,7 @@ def _check_implants(protocol: Protocol) -> None:
         check_spec(specs[0])
 
 
-def build_scoring(config: Any, splits: data.Splits, method: Any, parallel: DataParallel) -> Any:
+def build_scoring(config: ConfigDict, splits: data.Splits, method: Method, parallel: DataParallel) -> Scoring:
     """The scoring that the data ask for."""
     kind = FewShotScoring if splits.info.few_shot else ClassificationScoring
     return kind(config, splits, method, parallel)

@@ -5,8 +5,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from fsjax.data import DataInfo, default_config
 from fsjax.errors import UserError
+from fsjax.methods.base import Method
+from fsjax.options import section
+from fsjax.options.methods import METHODS
 from fsjax.training import checkpoints
 from fsjax.training.restored import facts_of
 from fsjax.training.state import TrainState
@@ -19,11 +24,9 @@ _DATA = (
     "longtail_ratio", "label_noise", "limit", "on_error", "image_size", "fit", "channels", "resize",
     "normalization", "planted", "drawings",
 )  # fmt: skip
-# Of `config.method.localization`, what makes the network, and what its boxes mean.
-_LOCALIZATION = ("crop_size", "emb_dim", "att_width", "att_blocks", "aff_hidden", "align_corners")
 
 
-def check_start(config: Any, method: Any, info: DataInfo) -> None:
+def check_start(config: ConfigDict, method: Method, info: DataInfo) -> None:
     """Check `config.start_from` before anything is loaded or compiled.
 
     Raises:
@@ -55,10 +58,11 @@ def _facts(config: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     network = config["model"]["name"]
     facts = {"model.name": network, f"model.{network}": config["model"].get(network)}
     # Another method may have made another network of it.
-    facts["method.aflm"] = config["method"].get("aflm") if config["method"]["name"] == "aflm" else None
-    facts["method.msenet"] = config["method"].get("msenet") if config["method"]["name"] == "msenet" else None
-    localization = config["method"].get("localization") if config["method"]["name"] == "localization" else None
-    facts |= {f"method.localization.{name}": (localization or {}).get(name) for name in _LOCALIZATION}
+    for name, choice in METHODS.items():
+        chosen = config["method"].get(name) if config["method"]["name"] == name else None
+        for key, leaf in section(choice.options).leaves():
+            if leaf.option.shapes_network:
+                facts[f"method.{name}.{key}"] = (chosen or {}).get(key)
     return facts | data_facts(config, info)
 
 

@@ -6,6 +6,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from fsjax.methods.base import Variables
+
 # What was not finite at the first bad step, as bits of `Health.causes`.
 CAUSES = {"images": 1, "features": 2, "loss": 4, "gradients": 8}
 # Collections that no step changes.
@@ -52,8 +54,8 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     step: jax.Array
-    params: Any
-    collections: Any
+    params: Variables
+    collections: Variables
     opt_state: Any
     meters: dict[str, jax.Array]
     health: Health

@@ -10,18 +10,20 @@ import optax
 from jax import lax
 
 from fsjax.evaluation.metrics import classification_sums
+from fsjax.methods.base import Method, Variables
+from fsjax.training.feed import Feed
 from fsjax.training.state import CAUSES, CONSTANT, Health, TrainState
 
 Batch = Mapping[str, Any]  # arrays, and trees of them
 
 
 def make_train_step(
-    method: Any,
+    method: Method,
     optimizer: optax.GradientTransformation,
     *,
     axis_name: str | None,
     unroll: bool,
-    feed: Any = None,
+    feed: Feed | None = None,
     over_devices: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
     place: Callable[[TrainState], TrainState] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
@@ -47,8 +49,10 @@ def make_train_step(
     """
     read = (lambda _, item: item) if feed is None else feed.read
 
-    def gradients(params: Any, collections: Any, number: jax.Array, shared: Batch, items: Batch) -> tuple[Any, ...]:
-        def one(collections: Any, turn_and_item: tuple[jax.Array, Batch]) -> tuple[Any, tuple[Any, Any]]:
+    def gradients(
+        params: Variables, collections: Variables, number: jax.Array, shared: Batch, items: Batch
+    ) -> tuple[Any, ...]:
+        def one(collections: Variables, turn_and_item: tuple[jax.Array, Batch]) -> tuple[Any, tuple[Any, Any]]:
             turn, item = turn_and_item
             batch = {**read(shared, item), "turn": turn}
             value_and_grad = jax.value_and_grad(method.objective, has_aux=True)
@@ -92,14 +96,14 @@ def make_train_step(
     return steps
 
 
-def make_eval_step(method: Any, *, axis_name: str | None) -> Callable[..., dict[str, jax.Array]]:
+def make_eval_step(method: Method, *, axis_name: str | None) -> Callable[..., dict[str, jax.Array]]:
     """A function `(params, collections, batch) -> sums` over the examples of a batch on all devices.
 
     Arrays of `batch` are `[rows, ...]`; rows of weight 0 are padding and count nowhere. See
     `fsjax.evaluation.metrics.classification_sums` for the sums.
     """
 
-    def step(params: Any, collections: Any, batch: Batch) -> dict[str, jax.Array]:
+    def step(params: Variables, collections: Variables, batch: Batch) -> dict[str, jax.Array]:
         logits = method.logits(params, collections, batch["image"])
         sums = classification_sums(logits, batch["label"], batch["weight"])
         return sums if axis_name is None else lax.psum(sums, axis_name)

@@ -9,11 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.errors import UserError
 from fsjax.methods import build_method
-from fsjax.methods.classification import TEACHER
+from fsjax.methods.base import Method
+from fsjax.methods.classification import TEACHER, Classification
 from fsjax.training.restored import Restored, restored
 from fsjax.training.start import data_facts, short
 from fsjax.training.state import TrainState
@@ -21,7 +23,7 @@ from fsjax.training.state import TrainState
 logger = logging.getLogger("fsjax")
 
 
-def find_teacher(config: Any, info: data.DataInfo) -> Restored | None:
+def find_teacher(config: ConfigDict, info: data.DataInfo) -> Restored | None:
     """The run that `config.teacher.run` names; None where it is empty.
 
     Raises:
@@ -44,7 +46,7 @@ def find_teacher(config: Any, info: data.DataInfo) -> Restored | None:
     return found
 
 
-def taught(method: Any, teacher: Restored | None) -> Any:
+def taught(method: Method, teacher: Restored | None) -> Method:
     """The method with a teacher.
 
     Raises:
@@ -52,7 +54,7 @@ def taught(method: Any, teacher: Restored | None) -> Any:
     """
     if teacher is None:
         return method
-    if not set(method.reads) & set(TEACHER):
+    if not isinstance(method, Classification) or not set(method.reads) & set(TEACHER):
         raise UserError(
             "config.teacher.run names a teacher, and nothing learns from it: take the loss 'kd', 'nd' or 'dual_head', "
             "or leave it empty"
@@ -60,7 +62,7 @@ def taught(method: Any, teacher: Restored | None) -> Any:
     return dataclasses.replace(method, teacher=build_method(teacher.config, teacher.info))
 
 
-def teacher_variables(method: Any, teacher: Restored) -> dict[str, Any]:
+def teacher_variables(method: Method, teacher: Restored) -> dict[str, Any]:
     """What a method with a teacher keeps of it in each checkpoint, as the collection "teacher".
 
     Args:
@@ -71,8 +73,8 @@ def teacher_variables(method: Any, teacher: Restored) -> dict[str, Any]:
       {"params", "collections"}, and {"means"} `[num_classes, dim]` if the loss reads "teacher_means": zeros, until
       `with_class_means` has passed the training images.
     """
-    found = {"params": teacher.params, "collections": teacher.collections}
-    if "teacher_means" in method.reads:
+    found: dict[str, Any] = {"params": teacher.params, "collections": teacher.collections}
+    if "teacher_means" in method.reads and method.teacher is not None:
         image = jax.ShapeDtypeStruct((1, *teacher.info.image_shape), jnp.float32)
         dim = jax.eval_shape(method.teacher.embed, teacher.params, teacher.collections, image).shape[-1]
         found["means"] = jnp.zeros((teacher.info.num_classes, dim))
@@ -80,17 +82,17 @@ def teacher_variables(method: Any, teacher: Restored) -> dict[str, Any]:
 
 
 def with_class_means(
-    state: TrainState, method: Any, teacher: Restored, splits: data.Splits, *, batch_size: int
+    state: TrainState, method: Method, teacher: Restored, splits: data.Splits, *, batch_size: int
 ) -> TrainState:
     """The state at step 0 with the class means of the teacher's features, if the method's loss reads them."""
-    if "teacher_means" not in method.reads:
+    if "teacher_means" not in method.reads or method.teacher is None:
         return state
     means = jnp.asarray(class_means(method.teacher, teacher, splits, batch_size=batch_size), jnp.float32)
     of_teacher = {**state.collections["teacher"], "means": means}
     return state.replace(collections={**state.collections, "teacher": of_teacher})
 
 
-def class_means(method: Any, teacher: Restored, splits: data.Splits, *, batch_size: int) -> np.ndarray:
+def class_means(method: Method, teacher: Restored, splits: data.Splits, *, batch_size: int) -> np.ndarray:
     """Means of the teacher's embeddings of the training images by class, float64 `[num_classes, dim]`."""
     embed = jax.jit(method.embed)
     total = np.zeros(())

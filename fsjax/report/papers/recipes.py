@@ -5,6 +5,8 @@ import importlib
 import json
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from fsjax.config_file import load_config
 from fsjax.report.collect import flat
 from fsjax.report.papers.tables import Training
@@ -31,5 +33,5 @@ def _recipe(text: str) -> dict[str, Any]:
     return _flat(load_config(text))
 
 
-def _flat(config: Any) -> dict[str, Any]:
+def _flat(config: ConfigDict) -> dict[str, Any]:
     return flat(json.loads(json.dumps(config.to_dict())))
