@@ -121,7 +121,8 @@ def test_each_task_is_fitted_on_its_own_support(x64, shrinkage, scores_of):
 @pytest.mark.parametrize("shot", [1, 4])
 def test_where_it_is_the_nearest_prototype(scores_of, shot, shrinkage):
     """With one shot, for there are no variances; with full shrinkage, for they are equal. Priors are equal."""
-    support, queries = (RNG.normal(size=s).astype(np.float32) for s in ((3, 5, shot, 8), (3, 20, 8)))
+    rng = np.random.default_rng(0)
+    support, queries = (rng.normal(size=s).astype(np.float32) for s in ((3, 5, shot, 8), (3, 20, 8)))
     real = np.ones((3, 5, shot), bool)
     found = np.argmax(scores_of(queries, support, real, shrinkage=shrinkage), -1)
     nearest = Rule("squared_euclid", "gap", "gap", 1.0).task_scores(queries, support, real)
