@@ -13,7 +13,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses import gaussian, icu
+from fsjax.losses import icu
+from fsjax.losses.arithmetic import gaussian
 from fsjax.losses.softmax import softmax_cross_entropy
 
 

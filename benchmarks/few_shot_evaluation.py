@@ -31,8 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.data import ArrayExamples, DataInfo, Episodes, EpisodeSpec, Splits, draw_episodes, normalize
-from fsjax.evaluation.few_shot import Evaluator, extractor
-from fsjax.evaluation.tasks import Bank, score_tasks
+from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor
+from fsjax.evaluation.few_shot.tasks import Bank, score_tasks
 from fsjax.methods.classification import Classification
 from fsjax.methods.rules import Rule, class_scores, prototypes
 from fsjax.models import build_model

@@ -96,8 +96,8 @@ def scored(
 ) -> list[dict[str, Any]]:
     """The figures of these rows on one data set, each with the accuracy of its tasks under "each"."""
     from fsjax.data import parse_spec
-    from fsjax.evaluation.protocol import make_figure
-    from fsjax.evaluation.tasks import Bank, score_tasks
+    from fsjax.evaluation.few_shot.protocol import make_figure
+    from fsjax.evaluation.few_shot.tasks import Bank, score_tasks
     from fsjax.methods.rules import Rule
 
     size = run.info.image_shape[0]
@@ -123,7 +123,7 @@ def scored(
 
 def table(figures: list[dict[str, Any]]) -> str:
     """A line of Markdown for each data set and shot: accuracy in percent, and the paired difference to the pixels."""
-    from fsjax.evaluation.statistics import paired_difference
+    from fsjax.evaluation.few_shot.statistics import paired_difference
 
     lines = ["| data | classes | shot | starter | untrained | pixels | starter − pixels |", "|---" * 7 + "|"]
     for data, shot in dict.fromkeys((f["data"], f["shot"]) for f in figures):

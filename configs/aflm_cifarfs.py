@@ -20,7 +20,7 @@ Two ResNet-12, leaky ReLU; 20,000 steps of 4 episodes, SGD with momentum 0.9 at 
 Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 `reconstructed`: 300 images of each base class train, 300 are for tasks of base and novel classes together.
 32x32, 4-pixel padded crops and flips [ours]. The paper has no figures for it. The full recipe was not run here; a
-reduced one was: see docs/results.md and benchmarks/aflm_study.py.
+reduced one was: see docs/results.md and benchmarks/studies/aflm.py.
 """
 
 from fsjax.configs.common_aflm import aflm

@@ -21,7 +21,7 @@ Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 `reconstructed`: 275 images of each base class train, 275 are for tasks of base and novel classes together.
 64x64, random resized crops and flips [ours]; for the paper's 84x84 add --config.data.image_size=84. The paper has no
 figures for it. The full recipe was not run here; a reduced one was: see docs/results.md and
-benchmarks/aflm_study.py.
+benchmarks/studies/aflm.py.
 """
 
 from fsjax.configs.common_aflm import aflm

@@ -13,7 +13,7 @@ Table 5, 5-way accuracy on novel classes in %, 10,000 tasks (5,000 with implants
 
 12,500 iterations of 512, Adam, scale from 100 [paper]; rate 1e-3, x0.1 at 50, 75 and 90 %, L2 5e-4, 4-pixel padded
 crops, flips [ours].
-The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
+The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/studies/few_shot.py.
 """
 
 from fsjax.configs.common_few_shot import dense_classification

@@ -9,7 +9,7 @@ miniImageNet's.
 
 8,000 iterations of 200, SGD with Nesterov momentum, scale from 10 [paper]; rate 0.1, x0.1 at 50, 75 and 90 %,
 momentum 0.9, L2 5e-4, 6-pixel padded crops, flips [ours].
-The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
+The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/studies/few_shot.py.
 """
 
 from fsjax.configs.common_few_shot import dense_classification

@@ -10,7 +10,7 @@ ResNet-20 of width 16, SGD at 0.1 with a cosine schedule over 600 epochs of batc
 of scale 16, TEEN's alpha 0.1 [released code]; the scale is learned here from there. Theirs has automatic augmentation
 and cutout, and takes the epoch of the best test accuracy: here padded crops and flips, and the last step. Their shots
 are one fixed draw; here there are as many as `--seeds` says.
-The full recipe was not run here; a reduced one: see benchmarks/fscil_study.py and docs/results.md.
+The full recipe was not run here; a reduced one: see benchmarks/studies/fscil.py and docs/results.md.
 """
 
 from fsjax.configs.common_fscil import finished, incremental

@@ -7,7 +7,7 @@ No paper has figures for it. TEEN's recipe for miniImageNet (Wang et al. 2023, r
 128, L2 5e-4, cosine classifier of scale 32, learned here from there; ours are the ResNet-12, 200 epochs with a cosine
 schedule (theirs: 1,000), padded crops and flips. 500 training and 50 test images per class; tasks of the validation
 classes choose the checkpoint.
-The full recipe was not run here; a reduced one: see benchmarks/fscil_study.py and docs/results.md.
+The full recipe was not run here; a reduced one: see benchmarks/studies/fscil.py and docs/results.md.
 """
 
 from fsjax.configs.common_fscil import finished, incremental

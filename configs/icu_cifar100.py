@@ -12,7 +12,7 @@ momentum 0.9, learning rate 0.1, x0.1 at 60k and 90k of 120k steps, batch 128, w
 crops, flips, pixels (x - 128) / 128. Ours: 5 % of the training images choose the checkpoint.
 The full recipe is 86 PFLOP (about 5 minutes on an H100 by arithmetic; over a week on 2 cores) and was not run here.
 Measured with a small network, 2,230 steps of 64, 3 seeds, 4 minutes each on a CPU core: softmax 32.08 ± 0.78, center
-31.97 ± 1.34, L-GM 2.55 ± 1.40, ICU 32.42 ± 1.06 (see docs/results.md and benchmarks/icu_study.py).
+31.97 ± 1.34, L-GM 2.55 ± 1.40, ICU 32.42 ± 1.06 (see docs/results.md and benchmarks/studies/icu.py).
 """
 
 from fsjax.configs.common import base, choose, shrink

@@ -20,7 +20,7 @@ of warm-up, x0.01 at epochs 120 and 160 of 200, batch 64, weight decay 5e-4. Our
 no validation split, so that the counts are the protocol's: the last step is scored. Many/medium/few-shot accuracy
 (over 100, 20 to 100, under 20 training images per class) is in result.json.
 CIFAR-10 could not be had here. Measured with a small network, 8 epochs, on CIFAR-100 at ratio 100, 3 seeds, 3 minutes
-each on a CPU core: softmax 15.72, ICU 16.46 (see docs/results.md and benchmarks/icu_study.py); nothing in full.
+each on a CPU core: softmax 15.72, ICU 16.46 (see docs/results.md and benchmarks/studies/icu.py); nothing in full.
 """
 
 from fsjax.configs.common import base, choose, shrink

@@ -9,7 +9,7 @@ miniImageNet's.
 Training is that of dc_tiny.py. At the test, 16 filters beside each 3x3 convolution of the last block are trained for
 each task: 50 steps of AdamW, scale 10 [paper]; rate 1e-3, decay 5e-4, one step an epoch, batch norm on the support
 [ours].
-The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
+The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/studies/few_shot.py.
 """
 
 from fsjax.configs.common_few_shot import implants

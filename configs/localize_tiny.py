@@ -10,7 +10,7 @@ layer of 256 with ELoPE's loss, 60 epochs of batches of 128, SGD with momentum 0
 betas, lambdas and tau are the paper's. Rows of its Table 2: baseline, no_local, no_end_to_end, no_att_gradient.
 `reduced`, for two cores: crops of 32x32 with maps of 8x8, a quarter of the width, one block a stage, 1,200 steps of
 64 images with Adam at 0.002 (with SGD at 0.1, boxes without local supervision leave the image within 100 steps);
-benchmarks/localize_study.py trains its rows. What was measured is in docs/results.md; the full recipe was not run.
+benchmarks/studies/localize.py trains its rows. What was measured is in docs/results.md; the full recipe was not run.
 """
 
 from fsjax.configs.common import base, choose, shrink

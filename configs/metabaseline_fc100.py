@@ -9,7 +9,7 @@ The paper has no figures for it.
 First stage: 100 epochs of 128, SGD with momentum 0.9 at 0.1, x0.1 at epoch 90, L2 5e-4, linear classifier, leaky
 ReLU 0.1.
 Second: 20 epochs of 200 steps of 4 episodes, 5-way 5-shot 15-query, SGD at 1e-3, the cosine's scale learned from 10.
-The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
+The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/studies/few_shot.py.
 """
 
 from fsjax.configs.common_few_shot import meta_baseline

@@ -7,7 +7,7 @@ The paper has no figures for it.
 
 Snell et al.'s recipe: Adam at 1e-3, halved every 2,000 episodes, 20-way 5-shot or 30-way 1-shot training episodes
 with 15 queries; 20,000 episodes [ours].
-The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/few_shot_study.py.
+The full recipe was not run here; a reduced one was: see docs/results.md and benchmarks/studies/few_shot.py.
 """
 
 from fsjax.configs.common_few_shot import prototypical

@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
-from fsjax.evaluation.intervals import in_words as intervals_in_words
-from fsjax.evaluation.intervals import tasks_in_words
-from fsjax.evaluation.protocol import in_pools
+from fsjax.evaluation.few_shot.intervals import in_words as intervals_in_words
+from fsjax.evaluation.few_shot.intervals import tasks_in_words
+from fsjax.evaluation.few_shot.protocol import in_pools
 from fsjax.methods.base import Method, Variables
 from fsjax.pages import Html, fragment, table, tag
 from fsjax.pages.document import facts_list
@@ -213,7 +213,9 @@ def _usage(info: DataInfo, method: Method, dim: int) -> dict[str, str]:
         "-> a label for each image, from a few labelled ones of any classes"
     )
     if info.few_shot:
-        calls["run.evaluator().figures(Protocol())"] = "its few-shot figures; fsjax.evaluation.protocol.Protocol"
+        calls["run.evaluator().figures(Protocol())"] = (
+            "its few-shot figures; fsjax.evaluation.few_shot.protocol.Protocol"
+        )
     if method.locates:
         calls["run.locate(images)"] = "-> boxes, attention maps and crops"
     return calls

@@ -16,13 +16,13 @@ from ml_collections import ConfigDict
 
 from fsjax import data, networks
 from fsjax.data import DataInfo, normalize
-from fsjax.data.cache import for_evaluation
+from fsjax.data.store.cache import for_evaluation
 from fsjax.errors import UserError, unknown
-from fsjax.evaluation.few_shot import Evaluator, extractor
-from fsjax.evaluation.geometry import Geometry, measure
-from fsjax.evaluation.incremental import SessionSpec, evaluate_sessions
-from fsjax.evaluation.localization import as_pictures, check_localizes
-from fsjax.evaluation.sessions import Sessions
+from fsjax.evaluation.analysis.geometry import Geometry, measure
+from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor
+from fsjax.evaluation.papers.incremental import SessionSpec, evaluate_sessions
+from fsjax.evaluation.papers.localization import as_pictures, check_localizes
+from fsjax.evaluation.papers.sessions import Sessions
 from fsjax.methods import build_method
 from fsjax.methods.base import Method, Variables
 from fsjax.methods.localization import Located
@@ -180,7 +180,7 @@ class Run:
           data_path: where the data lie here, if elsewhere than when the run was trained.
           batch_size: how many images go through the network at once.
           implants: options of implants to train for each task, see `fsjax.methods.dense_implants.implant_options`.
-          splits: data in the place of the run's own, see `fsjax.evaluation.other_source`.
+          splits: data in the place of the run's own, see `fsjax.evaluation.few_shot.other_source`.
 
         Raises:
           UserError: if the data cannot be read, are others than the run's, or have no novel classes.
@@ -217,7 +217,7 @@ class Run:
         Args:
           data_path: where the data lie here, if elsewhere than when the run was trained.
           batch_size: how many images go through the network at once.
-          **spec: way, shot, seeds, alphas, tau: see `fsjax.evaluation.incremental.SessionSpec`.
+          **spec: way, shot, seeds, alphas, tau: see `fsjax.evaluation.papers.incremental.SessionSpec`.
 
         Raises:
           UserError: if the run's data cannot make such sessions.

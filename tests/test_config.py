@@ -284,9 +284,9 @@ def test_that_test_finds_what_is_written_twice(tmp_path):
 
 def test_names_in_tables_of_functions_are_the_declared_choices():
     """Where a name stands for a function, the table of functions is beside these, and imports jax."""
-    from fsjax.losses.distances import DISTANCES
+    from fsjax.losses.arithmetic.distances import DISTANCES
+    from fsjax.losses.arithmetic.similarity import SIMILARITIES
     from fsjax.losses.ldr import INPUTS
-    from fsjax.losses.similarity import SIMILARITIES
     from fsjax.methods.rules import FEATURES
     from fsjax.models import DTYPES
     from fsjax.models.affnet import BINARIZE

@@ -171,7 +171,7 @@ def test_any_number_of_images(dense_run, of_rule, count):
 
 
 def test_similarities_are_those_of_fsjax():
-    from fsjax.losses.similarity import SIMILARITIES
+    from fsjax.losses.arithmetic.similarity import SIMILARITIES
 
     features, vectors = (RNG.normal(size=(n, 6)).astype(np.float32) for n in (4, 3))
     for name, similarity in SIMILARITIES.items():

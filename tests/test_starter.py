@@ -78,7 +78,7 @@ def test_the_recorded_accuracy_on_digits_is_reproduced(starter):
 @pytest.mark.slow
 def test_tasks_of_its_novel_drawings(starter):
     """Fewer pictures of each class than the run has: they are the first of them."""
-    from fsjax.evaluation.protocol import Protocol
+    from fsjax.evaluation.few_shot.protocol import Protocol
 
     config = starter.config.copy_and_resolve_references()
     config.data.drawings.train = 4
@@ -151,7 +151,7 @@ def test_its_config_runs_its_smoke_variant(root, tmp_path):
 
 def test_pictures_of_the_benchmark():
     from benchmarks.starter import first_of_each, pictures, pixels
-    from fsjax.data.sources.part import array_part
+    from fsjax.data.sources.source import array_part
 
     labels = np.array([1, 0, 1, 1, 0, 2])
     part = first_of_each(array_part(np.zeros((6, 1, 1, 1), np.uint8), labels, "x"), 2)

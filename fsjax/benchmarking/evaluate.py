@@ -13,8 +13,8 @@ from fsjax.benchmarking.flops import products
 from fsjax.benchmarking.machine import peak_bytes, share_of_peak
 from fsjax.benchmarking.timing import in_turns, in_words
 from fsjax.errors import UserError
-from fsjax.evaluation.few_shot import Evaluator, extractor
-from fsjax.evaluation.protocol import Protocol
+from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.methods.rules import own_pool
 from fsjax.training.state import TrainState
 

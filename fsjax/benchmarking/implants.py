@@ -13,10 +13,10 @@ from fsjax.benchmarking.machine import peak_bytes, share_of_peak
 from fsjax.benchmarking.timing import in_turns, in_words
 from fsjax.data import EpisodeSpec, ends
 from fsjax.errors import UserError
-from fsjax.evaluation.implanted import FrozenNetwork, score_implanted
-from fsjax.evaluation.parts import find_part
-from fsjax.evaluation.protocol import Protocol
-from fsjax.evaluation.tasks import Bank
+from fsjax.evaluation.few_shot.class_pools import find_pool
+from fsjax.evaluation.few_shot.implanted import FrozenNetwork, score_implanted
+from fsjax.evaluation.few_shot.protocol import Protocol
+from fsjax.evaluation.few_shot.tasks import Bank
 from fsjax.methods.implants import ImplantOptions, base_activations, implant_maps, train_implants
 
 _TASKS = 32
@@ -34,7 +34,7 @@ def measure(case: Case) -> Iterator[dict[str, Any]]:
             "implants are measured on a config that trains them, of divided classes: --config implants_tiny"
         )
     state = case.experiment.initial_state()
-    part, spec = find_part(case.splits, "novel"), Protocol.of(case.config.few_shot).specs()[0]
+    part, spec = find_pool(case.splits, "novel"), Protocol.of(case.config.few_shot).specs()[0]
     frozen = FrozenNetwork(
         method, state.params, state.collections, part.examples, case.splits.info, case.config.eval.batch_size
     )

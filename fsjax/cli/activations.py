@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the maps."""
-    from fsjax.evaluation.activation_maps import activation_rows, draw_activation_maps
+    from fsjax.evaluation.analysis.activation_maps import activation_rows, draw_activation_maps
 
     if args.count < 1:
         raise UserError(f"--count={args.count} must be at least 1")

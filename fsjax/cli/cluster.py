@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Cluster, and write the file."""
-    from fsjax.evaluation.clusters import cluster_training_images
+    from fsjax.evaluation.analysis.clusters import cluster_training_images
 
     check_output("--out", args.out, ".npz")
     check_set(args)

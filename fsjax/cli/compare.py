@@ -30,12 +30,12 @@ import numpy as np
 from fsjax.cli.arguments import path_of
 from fsjax.errors import UserError
 from fsjax.evaluation.classified import Classified, paired
-from fsjax.evaluation.intervals import tasks_in_words
-from fsjax.evaluation.kept import scores_of
-from fsjax.evaluation.paired import differences_by_kind, pairs, same_content
-from fsjax.evaluation.protocol import Figure, in_pools
-from fsjax.evaluation.reconstructed import PARTS
-from fsjax.evaluation.statistics import Interval
+from fsjax.evaluation.few_shot.intervals import tasks_in_words
+from fsjax.evaluation.few_shot.kept import scores_of
+from fsjax.evaluation.few_shot.paired import differences_by_kind, pairs, same_content
+from fsjax.evaluation.few_shot.protocol import Figure, in_pools
+from fsjax.evaluation.few_shot.reconstructed import PARTS
+from fsjax.evaluation.few_shot.statistics import Interval
 from fsjax.files import parse_json
 
 

@@ -25,7 +25,7 @@ from fsjax.errors import UserError
 from fsjax.files import write_file
 
 if TYPE_CHECKING:
-    from fsjax.evaluation.few_shot import Evaluator
+    from fsjax.evaluation.few_shot.evaluator import Evaluator
 
 # Of classes, as `Evaluator.part` names them.
 _KINDS = ("base", "novel", "train", "validation")
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the numbers, and draw."""
-    from fsjax.evaluation.embedding_maps import Drawing, check_same_classes, draw_embeddings, embedding_panel
+    from fsjax.evaluation.analysis.embedding_maps import Drawing, check_same_classes, draw_embeddings, embedding_panel
 
     check_output("--out", args.out, ".png")
     check_output("--json", args.json, ".json")
@@ -119,7 +119,7 @@ def _storable(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(panel: Any) -> str:
-    from fsjax.evaluation.scatter import with_interval
+    from fsjax.evaluation.analysis.scatter import with_interval
 
     found = panel.scatter
     return (
@@ -132,7 +132,7 @@ def _in_words(panel: Any) -> str:
 
 def _print_quotients(paths: list[str], rows: list[list[Any]]) -> Iterator[dict[str, Any]]:
     """Each run's ratios without bias, divided by those of the first."""
-    from fsjax.evaluation.scatter import quotient, with_interval
+    from fsjax.evaluation.analysis.scatter import quotient, with_interval
 
     for path, row in zip(paths[1:], rows[1:], strict=True):
         for panel, first in zip(row, rows[0], strict=True):

@@ -54,12 +54,12 @@ from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, count, open_run, path_of
 from fsjax.cli.splits import SPLITS, check_other, check_set, classified, other_source, write_classified
 from fsjax.errors import UserError, unknown
+from fsjax.evaluation.analysis.linear import naive_bayes_of_run
 from fsjax.evaluation.classified import view_of
-from fsjax.evaluation.implanted import check_spec
-from fsjax.evaluation.kept import arrays_of
-from fsjax.evaluation.linear import naive_bayes_of_run
-from fsjax.evaluation.parts import warn_of_selection
-from fsjax.evaluation.protocol import Figure, Protocol
+from fsjax.evaluation.few_shot.class_pools import warn_of_selection
+from fsjax.evaluation.few_shot.implanted import check_spec
+from fsjax.evaluation.few_shot.kept import arrays_of
+from fsjax.evaluation.few_shot.protocol import Figure, Protocol
 from fsjax.files import as_npz, write_file, write_files
 from fsjax.methods.rules import HEADS
 from fsjax.options import section
@@ -67,7 +67,7 @@ from fsjax.options.few_shot import CLASSES
 from fsjax.options.methods import ImplantTrainingOptions
 
 if TYPE_CHECKING:
-    from fsjax.evaluation.few_shot import Evaluator
+    from fsjax.evaluation.few_shot.evaluator import Evaluator
     from fsjax.runs import Run
 
 # The columns of Tables 2 and 3.
@@ -173,7 +173,7 @@ def write(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
     """Figures as JSON, and their tasks in `PATH.npz` beside it.
 
     The accuracies of the first figure are called "0", its parts, if it has some, "0_base_queries" and so on; its tasks,
-    and which of their queries were right, as `fsjax.evaluation.kept.arrays_of` has them.
+    and which of their queries were right, as `fsjax.evaluation.few_shot.kept.arrays_of` has them.
     """
     arrays: dict[str, Any] = {}
     for number, figure in enumerate(figures):

@@ -16,7 +16,7 @@ from typing import Any
 from fsjax import data
 from fsjax.cli.arguments import add_run, check_output, count, open_run, path_of
 from fsjax.errors import UserError
-from fsjax.evaluation.protocol import Protocol
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.files import write_file
 
 
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the numbers, and draw."""
-    from fsjax.evaluation.gate_figure import draw_gates
-    from fsjax.evaluation.gates import gates_of, study_gates
+    from fsjax.evaluation.papers.gate_plot import draw_gates
+    from fsjax.evaluation.papers.gates import gates_of, study_gates
 
     check_output("--out", args.out, ".png")
     check_output("--json", args.json, ".json")

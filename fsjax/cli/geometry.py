@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, and write."""
-    from fsjax.evaluation.geometry import examples_of, measure, table
+    from fsjax.evaluation.analysis.geometry import examples_of, measure, table
 
     check_output("--json", args.json, ".json")
     if not args.tau > 0:

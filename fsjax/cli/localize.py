@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print figures, and draw."""
-    from fsjax.evaluation.localization import box_figures, check_localizes, draw_localizations, in_words
+    from fsjax.evaluation.papers.localization import box_figures, check_localizes, draw_localizations, in_words
 
     _check(args)
     run = open_run(args, args.run)
@@ -105,7 +105,7 @@ def _located(
     run: "Run", pictures: _Pictures, chosen: set[int], batch_size: int | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, list[Any]]:
     """The boxes of all pictures by name, the predicted ones in the pictures, and the panels of the chosen."""
-    from fsjax.evaluation.localization import boxes_of
+    from fsjax.evaluation.papers.localization import boxes_of
 
     batch_size = batch_size or run.config.eval.batch_size
     found, in_pictures, panels = [], [], []
@@ -127,7 +127,7 @@ def _located(
 
 
 def _panel(run: "Run", pictures: _Pictures, number: int, image: np.ndarray, located: Any, i: int, label: int) -> Any:
-    from fsjax.evaluation.localization import Panel
+    from fsjax.evaluation.papers.localization import Panel
 
     words = run.class_names[label] if pictures.predicts else ""
     if pictures.labels is not None:

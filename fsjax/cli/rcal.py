@@ -4,7 +4,7 @@
 
 Prints test accuracies of the run's own classifier, of a logistic regression on its embeddings, and of one on embeddings
 that were balanced by draws from calibrated class distributions. What could not be recovered of the paper, and what is
-left out, is in `fsjax/evaluation/rcal.py`.
+left out, is in `fsjax/evaluation/papers/rcal.py`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the accuracies, and write."""
-    from fsjax.evaluation.rcal import Calibration, rcal
+    from fsjax.evaluation.papers.rcal import Calibration, rcal
 
     check_output("--json", args.json, ".json")
     chosen = Calibration(args.frequent, args.nearest, args.neighbors, args.seed)

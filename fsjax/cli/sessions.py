@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, and write."""
-    from fsjax.evaluation.sessions import table
+    from fsjax.evaluation.papers.sessions import table
 
     check_output("--out", args.out, ".md")
     check_output("--json", args.json, ".json")

@@ -10,8 +10,8 @@ import numpy as np
 from fsjax.config_file import set_option
 from fsjax.errors import UserError
 from fsjax.evaluation.classified import Classified, classify, identity, view_of
-from fsjax.evaluation.other_source import OtherSource, load_other, source_config
-from fsjax.evaluation.protocol import Protocol
+from fsjax.evaluation.few_shot.other_source import OtherSource, load_other, source_config
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.files import as_npz, write_files
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print accuracies by width, and write."""
-    from fsjax.evaluation.widths import accuracy_by_width, best_width, check_nested
+    from fsjax.evaluation.analysis.widths import accuracy_by_width, best_width, check_nested
 
     check_output("--json", args.json, ".json")
     run = open_run(args, args.run)

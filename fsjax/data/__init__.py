@@ -4,24 +4,10 @@ splits = load_splits(config.data, seed=0)
 for batch in train_batches(splits.train, ...): ...
 """
 
-from fsjax.data.batches import episode_batches, eval_batches, train_batches
 from fsjax.data.check import DataCheck, check_data
+from fsjax.data.check.before_training import describe
 from fsjax.data.clusters import save_clusters
 from fsjax.data.config import default_config, parse_config
-from fsjax.data.content import content_digest, watched
-from fsjax.data.describe import describe
-from fsjax.data.episode_spec import ends
-from fsjax.data.episodes import (
-    ClassTable,
-    EpisodeDigest,
-    Episodes,
-    EpisodeSpec,
-    check_feasible,
-    class_table,
-    draw_episodes,
-    load_episodes,
-    parse_spec,
-)
 from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples, images_at
 from fsjax.data.info import DataInfo, normalize
@@ -34,8 +20,22 @@ from fsjax.data.own_pictures import (
     picture_files,
     read_pictures,
 )
+from fsjax.data.pipeline.batches import episode_batches, eval_batches, train_batches
+from fsjax.data.pipeline.episode_spec import ends
+from fsjax.data.pipeline.episodes import (
+    ClassTable,
+    EpisodeDigest,
+    Episodes,
+    EpisodeSpec,
+    check_feasible,
+    class_table,
+    draw_episodes,
+    load_episodes,
+    parse_spec,
+)
 from fsjax.data.reconstructed import Reconstructed, ReconstructedOptions, reconstruct
 from fsjax.data.sources import SOURCES
+from fsjax.data.store.content import content_digest, watched
 
 __all__ = [
     "SOURCES",

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from fsjax.data.augment_config import AugmentConfig
 from fsjax.data.errors import DataError
+from fsjax.data.pipeline.augment_config import AugmentConfig
 from fsjax.options import option, read, section
 from fsjax.options.training import SEED
 
@@ -125,7 +125,7 @@ class DataConfig:
 
     With the backend "device" images are arrays, whatever their size, kept in the memory of the device, and drawn and
     varied inside the compiled step; TensorFlow is not needed, and what only the host does is refused. The cache is a
-    folder in which data sets are kept decoded (see `fsjax.data.cache`), or empty for `$FSJAX_CACHE/data`, or
+    folder in which data sets are kept decoded (see `fsjax.data.store.cache`), or empty for `$FSJAX_CACHE/data`, or
     `~/.cache/fsjax/data` (FSJAX_CACHE=off: none). Streams do not use it. Empty makes no such images of noise ("fake"),
     nor for a part of a data set (limit.train), nor, with the backend "host", of what is decoded in a second or does not
     lie in memory.

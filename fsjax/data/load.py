@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fsjax.data import cache, random, subsets
-from fsjax.data.augment_config import check_images, in_words
+from fsjax.data import random, subsets
 from fsjax.data.by_class import Classes, divide, hold_out
 from fsjax.data.clusters import cluster_shares
 from fsjax.data.config import DataConfig, parse_config
@@ -26,7 +25,9 @@ from fsjax.data.info import DataInfo
 from fsjax.data.noise import with_noise
 from fsjax.data.normalization import mean_and_deviation
 from fsjax.data.pictures import CENTRE
+from fsjax.data.pipeline.augment_config import check_images, in_words
 from fsjax.data.sources import Part, Source, absolute, check_labels, checked_boxes
+from fsjax.data.store import cache
 from fsjax.data.view import View
 
 # Of every choice that must not depend on the run: test parts, statistics of a sample.

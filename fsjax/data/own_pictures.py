@@ -17,8 +17,8 @@ from fsjax.data.errors import DataError
 from fsjax.data.info import DataInfo
 from fsjax.data.load import view_of
 from fsjax.data.pictures import LARGEST_PIXELS, decode, fitted, head_of
-from fsjax.data.sources.below import SUFFIXES, below, looking_into, not_opened
 from fsjax.data.sources.folder import class_files, class_names_of
+from fsjax.data.sources.folders import SUFFIXES, below, looking_into, not_opened
 from fsjax.data.sources.layout import refuse_parts
 from fsjax.data.view import View
 

@@ -18,7 +18,7 @@ from fsjax.data.class_splits import ClassLists
 from fsjax.data.errors import DataError
 from fsjax.data.examples import ArrayExamples, Examples, StreamExamples
 from fsjax.data.load import Splits
-from fsjax.data.sources.part import merged
+from fsjax.data.sources.source import merged
 from fsjax.options.few_shot import ReconstructedOptions
 
 

@@ -1,6 +1,6 @@
 """Augmentation and normalisation inside a jit: the draws of a step applied to images, as the host's pipeline does.
 
-Bit for bit, as `fsjax.data.augment` has it in TensorFlow.
+Bit for bit, as `fsjax.data.pipeline.augment` has it in TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fsjax.data.augment_config import AugmentConfig
-from fsjax.data.decisions import Decisions
+from fsjax.data.pipeline.augment_config import AugmentConfig
+from fsjax.data.pipeline.decisions import Decisions
 
 
 def vary(

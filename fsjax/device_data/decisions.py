@@ -1,4 +1,4 @@
-"""What a training step draws before it touches an image, drawn inside a jit: as `fsjax.data.decisions`, bit for bit.
+"""What a training step draws before it touches an image, drawn in a jit: as `fsjax.data.pipeline.decisions`, bit for bit.
 
 The numbers of a run's rows pass 2**32, which the device's integers do not: the host gives where a micro-batch begins
 as a *plan*, and the device draws from there.
@@ -13,8 +13,8 @@ import numpy as np
 
 from fsjax.data import ClassTable, EpisodeSpec
 from fsjax.data import random as host_random
-from fsjax.data.augment_config import AugmentConfig
-from fsjax.data.decisions import Decisions, mixing_weight
+from fsjax.data.pipeline.augment_config import AugmentConfig
+from fsjax.data.pipeline.decisions import Decisions, mixing_weight
 from fsjax.device_data import random
 from fsjax.device_data.episodes import draw_episodes
 
@@ -69,7 +69,7 @@ def draw(
     device: int | jax.Array = 0,
     devices: int = 1,
 ) -> Decisions:
-    """The draws of a device for a micro-batch, those of `fsjax.data.decisions.draw` for a process of its number.
+    """The draws of a device for a micro-batch, those of the host's `draw` for a process of its number.
 
     Args:
       plan: of the micro-batch, see `plans`.
@@ -109,7 +109,7 @@ def draw_episodic(
     device: int | jax.Array = 0,
     devices: int = 1,
 ) -> Decisions:
-    """The draws of a device for a micro-batch of episodes: its rows of those of `fsjax.data.decisions.draw_episodic`.
+    """The draws of a device for a micro-batch of episodes: its rows of those of the host's `draw_episodic`.
 
     Args:
       plan: of the micro-batch, see `plans`, with `rows = episodes · spec.rows`.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from fsjax.data import ClassTable, EpisodeSpec
 from fsjax.data import random as host_random
-from fsjax.data.episode_spec import ends
+from fsjax.data.pipeline.episode_spec import ends
 from fsjax.device_data import random
 
 jax.tree_util.register_dataclass(ClassTable, data_fields=["order", "start", "count"], meta_fields=[])
@@ -52,7 +52,7 @@ def draw_episodes(
 
 
 def partial_shuffle(words: jax.Array, size: jax.Array) -> jax.Array:
-    """The first k elements of a Fisher-Yates shuffle of `range(size)`, as `fsjax.data.episodes.partial_shuffle`.
+    """The first k elements of a Fisher-Yates shuffle of `range(size)`, as the host's `partial_shuffle`.
 
     Args:
       words: uint32 `[k, ...]`: unlike there, the steps come first.
@@ -76,7 +76,7 @@ def partial_shuffle(words: jax.Array, size: jax.Array) -> jax.Array:
 
 
 def _words(seed: int | jax.Array, start: int | jax.Array, count: int, words: int) -> jax.Array:
-    """uint32 `[words, count]`, the words of episodes in the order of `fsjax.data.episodes`."""
+    """uint32 `[words, count]`, the words of episodes in the order of `fsjax.data.pipeline.episodes`."""
     base: Any = seed if jnp.ndim(seed) else host_random.key(int(seed))
     key = random.fold(base, host_random.EPISODE)
     blocks = -(-words // 2)

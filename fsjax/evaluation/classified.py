@@ -12,9 +12,9 @@ import numpy as np
 
 from fsjax import data
 from fsjax.errors import UserError
+from fsjax.evaluation.few_shot.paired import same_content
+from fsjax.evaluation.few_shot.statistics import Interval, paired_difference, wilson_interval
 from fsjax.evaluation.metrics import by_class, classification_sums, summarize
-from fsjax.evaluation.paired import same_content
-from fsjax.evaluation.statistics import Interval, paired_difference, wilson_interval
 from fsjax.methods.base import Method, Variables
 
 # Of `config.data`: what decides which images a split holds, besides their labels.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from fsjax.errors import UserError
-from fsjax.evaluation.activation_maps import class_activation_maps
+from fsjax.evaluation.analysis.activation_maps import class_activation_maps
 from fsjax.labelling import heads
 from fsjax.labelling.calibration import fit_temperature
 from fsjax.labelling.held_out import (

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 from fsjax.errors import UserError, unknown
-from fsjax.evaluation.scatter import unit_length
+from fsjax.evaluation.analysis.scatter import unit_length
 
 # In the order in which they are tried; "prototypes" is the run's own rule, "centred" the cosine to prototypes less
 # their mean, see `fsjax.labelling.held_out`.

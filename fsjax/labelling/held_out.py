@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fsjax.evaluation.scatter import unit_length
-from fsjax.evaluation.tasks import static_rule
+from fsjax.evaluation.analysis.scatter import unit_length
+from fsjax.evaluation.few_shot.tasks import static_rule
 from fsjax.labelling.network import Widened
 from fsjax.methods.rules import Rule
 

@@ -104,7 +104,7 @@ class Network:
 class Widened:
     """A ResNet-12 widened by implants that are trained on the support pictures of one task (Lifchitz et al. 2019).
 
-    The implants are those of `fsjax.evaluation.implanted.score_implanted` for the first task of the same seed.
+    The implants are those of `fsjax.evaluation.few_shot.implanted.score_implanted` for the first task of the same seed.
 
     Args:
       network: as it is; nothing of it changes.

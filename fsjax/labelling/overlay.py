@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# Of the heat over the picture, as in `fsjax.evaluation.activation_maps`.
+# Of the heat over the picture, as in `fsjax.evaluation.analysis.activation_maps`.
 _OPACITY = 0.55
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from fsjax.evaluation.statistics import wilson_interval
+from fsjax.evaluation.few_shot.statistics import wilson_interval
 from fsjax.labelling.held_out import HeldOut, leave_one_out
 from fsjax.methods.rules import Rule
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.pairs import masked_logsumexp, masked_mean, negative_pairs, positive_pairs
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossOutput, matmul
-from fsjax.losses.pairs import masked_logsumexp, masked_mean, negative_pairs, positive_pairs
-from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
 from fsjax.options.losses import ContrastiveOptions
 

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.similarity import scaled_cosine
 from fsjax.losses.base import LossModule, LossOutput
-from fsjax.losses.similarity import scaled_cosine
 from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.options.losses import CosineOptions
 

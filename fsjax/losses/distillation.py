@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from fsjax.errors import UserError
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossOutput, as_loss_dtype, matmul, one_hot
-from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
 from fsjax.options.losses import DualHeadOptions, KdOptions, NdOptions
 

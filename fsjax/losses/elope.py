@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossOutput, matmul, one_hot
 from fsjax.losses.center import center_loss
-from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
 from fsjax.options.losses import ElopeOptions
 

@@ -12,9 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.distances import DISTANCES, EXPANDED, FLOOR, with_exact_own
+from fsjax.losses.arithmetic.gaussian import LOG_VAR_LIMIT, clip_inward
 from fsjax.losses.base import LossModule, LossOutput, matmul, one_hot
-from fsjax.losses.distances import DISTANCES, EXPANDED, FLOOR, with_exact_own
-from fsjax.losses.gaussian import LOG_VAR_LIMIT, clip_inward
 from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.options.losses import HarmonicOptions
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.similarity import scaled_cosine
 from fsjax.losses.base import matmul
-from fsjax.losses.similarity import scaled_cosine
 from fsjax.losses.softmax import softmax_cross_entropy
 
 # The logit of a class without images: nothing that a cosine times a scale comes near, and finite, so that 0 times

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsjax.losses import gaussian
+from fsjax.losses.arithmetic import gaussian
 from fsjax.losses.base import LossModule, LossOutput, matmul, one_hot
 from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.options.losses import LgmOptions

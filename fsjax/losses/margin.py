@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossModule, matmul
-from fsjax.losses.similarity import unit
 from fsjax.options.losses import MarginOptions
 
 # Of an angle in radians (Deng et al. 2019), and of a cosine (Wang et al. 2018).

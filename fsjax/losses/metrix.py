@@ -10,15 +10,15 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.pairs import masked_logsumexp, masked_mean, negative_pairs, positive_pairs
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossOutput, matmul
-from fsjax.losses.pairs import masked_logsumexp, masked_mean, negative_pairs, positive_pairs
-from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
 from fsjax.options.losses import MetrixOptions
 
 # Margins of the two: of a distance, and of a cosine.
 MARGINS = {"contrastive": 0.5, "multi_similarity": 0.77}
-# Under the square roots, so that equal and opposite vectors have a gradient; see `fsjax.losses.similarity`.
+# Under the square roots, so that equal and opposite vectors have a gradient; see `fsjax.losses.arithmetic.similarity`.
 _EPSILON = 1e-12
 
 

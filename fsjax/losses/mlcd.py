@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.pairs import masked_logsumexp
+from fsjax.losses.arithmetic.similarity import scaled_cosine
 from fsjax.losses.base import LossModule, LossOutput
-from fsjax.losses.pairs import masked_logsumexp
-from fsjax.losses.similarity import scaled_cosine
 from fsjax.options.losses import MlcdOptions
 
 

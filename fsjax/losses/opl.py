@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossOutput, matmul
-from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import LinearLoss, softmax_cross_entropy
 from fsjax.options.losses import OplOptions
 

@@ -14,7 +14,7 @@ _DISTANCE_EPSILON = 1e-6
 def distances(points: jax.Array, others: jax.Array) -> jax.Array:
     """sqrt(||a - b||² + 1e-6) of `[..., n, dim]` and `[..., m, dim]`: `[..., n, m]`.
 
-    Written as a difference, like `fsjax.losses.similarity.negative_squared_distance`; it holds `[..., n, m, dim]`.
+    Written as a difference, like `similarity.negative_squared_distance`; it holds `[..., n, m, dim]`.
     """
     difference = as_loss_dtype(points)[..., :, None, :] - as_loss_dtype(others)[..., None, :, :]
     return jnp.sqrt(jnp.sum(jnp.square(difference), axis=-1) + _DISTANCE_EPSILON)

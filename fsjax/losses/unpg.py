@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.pairs import masked_logsumexp, negative_pairs
+from fsjax.losses.arithmetic.similarity import unit
 from fsjax.losses.base import LossOutput, matmul
 from fsjax.losses.margin import MarginLoss, target_cosines
-from fsjax.losses.pairs import masked_logsumexp, negative_pairs
-from fsjax.losses.similarity import unit
 from fsjax.losses.softmax import softmax_cross_entropy
 from fsjax.options.losses import UnpgOptions
 

@@ -93,7 +93,7 @@ def episode_losses(
       real: `[rows]` bool, False for the padding of ragged episodes.
       tau: scale of the similarities.
       shape: of the episodes.
-      similarity: a key of `fsjax.losses.similarity.SIMILARITIES`.
+      similarity: a key of `fsjax.losses.arithmetic.similarity.SIMILARITIES`.
       widths: see `fsjax.methods.rules.Rule`.
 
     Returns:

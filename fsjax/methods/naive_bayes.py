@@ -11,8 +11,8 @@ import flax
 import jax
 import jax.numpy as jnp
 
+from fsjax.losses.arithmetic.similarity import negative_squared_distance
 from fsjax.losses.base import as_loss_dtype, matmul
-from fsjax.losses.similarity import negative_squared_distance
 
 # Added to every variance, as in the released code.
 VARIANCE_EPSILON = 1e-9

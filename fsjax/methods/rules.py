@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax.errors import UserError, unknown
-from fsjax.losses.similarity import SIMILARITIES, unit
+from fsjax.losses.arithmetic.similarity import SIMILARITIES, unit
 from fsjax.methods.naive_bayes import task_scores
 from fsjax.models import Encoded
 from fsjax.models.pooling import POOLS
@@ -185,7 +185,7 @@ def class_scores(
     Args:
       queries: `[..., n, dim]`; if `dense`, `[..., n, positions, dim]`.
       classes: `[..., num_classes, dim]`: prototypes, or the weights of classes.
-      similarity: a key of `fsjax.losses.similarity.SIMILARITIES`.
+      similarity: a key of `fsjax.losses.arithmetic.similarity.SIMILARITIES`.
       tau: scale of the similarities.
       dense: whether each position is classified for itself, and the probabilities averaged.
       present: bool `[..., num_classes]`, False for classes that a task of fewer ways lacks; None where it has all.

@@ -7,14 +7,14 @@ import numpy as np
 
 from fsjax.errors import counted
 from fsjax.evaluation import metrics
+from fsjax.evaluation.few_shot.class_pools import readable_names
+from fsjax.evaluation.few_shot.statistics import wilson_interval
 from fsjax.evaluation.metrics import FEW, MANY
-from fsjax.evaluation.parts import readable_names
-from fsjax.evaluation.statistics import wilson_interval
 from fsjax.pages import Html, card, cards, heat_map, section, side_by_side, table, tag
 from fsjax.pages.heat import MAX_NUMBERS
 from fsjax.report.classified import Classified, Mistake
 from fsjax.report.thumbnails import thumbnail
-from fsjax.report.words import NONE, heading, note, percent
+from fsjax.report.wording import NONE, heading, note, percent
 
 # Of confused pairs.
 _LISTED = 10

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsjax import data
-from fsjax.evaluation.activation_maps import class_activation_maps, overlay
-from fsjax.evaluation.geometry import linear_classifier
-from fsjax.evaluation.passes import over_examples
+from fsjax.evaluation.analysis.activation_maps import class_activation_maps, overlay
+from fsjax.evaluation.analysis.geometry import linear_classifier
+from fsjax.evaluation.over_split import over_examples
 from fsjax.methods.rules import own_pool
 from fsjax.report.opened import Opened
 

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fsjax.evaluation.intervals import KINDS
-from fsjax.evaluation.paired import pairs
-from fsjax.evaluation.statistics import Interval, paired_difference
+from fsjax.evaluation.few_shot.intervals import KINDS
+from fsjax.evaluation.few_shot.paired import pairs
+from fsjax.evaluation.few_shot.statistics import Interval, paired_difference
 from fsjax.pages import Html, section, table
 from fsjax.report.classified import Classified
 from fsjax.report.tasks import Tasked
-from fsjax.report.words import difference, note, percent, task_of
+from fsjax.report.wording import difference, note, percent, task_of
 
 T = TypeVar("T")
 # Up to so many runs, each with each; of more, each with the first.

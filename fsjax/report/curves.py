@@ -5,7 +5,7 @@ from typing import Any
 
 from fsjax.pages import Html, line_chart, section, side_by_side
 from fsjax.report.collect import Collected, curve
-from fsjax.report.words import note
+from fsjax.report.wording import note
 
 # Points of a curve; of many runs fewer each, so that the page stays small.
 _POINTS, _ALL_POINTS, _FEWEST = 400, 4000, 60

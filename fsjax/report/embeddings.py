@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from fsjax.errors import UserError, counted
-from fsjax.evaluation.embedding_maps import Drawing, project
-from fsjax.evaluation.parts import readable_names
-from fsjax.evaluation.scatter import FEWEST_CLASSES, Scatter, scatter, with_interval
+from fsjax.evaluation.analysis.embedding_maps import Drawing, project
+from fsjax.evaluation.analysis.scatter import FEWEST_CLASSES, Scatter, scatter, with_interval
+from fsjax.evaluation.few_shot.class_pools import readable_names
 from fsjax.pages import Html, scatter_chart, section, side_by_side, table, tag
-from fsjax.report.words import note
+from fsjax.report.wording import note
 
 # What is drawn, at most.
 CLASSES, IMAGES = 10, 1000

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fsjax.errors import counted
-from fsjax.evaluation.intervals import KINDS
-from fsjax.evaluation.parts import readable_names
+from fsjax.evaluation.few_shot.class_pools import readable_names
+from fsjax.evaluation.few_shot.intervals import KINDS
 from fsjax.pages import Html, section, side_by_side, table, tag
 from fsjax.report.collect import Collected
 from fsjax.report.thumbnails import thumbnail
-from fsjax.report.words import NONE, heading, note, percent, task_of, unbroken, with_interval
+from fsjax.report.wording import NONE, heading, note, percent, task_of, unbroken, with_interval
 
 if TYPE_CHECKING:  # jax comes with them, and a page without data needs none
     from fsjax.report.tasks import Task, Tasked

@@ -6,8 +6,8 @@ from typing import Any
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.few_shot import Evaluator, extractor
-from fsjax.evaluation.geometry import examples_of
+from fsjax.evaluation.analysis.geometry import examples_of
+from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor
 from fsjax.report.collect import Collected
 from fsjax.runs import Run, restore
 

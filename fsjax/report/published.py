@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fsjax.pages import Html, section, table, tag
 from fsjax.report.collect import Collected
-from fsjax.report.words import note
+from fsjax.report.wording import note
 
 
 def published(runs: Sequence[Collected]) -> Html | str:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fsjax.errors import counted
-from fsjax.evaluation.statistics import wilson_interval
+from fsjax.evaluation.few_shot.statistics import wilson_interval
 from fsjax.pages import Html, section, table, tag
 from fsjax.report.collect import ABSENT, Collected, config_differences, entry
-from fsjax.report.words import (
+from fsjax.report.wording import (
     NONE,
     duration,
     heading,

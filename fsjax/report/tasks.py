@@ -10,8 +10,8 @@ import numpy as np
 from fsjax import data
 from fsjax.data import EpisodeSpec
 from fsjax.errors import UserError
-from fsjax.evaluation.protocol import Figure, Protocol
-from fsjax.evaluation.tasks import Bank, draw_tasks, pair_of, take
+from fsjax.evaluation.few_shot.protocol import Figure, Protocol
+from fsjax.evaluation.few_shot.tasks import Bank, draw_tasks, pair_of, take
 from fsjax.methods.rules import Rule, own_pool
 from fsjax.options.few_shot import CLASSES
 from fsjax.report.opened import Opened

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.figures import MAX_CLASSES
+from fsjax.evaluation.analysis.plots import MAX_CLASSES
 from fsjax.methods import build_method
 from fsjax.methods.base import Method
 from fsjax.training import state as states

@@ -15,8 +15,8 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from fsjax import data
-from fsjax.data.augment_config import parse_augmentation
 from fsjax.data.info import scaling
+from fsjax.data.pipeline.augment_config import parse_augmentation
 from fsjax.device_data.augment import labels_of, vary
 from fsjax.device_data.decisions import draw, draw_episodic, epoch_orders, plans
 from fsjax.device_data.images import take

@@ -12,8 +12,8 @@ import numpy as np
 
 from fsjax import data
 from fsjax.config import plugged
-from fsjax.evaluation.figures import feature_scatter
-from fsjax.evaluation.protocol import in_words
+from fsjax.evaluation.analysis.plots import feature_scatter
+from fsjax.evaluation.few_shot.protocol import in_words
 from fsjax.methods.base import Variables
 from fsjax.training import hosts
 from fsjax.training.checkpoints import DamagedError, load_together

@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.few_shot import Evaluator
-from fsjax.evaluation.implanted import check_spec
+from fsjax.evaluation.few_shot.class_pools import check_pool, warn_of_selection
+from fsjax.evaluation.few_shot.evaluator import Evaluator
+from fsjax.evaluation.few_shot.implanted import check_spec
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.evaluation.metrics import by_class, summarize
-from fsjax.evaluation.parts import check_part, warn_of_selection
-from fsjax.evaluation.protocol import Protocol
 from fsjax.methods.base import Method, Variables
 from fsjax.methods.rules import Rule, check_features, own_pool
 from fsjax.training.parallel import AXIS, DataParallel
@@ -128,7 +128,7 @@ class FewShotScoring:
         for protocol in protocols:
             for part in protocol.classes:
                 for spec in protocol.specs():
-                    check_part(splits, part, spec, protocol.reconstructed)
+                    check_pool(splits, part, spec, protocol.reconstructed)
         own = self._protocol.reconstructed
         warn_of_selection(splits, self._protocol.classes, own, chosen_by=chosen_by, chosen=own)
 

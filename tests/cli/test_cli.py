@@ -14,8 +14,8 @@ import fsjax
 from fsjax.cli import COMMANDS, command, main
 from fsjax.cli.compare import read_figures
 from fsjax.data import load_episodes
-from fsjax.evaluation.intervals import intervals_of
-from fsjax.evaluation.statistics import mean_interval
+from fsjax.evaluation.few_shot.intervals import intervals_of
+from fsjax.evaluation.few_shot.statistics import mean_interval
 
 
 def evaluate(run, *more):

@@ -8,8 +8,8 @@ import fsjax
 from fsjax import data
 from fsjax.cli import main
 from fsjax.errors import UserError
-from fsjax.evaluation.clusters import cluster_training_images
-from fsjax.evaluation.other_source import source_config
+from fsjax.evaluation.analysis.clusters import cluster_training_images
+from fsjax.evaluation.few_shot.other_source import source_config
 from fsjax.training import run
 
 

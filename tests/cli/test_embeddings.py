@@ -12,8 +12,8 @@ import fsjax
 from fsjax.cli import main
 from fsjax.cli.embeddings import check_kinds
 from fsjax.errors import UserError
-from fsjax.evaluation import embedding_maps
-from fsjax.evaluation.scatter import quotient, scatter
+from fsjax.evaluation.analysis import embedding_maps
+from fsjax.evaluation.analysis.scatter import quotient, scatter
 
 
 def embeddings(runs, *more):

@@ -7,7 +7,7 @@ import pytest
 
 import fsjax
 from fsjax.cli import main
-from fsjax.evaluation.widths import best_width
+from fsjax.evaluation.analysis.widths import best_width
 from fsjax.training import run
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fsjax.data import default_config, eval_batches, load_splits, normalize, train_batches
-from fsjax.data.augment_config import parse_augmentation
-from fsjax.data.decisions import draw
+from fsjax.data.pipeline.augment_config import parse_augmentation
+from fsjax.data.pipeline.decisions import draw
 from fsjax.errors import UserError
 
 EVERYTHING = {"crop": "pad", "pad": 2, "flip": True, "mixup": 0.7}

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fsjax.data import DataError, StreamExamples, cache, load_splits
+from fsjax.data import DataError, StreamExamples, load_splits
 from fsjax.data.config import parse_config
+from fsjax.data.store import cache
 from fsjax.errors import UserError
 
 PARTS = ("train", "validation", "test", "base", "support")
@@ -175,7 +176,7 @@ def test_more_than_memory_should_hold_is_streamed_from_the_folder(tmp_path, monk
         np.testing.assert_array_equal(mine.boxes, other.boxes)
     on_device = load_splits(config | {"cache": str(tmp_path / "cache"), "backend": "device"}, seed=0)
     np.testing.assert_array_equal(on_device.train.images, expected.train.images)
-    monkeypatch.setattr("fsjax.data.cache.decoded.read", None)  # not asked: whole pictures are decoded
+    monkeypatch.setattr("fsjax.data.store.cache.decoded.read", None)  # not asked: whole pictures are decoded
     streamed = load_splits(config | {"cache": str(tmp_path / "cache"), "memory": "stream"}, seed=0)
     assert not streamed.train.part.viewed
 
@@ -315,7 +316,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("fsjax.data.decoded.os.fsync", full)
+        patch.setattr("fsjax.data.store.decoded.os.fsync", full)
         with pytest.raises(DataError, match=r'No space left on device \([\d,]+ MiB free.*data.cache to.*or to "off"'):
             load_splits(config, seed=0)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
@@ -494,7 +495,7 @@ def test_files_are_compared_once(tmp_path, monkeypatch):
     read = []
     digest = hashlib.file_digest
     monkeypatch.setattr(
-        "fsjax.data.decoded.hashlib.file_digest", lambda f, name: read.append(f.name) or digest(f, name)
+        "fsjax.data.store.decoded.hashlib.file_digest", lambda f, name: read.append(f.name) or digest(f, name)
     )
     assert digest_of(load_splits(config, seed=0)) == expected and not read
     entry = entry_of(tmp_path / "cache")

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from fsjax.data import DataError, check_data, default_config
-from fsjax.data.check_scan import scan
-from fsjax.data.near_duplicates import NEAR_BITS, nearest, perceptual_hash
-from fsjax.data.sources.part import array_part
+from fsjax.data.check.near_duplicates import NEAR_BITS, nearest, perceptual_hash
+from fsjax.data.check.scan import scan
+from fsjax.data.sources.source import array_part
 from fsjax.errors import one_line
 
 

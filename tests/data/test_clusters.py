@@ -8,7 +8,7 @@ import pytest
 
 from fsjax.data import DataError, default_config, load_splits, save_clusters
 from fsjax.data.clusters import cluster_shares
-from fsjax.data.sources.part import array_part
+from fsjax.data.sources.source import array_part
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 
 from fsjax.data import describe, load_splits, random
 from fsjax.data.config import parse_config
-from fsjax.data.dice import Dice
-from fsjax.data.sources import drawings_outlines as outlines
-from fsjax.data.sources import drawings_paint as paint
-from fsjax.data.sources import drawings_recipes as recipes
 from fsjax.data.sources import load_source
+from fsjax.data.sources.drawings import outlines as outlines
+from fsjax.data.sources.drawings import paint as paint
+from fsjax.data.sources.drawings import recipes as recipes
+from fsjax.data.sources.drawings.random_stream import Dice
 from fsjax.errors import UserError
 
 FEW = {"size": 32, "classes": 12, "train": 4, "test": 2}

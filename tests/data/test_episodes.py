@@ -21,7 +21,7 @@ from fsjax.data import (
     load_episodes,
     parse_spec,
 )
-from fsjax.data.episodes import partial_shuffle
+from fsjax.data.pipeline.episodes import partial_shuffle
 from fsjax.data.random import EPISODE
 from fsjax.errors import UserError
 

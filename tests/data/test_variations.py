@@ -9,10 +9,10 @@ import pytest
 from scipy import ndimage, stats
 
 from fsjax.data import ArrayExamples, DataError, EpisodeSpec, describe, episode_batches, load_splits, train_batches
-from fsjax.data import augment as operations
-from fsjax.data.augment_config import parse_augmentation
-from fsjax.data.colors import EIGENVALUES, EIGENVECTORS, color_terms
-from fsjax.data.decisions import draw
+from fsjax.data.pipeline import augment as operations
+from fsjax.data.pipeline.augment_config import parse_augmentation
+from fsjax.data.pipeline.colors import EIGENVALUES, EIGENVECTORS, color_terms
+from fsjax.data.pipeline.decisions import draw
 from fsjax.data.random import CUTOUT, bits, fold, key
 from fsjax.errors import UserError
 

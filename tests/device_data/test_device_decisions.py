@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fsjax.data import EpisodeSpec, class_table
-from fsjax.data import decisions as host
 from fsjax.data import random as host_random
-from fsjax.data.augment_config import parse_augmentation
+from fsjax.data.pipeline import decisions as host
+from fsjax.data.pipeline.augment_config import parse_augmentation
 from fsjax.device_data import decisions, random
 
 SHAPE = (9, 12, 3)

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from fsjax.evaluation.tasks import Bank
+from fsjax.evaluation.few_shot.tasks import Bank
 
 
 def unit(x):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fsjax.evaluation.kept import TaskScores
+from fsjax.evaluation.few_shot.kept import TaskScores
 
 
 def counted(classes, hits, queries, num_classes):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.evaluation.activation_maps import Row, class_activation_maps, draw_activation_maps
+from fsjax.evaluation.analysis.activation_maps import Row, class_activation_maps, draw_activation_maps
 
 
 def test_maps_are_inner_products_with_the_unit_class_vector():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.evaluation.contrastive import hardness, relative_penalty, tolerance, uniformity
+from fsjax.evaluation.analysis.contrastive import hardness, relative_penalty, tolerance, uniformity
 
 
 def unit(x):

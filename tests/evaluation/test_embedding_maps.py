@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fsjax.errors import UserError
-from fsjax.evaluation.embedding_maps import Drawing, Panel, choose, draw_embeddings, project
-from fsjax.evaluation.scatter import scatter
+from fsjax.evaluation.analysis.embedding_maps import Drawing, Panel, choose, draw_embeddings, project
+from fsjax.evaluation.analysis.scatter import scatter
 
 DRAWING = Drawing(classes=3, per_class=6, perplexity=5.0)
 

@@ -11,9 +11,8 @@ from fsjax import data
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
 from fsjax.data.reconstructed import choose_base
 from fsjax.errors import UserError
-from fsjax.evaluation import implanted
-from fsjax.evaluation.few_shot import Evaluator, check_part, extractor
-from fsjax.evaluation.protocol import Protocol
+from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor, implanted
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.methods import build_method
 from fsjax.methods.rules import Rule
 
@@ -296,10 +295,10 @@ def test_parts_are_kept_apart_by_their_base_classes_alone(maps, splits):
 
 def test_reconstructed_tasks_that_cannot_be_are_refused(maps, splits):
     with pytest.raises(DataError, match="of the novel and base classes together has 5 images; 3-shot episodes with 3 "):
-        check_part(splits, "reconstructed", EpisodeSpec(3, 3, 3))
+        check_pool(splits, "reconstructed", EpisodeSpec(3, 3, 3))
     with pytest.raises(DataError, match=r"8 classes \(the validation and base classes together\) cannot make 9-way"):
-        check_part(splits, "reconstructed_validation", EpisodeSpec(9, 1, 1))
-    check_part(splits, "reconstructed", EpisodeSpec(12, 1, 1), data.ReconstructedOptions(test_base=8))
+        check_pool(splits, "reconstructed_validation", EpisodeSpec(9, 1, 1))
+    check_pool(splits, "reconstructed", EpisodeSpec(12, 1, 1), data.ReconstructedOptions(test_base=8))
     of_run, calls = evaluator(maps(), splits)
     with pytest.raises(DataError, match="test_base=9 and validation_base=0 need 9 base classes"):
         protocol = dataclasses.replace(PROTOCOL, classes=("reconstructed",))
@@ -343,7 +342,7 @@ def test_base_classes_without_held_out_images_are_refused(maps, splits, classes)
     bare = data.load_splits(make_config(holdout=0).data, seed=0)
     words = "images of the base classes.* kept out of training: set config.data.base_holdout above 0"
     with pytest.raises(UserError, match=words):
-        check_part(bare, classes, SPEC)
+        check_pool(bare, classes, SPEC)
     of_run, calls = evaluator(maps(), bare)
     with pytest.raises(UserError, match=words):
         list(of_run.figures(dataclasses.replace(PROTOCOL, classes=(classes,))))
@@ -352,15 +351,15 @@ def test_base_classes_without_held_out_images_are_refused(maps, splits, classes)
 
 def test_base_classes_beside_novel_ones_need_images_for_queries_alone(splits):
     many = EpisodeSpec(3, 9, 4)
-    check_part(splits, "both", many)
+    check_pool(splits, "both", many)
     with pytest.raises(DataError, match="of the base classes, on images kept out of training has 5 images"):
-        check_part(splits, "base", many)
+        check_pool(splits, "base", many)
 
 
 def test_a_split_without_validation_classes_says_so(splits):
     bare = dataclasses.replace(splits, validation=None)
     with pytest.raises(UserError, match="there are no images of the validation classes: choose a class split that has"):
-        check_part(bare, "validation", SPEC)
+        check_pool(bare, "validation", SPEC)
 
 
 def test_poolings_of_a_network_without_maps_at_its_end_are_refused(splits):

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fsjax.evaluation.figures import feature_scatter
+from fsjax.evaluation.analysis.plots import feature_scatter
 
 
 def blobs(count, classes=10):

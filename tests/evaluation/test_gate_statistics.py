@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from fsjax.errors import UserError
-from fsjax.evaluation.gate_statistics import (
+from fsjax.evaluation.papers.gate_statistics import (
     TaskClasses,
     by_base_classes,
     follows_base_share,

@@ -12,9 +12,9 @@ from PIL import Image
 from fsjax import data
 from fsjax.data import ArrayExamples, DataInfo, ReconstructedOptions, Splits
 from fsjax.errors import UserError
-from fsjax.evaluation.few_shot import Evaluator
-from fsjax.evaluation.gate_figure import draw_gates
-from fsjax.evaluation.gates import gates_of, study_gates
+from fsjax.evaluation.few_shot.evaluator import Evaluator
+from fsjax.evaluation.papers.gate_plot import draw_gates
+from fsjax.evaluation.papers.gates import gates_of, study_gates
 
 SHAPE = (4, 4, 3)
 

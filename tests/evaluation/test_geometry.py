@@ -10,9 +10,9 @@ import pytest
 
 import fsjax
 from fsjax.errors import UserError
-from fsjax.evaluation.contrastive import hardness, tolerance, uniformity
-from fsjax.evaluation.geometry import linear_classifier, measure, table
-from fsjax.evaluation.neural_collapse import neural_collapse
+from fsjax.evaluation.analysis.contrastive import hardness, tolerance, uniformity
+from fsjax.evaluation.analysis.geometry import linear_classifier, measure, table
+from fsjax.evaluation.analysis.neural_collapse import neural_collapse
 from fsjax.losses.harmonic import HarmonicLoss
 
 

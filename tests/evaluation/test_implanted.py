@@ -10,9 +10,9 @@ import pytest
 
 from fsjax.data import ArrayExamples, DataInfo, EpisodeSpec, draw_episodes, normalize
 from fsjax.errors import UserError
-from fsjax.evaluation import implanted
-from fsjax.evaluation.implanted import FrozenNetwork, check_spec, score_implanted
-from fsjax.evaluation.tasks import Bank
+from fsjax.evaluation.few_shot import implanted
+from fsjax.evaluation.few_shot.implanted import FrozenNetwork, check_spec, score_implanted
+from fsjax.evaluation.few_shot.tasks import Bank
 from fsjax.methods.implants import ImplantOptions, base_activations, implant_maps, train_implants
 from fsjax.methods.rules import Rule
 from fsjax.models import build_model

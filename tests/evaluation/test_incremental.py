@@ -9,9 +9,15 @@ import pytest
 
 import fsjax
 from fsjax.errors import UserError
-from fsjax.evaluation.incremental import SessionSpec, calibrated, draw_shots, evaluate_sessions, session_accuracies
-from fsjax.evaluation.sessions import METRICS, PLAIN, Sessions, pooled, table
-from fsjax.evaluation.statistics import student_interval
+from fsjax.evaluation.few_shot.statistics import student_interval
+from fsjax.evaluation.papers.incremental import (
+    SessionSpec,
+    calibrated,
+    draw_shots,
+    evaluate_sessions,
+    session_accuracies,
+)
+from fsjax.evaluation.papers.sessions import METRICS, PLAIN, Sessions, pooled, table
 
 
 def unit(x):

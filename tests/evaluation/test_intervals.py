@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import t
 
 from fsjax.data import EpisodeSpec, draw_episodes
-from fsjax.evaluation.intervals import in_words, intervals_of, paired_intervals, without_tasks
-from fsjax.evaluation.joint import score_joint_tasks
-from fsjax.evaluation.kept import TaskScores, arrays_of, scores_of
-from fsjax.evaluation.statistics import mean_interval
-from fsjax.evaluation.tasks import Bank, score_tasks
+from fsjax.evaluation.few_shot.intervals import in_words, intervals_of, paired_intervals, without_tasks
+from fsjax.evaluation.few_shot.joint import score_joint_tasks
+from fsjax.evaluation.few_shot.kept import TaskScores, arrays_of, scores_of
+from fsjax.evaluation.few_shot.statistics import mean_interval
+from fsjax.evaluation.few_shot.tasks import Bank, score_tasks
 from fsjax.methods.rules import Rule
 
 EUCLID = Rule("squared_euclid", "gap", "gap", 1.0)
@@ -197,7 +197,7 @@ def test_a_method_against_itself_differs_by_nothing(bank):
 def test_more_tasks_than_a_chunk_change_nothing(bank, monkeypatch):
     (scores,) = score_tasks(bank, [EUCLID], spec=SPECS["ragged"], seed=0, tasks=100)
     whole = found(scores)
-    monkeypatch.setattr("fsjax.evaluation.intervals._CHUNK", 7)
+    monkeypatch.setattr("fsjax.evaluation.few_shot.intervals._CHUNK", 7)
     assert found(scores).half_widths == pytest.approx(whole.half_widths, rel=1e-12)
 
 

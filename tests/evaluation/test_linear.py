@@ -9,9 +9,9 @@ import fsjax
 from fsjax import data
 from fsjax.cli import main
 from fsjax.errors import UserError
-from fsjax.evaluation.linear import naive_bayes_of_run
-from fsjax.evaluation.protocol import Protocol
-from fsjax.evaluation.tasks import score_tasks
+from fsjax.evaluation.analysis.linear import naive_bayes_of_run
+from fsjax.evaluation.few_shot.protocol import Protocol
+from fsjax.evaluation.few_shot.tasks import score_tasks
 from fsjax.methods.rules import Rule
 
 

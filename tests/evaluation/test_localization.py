@@ -11,7 +11,7 @@ from PIL import Image
 from fsjax import data
 from fsjax.data import DataInfo
 from fsjax.errors import UserError
-from fsjax.evaluation.localization import (
+from fsjax.evaluation.papers.localization import (
     Panel,
     box_figures,
     box_iou,

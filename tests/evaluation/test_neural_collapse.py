@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.evaluation.neural_collapse import frame, neural_collapse
+from fsjax.evaluation.analysis.neural_collapse import frame, neural_collapse
 
 
 def simplex(classes, dim, rng):

@@ -5,7 +5,7 @@ import pytest
 
 from fsjax.data import EpisodeSpec, ReconstructedOptions
 from fsjax.errors import UserError
-from fsjax.evaluation.protocol import Protocol, in_words, make_figure
+from fsjax.evaluation.few_shot.protocol import Protocol, in_words, make_figure
 from fsjax.methods.rules import Rule
 from fsjax.options.few_shot import CLASSES
 from tests.evaluation.counted import counted

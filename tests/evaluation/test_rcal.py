@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.evaluation import rcal
+from fsjax.evaluation.papers import rcal
 
 RNG = np.random.default_rng(0)
 

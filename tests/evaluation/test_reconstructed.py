@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fsjax.evaluation import reconstructed
-from fsjax.evaluation.protocol import make_figure
+from fsjax.evaluation.few_shot import reconstructed
+from fsjax.evaluation.few_shot.protocol import make_figure
 from tests.evaluation.counted import counted
 
 # Classes 0 to 3 are novel, 4 to 6 base.

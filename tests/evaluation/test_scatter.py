@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.evaluation.scatter import jackknife_interval, quotient, scatter, with_interval
+from fsjax.evaluation.analysis.scatter import jackknife_interval, quotient, scatter, with_interval
 
 
 def gaussian(counts, *, within, between, dim=40, seed=0):

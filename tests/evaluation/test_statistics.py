@@ -8,8 +8,8 @@ import pytest
 
 from fsjax.data import EpisodeSpec
 from fsjax.errors import UserError
-from fsjax.evaluation.statistics import harmonic_mean, mean_interval, paired_difference
-from fsjax.evaluation.tasks import score_tasks
+from fsjax.evaluation.few_shot.statistics import harmonic_mean, mean_interval, paired_difference
+from fsjax.evaluation.few_shot.tasks import score_tasks
 from fsjax.methods.rules import Rule
 
 RULE = Rule("cosine", "gap", "gap", 10.0)

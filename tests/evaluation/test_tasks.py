@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
-from fsjax.evaluation import tasks
-from fsjax.evaluation.joint import score_joint_tasks
-from fsjax.evaluation.tasks import Bank, in_groups, score_tasks, scored_chunks
+from fsjax.evaluation.few_shot.evaluator import tasks
+from fsjax.evaluation.few_shot.joint import score_joint_tasks
+from fsjax.evaluation.few_shot.tasks import Bank, in_groups, score_tasks, scored_chunks
 from fsjax.methods.rules import Rule
 
 SPECS = [EpisodeSpec(6, 3, 4), EpisodeSpec(3, 1, 2), EpisodeSpec((2, 5), (1, 4), (2, 5))]

@@ -11,8 +11,8 @@ import pytest
 
 from fsjax.data import ArrayExamples, DataInfo, Episodes, EpisodeSpec, normalize
 from fsjax.errors import UserError
-from fsjax.evaluation.implanted import FrozenNetwork, score_implanted
-from fsjax.evaluation.tasks import Bank
+from fsjax.evaluation.few_shot.implanted import FrozenNetwork, score_implanted
+from fsjax.evaluation.few_shot.tasks import Bank
 from fsjax.labelling import PROTOTYPES, Network, classifier
 from fsjax.labelling.held_out import by_folds, first_copies
 from fsjax.labelling.rejection import threshold_of

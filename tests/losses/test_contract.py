@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsjax.losses import LOSSES, LossOutput, build_loss, cosine, gaussian, loss_options
+from fsjax.losses import LOSSES, LossOutput, build_loss, cosine, loss_options
+from fsjax.losses.arithmetic import gaussian
 
 NUM_CLASSES, DIM, NUM_EXAMPLES, TEACHER_DIM = 6, 5, 9, 7
 VARIANTS = {

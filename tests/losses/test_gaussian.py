@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsjax.losses import gaussian
+from fsjax.losses.arithmetic import gaussian
 
 EPS = np.finfo(np.float32).eps
 

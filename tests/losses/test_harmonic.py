@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsjax.losses import distances, harmonic
+from fsjax.losses import harmonic
+from fsjax.losses.arithmetic import distances
 from fsjax.losses.softmax import softmax_cross_entropy
 
 # What each distance is called with besides the vectors, for 5 dimensions.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsjax.losses.similarity import SIMILARITIES, negative_squared_distance, scaled_cosine, unit
+from fsjax.losses.arithmetic.similarity import SIMILARITIES, negative_squared_distance, scaled_cosine, unit
 from fsjax.losses.softmax import softmax_cross_entropy
 
 PROTOTYPE_VECTORS = {

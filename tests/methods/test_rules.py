@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fsjax.errors import UserError
-from fsjax.losses.similarity import SIMILARITIES
+from fsjax.losses.arithmetic.similarity import SIMILARITIES
 from fsjax.methods.rules import (
     FEATURES,
     Rule,

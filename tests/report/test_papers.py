@@ -133,7 +133,7 @@ def test_overrides_are_what_the_recipe_means(name):
 def test_evaluations_ask_for_the_tasks_of_their_cells(monkeypatch):
     """An oracle of its own for what `Tasks` says of each cell: the parsed command line, by the protocol's own code."""
     from fsjax.cli.evaluate import ALL_POOLINGS
-    from fsjax.evaluation.protocol import Protocol
+    from fsjax.evaluation.few_shot.protocol import Protocol
 
     for recipe in all_recipes():
         if not recipe.score or isinstance(recipe.score, str):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from fsjax.evaluation.parts import readable_names
-from fsjax.evaluation.scatter import scatter
-from fsjax.evaluation.statistics import wilson_interval
+from fsjax.evaluation.analysis.scatter import scatter
+from fsjax.evaluation.few_shot.class_pools import readable_names
+from fsjax.evaluation.few_shot.statistics import wilson_interval
 from fsjax.report.classes import class_accuracy, classes, confused_pairs, shot_groups
 from fsjax.report.classified import Classified, Mistake, most_confident, sureness
 from fsjax.report.comparison import comparison, couples
 from fsjax.report.embeddings import chosen
 from fsjax.report.page import _kept, _Seen
-from fsjax.report.words import duration, value
+from fsjax.report.wording import duration, value
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
 PREDICTED = np.array([0, 0, 1, 1, 1, 0, 2, 2, 2, 0])

@@ -12,7 +12,7 @@ from fsjax.config_file import load_config
 from fsjax.configs.common_aflm import ROWS
 from fsjax.configs.common_few_shot import DATASETS
 from fsjax.errors import UserError
-from fsjax.evaluation.protocol import Protocol
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.training import run
 
 VARIANTS = {

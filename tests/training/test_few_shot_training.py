@@ -10,7 +10,7 @@ import pytest
 import fsjax
 from fsjax import data
 from fsjax.errors import UserError
-from fsjax.evaluation.protocol import Protocol
+from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.training import run
 from fsjax.training.checkpoints import steps_in
 

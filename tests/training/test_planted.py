@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fsjax
-from fsjax.evaluation.localization import box_figures, boxes_of
+from fsjax.evaluation.papers.localization import box_figures, boxes_of
 
 
 @pytest.mark.slow

@@ -95,7 +95,10 @@ def test_meta_baseline_needs_a_start(noise_config, tmp_path):
             "data.class_split=.*'seed': 0.*this run has .*'seed': 1.*learned from what is tested",
         ),
         ({"data__class_split__test": 0.3}, "data.class_split=.*'test': 0.25.*this run has .*'test': 0.3"),
-        ({"method__name": "aflm"}, "trained with method.aflm.attention=None, and this run has True: they must be the same"),
+        (
+            {"method__name": "aflm"},
+            "trained with method.aflm.attention=None, and this run has True: they must be the same",
+        ),
     ],
 )
 def test_other_networks_and_class_splits_are_refused(noise_config, classifier, tmp_path, overrides, message):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fsjax.data.config import DataConfig
-from fsjax.data.sources.part import Part, Source, array_part
+from fsjax.data.sources.source import Part, Source, array_part
 
 _STEPS = ((1, 0), (0, 1), (1, 1), (1, -1))  # of the phase, down and to the right
 

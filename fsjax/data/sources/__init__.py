@@ -5,7 +5,7 @@ import dataclasses
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.sources import tfds_source
-from fsjax.data.sources.part import Part, Source, check_labels, checked_boxes, merged
+from fsjax.data.sources.source import Part, Source, check_labels, checked_boxes, merged
 from fsjax.files import absolute_path
 from fsjax.options import Choice, NoOptions, Table
 

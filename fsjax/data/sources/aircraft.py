@@ -17,7 +17,7 @@ from fsjax.data.sources.listed import (
     text_lines,
     values_of,
 )
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.source import Part, Source
 
 # Height of the credit line at the bottom of each picture, which the data's README asks to remove.
 FOOTER = 20

@@ -8,7 +8,7 @@ import numpy as np
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.sources.listed import paths_of, picture_part, some
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.source import Part, Source
 
 _BELOW = ("", "stanford_cars", "stanford-cars", "car196", "cars196")
 # Where the annotations lie below the root in the copies that there are (the original, torchvision's, Kaggle's).

@@ -9,7 +9,7 @@ from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
 from fsjax.data.sources.listed import paths_of
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.source import Part, Source
 
 LISTS = ("train.csv", "val.csv", "test.csv")
 _COLUMNS = ("filename", "label")

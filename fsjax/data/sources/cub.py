@@ -7,7 +7,7 @@ import numpy as np
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.sources.listed import find_root, keyed_lines, numbers, paths_of, picture_part, some, values_of
-from fsjax.data.sources.part import Source
+from fsjax.data.sources.source import Source
 
 _NEEDED = ("images", "images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 _BOXES = "bounding_boxes.txt"

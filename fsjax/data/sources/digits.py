@@ -4,7 +4,7 @@ import numpy as np
 
 from fsjax.data.config import DataConfig
 from fsjax.data.pictures import convert_channels
-from fsjax.data.sources.part import Source, array_part
+from fsjax.data.sources.source import Source, array_part
 
 
 def load(config: DataConfig) -> Source:

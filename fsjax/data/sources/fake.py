@@ -6,7 +6,7 @@ import numpy as np
 
 from fsjax.data import random
 from fsjax.data.config import DataConfig
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.source import Part, Source
 
 
 def load(config: DataConfig) -> Source:

@@ -9,9 +9,9 @@ import numpy as np
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode
-from fsjax.data.sources.below import SUFFIXES, below, looking_into, not_opened
+from fsjax.data.sources.folders import SUFFIXES, below, looking_into, not_opened
 from fsjax.data.sources.layout import PARTS, folders_in, parts_in
-from fsjax.data.sources.part import Part, Source, merged
+from fsjax.data.sources.source import Part, Source, merged
 from fsjax.errors import one_line
 
 
@@ -64,7 +64,7 @@ def class_files(folder: Path, seen: dict[str, str] | None = None) -> tuple[list[
 
     Args:
       folder: of the class.
-      seen: the real folders of classes that were read before: see `fsjax.data.sources.below.walk`.
+      seen: the real folders of classes that were read before: see `fsjax.data.sources.folders.walk`.
 
     Raises:
       DataError: if it holds no image, if it, or a folder in it, cannot be opened or is also of another class.

@@ -12,7 +12,7 @@ from fsjax.data.boxes import relative, upright
 from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode, head_of
-from fsjax.data.sources.part import Part
+from fsjax.data.sources.source import Part
 
 _NAMED = 10
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fsjax.data import random
 from fsjax.data.config import DataConfig, PlantedConfig
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.source import Part, Source
 
 # Of the 1,797 scans, so many are for the digits of the test part; the rest is for those of the training part.
 TEST_SCANS = 359

@@ -20,7 +20,7 @@ from fsjax.data.config import DataConfig
 from fsjax.data.errors import DataError
 from fsjax.data.pictures import decode, head_of, orientation_of
 from fsjax.data.sources import records
-from fsjax.data.sources.part import Part, Source
+from fsjax.data.sources.source import Part, Source
 from fsjax.data.tensorflow_runtime import import_tensorflow
 from fsjax.files import absolute_path
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fsjax.errors import UserError, unknown
-from fsjax.report.papers import aflm, dense, icu, localization, prototypical, small
+from fsjax.report.papers import aflm, dense, few_figures, icu, localization, prototypical
 from fsjax.report.papers.matching import groups_of, matches_of
 from fsjax.report.papers.runs import read_runs, run_of
 from fsjax.report.papers.tables import Paper
@@ -17,9 +17,9 @@ PAPERS: dict[str, Paper] = {
     "aflm": aflm.PAPER,
     "localization": localization.PAPER,
     "proto": prototypical.PAPER,
-    "metabaseline": small.META_BASELINE,
-    "teen": small.TEEN,
-    "msenet": small.MSENET,
+    "metabaseline": few_figures.META_BASELINE,
+    "teen": few_figures.TEEN,
+    "msenet": few_figures.MSENET,
 }
 
 __all__ = ["PAPERS", "beside", "show"]
@@ -37,7 +37,7 @@ def show(name: str, runs: Sequence[Path], out: Path | None) -> None:
       UserError: for an unknown name, what cannot be read as a run, and a file that cannot be written.
     """
     from fsjax.pages import write_page
-    from fsjax.report.papers.blocks import html, markdown
+    from fsjax.report.papers.document import html, markdown
 
     if name not in PAPERS:
         raise unknown("paper", name, PAPERS)

@@ -72,7 +72,7 @@ CIFAR100 = Study(
     reduced="six convolutions (16 to 64 channels), not VGG-13; 2,230 steps of 64, not 120,000 of 128; rate "
     "x0.1 at a half and three quarters of them; L-GM's margin stays at 0.1",
     spread="± deviation over 3 seeds",
-    command="python -m benchmarks.icu_study cifar100",
+    command="python -m benchmarks.studies.icu cifar100",
     date="2026-11-21",
 )
 TABLE_1 = Table(
@@ -100,7 +100,7 @@ TABLE_1 = Table(
             columns=("", "MNIST 2-D", "", ""),
             reduced="4 epochs, not 30; rate x0.1 at epochs 2 and 3, not 15 and 25",
             spread="one seed, the same for both",
-            command="python -m benchmarks.icu_study mnist",
+            command="python -m benchmarks.studies.icu mnist",
             date="2026-11-21",
         ),
         CIFAR100,
@@ -133,7 +133,7 @@ TABLE_2 = Table(
             reduced="six convolutions (16 to 64 channels), not ResNet-32; 8 epochs (1,356 steps of 64), not 200; rate "
             "0.05, not 0.02",
             spread="± deviation over 3 seeds",
-            command="python -m benchmarks.icu_study longtail",
+            command="python -m benchmarks.studies.icu longtail",
             date="2026-11-21",
         ),
         Study(

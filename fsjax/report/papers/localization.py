@@ -29,7 +29,7 @@ def setting(data: str, *variants: str) -> Training:
 
 def alone(row: str, column: str) -> Recipe:
     """A cell of Table 1: networks that read the attention maps of a classifier without localization."""
-    out = "python -m benchmarks.affnet_study --run FOLDER --out runs/affnet_cub.jsonl"
+    out = "python -m benchmarks.studies.affnet --run FOLDER --out runs/affnet_cub.jsonl"
     return Recipe(setting("CUB200-2011", "baseline"), None, (out,))
 
 
@@ -95,7 +95,7 @@ TABLE_1 = Table(
             reduced="6,000 maps to train on and 2,000 to test on; ResNet-50 on maps of 56x56, not 224x224, for 200 "
             "steps; runtimes on a busy machine, good to a factor of three; of the parameters nothing is reduced",
             spread="one seed",
-            command="python -m benchmarks.affnet_study --resnet50-size=56 --out table1.jsonl",
+            command="python -m benchmarks.studies.affnet --resnet50-size=56 --out table1.jsonl",
             date="2026-11-22",
             data="synthetic attention maps (a few Gaussian blobs and noise)",
         ),
@@ -132,7 +132,7 @@ TABLE_2 = Table(
             reduced="a small ResNet from scratch, not ResNet-101 from ImageNet's weights; crops of 32x32, not 448x448; "
             "1,200 steps of 64 with Adam, not 90 epochs of 14 with SGD",
             spread="± deviation over 3 seeds",
-            command="python -m benchmarks.localize_study tiny",
+            command="python -m benchmarks.studies.localize tiny",
             date="2026-11-22",
             data="tiny_imagenet_fs (60 classes of Tiny ImageNet)",
         ),
@@ -147,7 +147,7 @@ TABLE_2 = Table(
             reduced="a small ResNet from scratch, not ResNet-101 from ImageNet's weights; crops of 32x32, not 448x448; "
             "1,500 steps of 64 with Adam, not 90 epochs of 14 with SGD; tau 0.5, not 0.3; softmax, not ELoPE's loss",
             spread="seeds 0 and 1",
-            command="python -m benchmarks.localize_study planted --rows baseline end_to_end --seeds 0 1",
+            command="python -m benchmarks.studies.localize planted --rows baseline end_to_end --seeds 0 1",
             date="2026-11-22",
             data="planted digits",
         ),

@@ -34,7 +34,7 @@ def measured_on_fc100(row: str) -> Study:
         reduced="ResNet-12 of a quarter of the widths (16, 32, 64, 128); 1,280 episodes, not 20,000, 5-way 5-shot, "
         "not 20-way 5-shot (1-shot: 30-way 1-shot); 2,000 tasks, not 10,000",
         spread="± 95 % interval over the tasks, one training seed",
-        command="python -m benchmarks.few_shot_study fc100",
+        command="python -m benchmarks.studies.few_shot fc100",
         date="2026-11-21",
     )
 

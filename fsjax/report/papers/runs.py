@@ -19,7 +19,7 @@ class Run:
       name: what it is called.
       config: flat, see `fsjax.report.papers.differences.complete`.
       test: figures of ordinary test images by name: "accuracy".
-      figures: the facts of figures of few-shot tasks, see `fsjax.evaluation.protocol.Figure`.
+      figures: the facts of figures of few-shot tasks, see `fsjax.evaluation.few_shot.protocol.Figure`.
       seed: of the training.
       why_empty: why there are no figures, in words; "" where there are.
     """

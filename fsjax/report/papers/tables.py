@@ -53,7 +53,7 @@ class Tasks:
     """The few-shot tasks of a cell, and how they are classified.
 
     Attributes:
-      classes: of `fsjax.evaluation.protocol.CLASSES`.
+      classes: of `fsjax.evaluation.few_shot.protocol.CLASSES`.
       shot: support images per class.
       pooling: "support/query": "gap/dense".
       query: queries per class.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fsjax.report.papers.blocks import Block, Commands, Grid, Heading, Words
+from fsjax.report.papers.document import Block, Commands, Grid, Heading, Words
 from fsjax.report.papers.matching import Group, groups_of, matches_of, why_none
 from fsjax.report.papers.runs import Run
 from fsjax.report.papers.tables import MACHINE, NONE, Paper, Recipe, Study, Table

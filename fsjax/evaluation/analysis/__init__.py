@@ -1,0 +1,1 @@
+"""What embeddings look like: their geometry, clusters, widths, and pictures of them."""

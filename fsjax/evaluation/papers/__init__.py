@@ -1,0 +1,1 @@
+"""What single papers measure: AFLM's gates, boxes of localization, sessions, RCAL."""

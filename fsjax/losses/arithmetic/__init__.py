@@ -1,0 +1,1 @@
+"""What several losses compute: distances, similarities, Gaussians, pairs."""
