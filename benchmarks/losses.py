@@ -27,7 +27,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies.run_studies import spread  # noqa: E402 - XLA's flags come first
+from benchmarks.studies.shared import spread  # noqa: E402 - XLA's flags come first
 from fsjax.configs.common import base  # noqa: E402
 
 # What each name of the table changes of a config with the loss "softmax".

@@ -465,8 +465,12 @@ def _within(equation: Any) -> Iterator[Any]:
 def _held(params: Mapping[str, Any]) -> tuple[int, int]:
     """How many arguments of a scan are constants, and how many are carried."""
     if "ft_in" in params:  # since jax 0.12: a tree of the constants, the carried and the rows
-        constants, carried, _ = params["ft_in"].elts
-        return len(list(constants)), len(list(carried))
+        held = params["ft_in"]
+        if hasattr(held, "elts"):  # of 0.12.0 alone
+            constants, carried, _ = held.elts
+            return len(list(constants)), len(list(carried))
+        constants, carried, _ = held.tree.children()
+        return constants.num_leaves, carried.num_leaves
     return params["num_consts"], params["num_carry"]
 
 

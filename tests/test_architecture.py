@@ -45,7 +45,7 @@ MAY_IMPORT = {
         "methods",
         "evaluation",
     },
-    "run_summary": {"errors", "data", "evaluation", "pages", "run_folder"},
+    "run_summary": {"errors", "data", "methods", "evaluation", "pages", "run_folder"},
     "runs": {"errors", "data", "methods", "evaluation", "networks", "training", "run_folder", "run_summary"},
     "benchmarking": {"errors", "config", "version", "files", "data", "methods", "evaluation", "training", "runs"},
     "cli": {

@@ -231,7 +231,7 @@ def test_commands_in_the_text_exist(page):
             for word in words[2:]:
                 assert not word.startswith("--") or word.split("=")[0] in flags[words[1]], f"{name_of(page)}: {code}"
         if code.startswith("python -m benchmarks.") and "..." not in code:
-            source = (ROOT / "benchmarks" / f"{words[2].split('.')[1]}.py").read_text().replace("-", "_")
+            source = (ROOT / f"{words[2].replace('.', '/')}.py").read_text().replace("-", "_")
             for word in words[3:]:
                 flag = word.split("=")[0].removeprefix("--").replace("-", "_")
                 assert not word.startswith("--") or re.search(rf"\b_*{flag}\b", source), f"{name_of(page)}: {code}"

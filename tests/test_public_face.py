@@ -65,8 +65,11 @@ def test_a_public_package_lists_what_is_public(name):
 
 
 def test_the_modules_of_evaluation_are_all_listed():
-    found = {path.stem for path in (ROOT / "fsjax/evaluation").glob("*.py")} - {"__init__"}
-    assert set(fsjax.evaluation.__all__) == found
+    for folder in (ROOT / "fsjax/evaluation", *sorted((ROOT / "fsjax/evaluation").glob("*/"))):
+        if (folder / "__init__.py").exists():
+            rooms = {path.parent.name for path in folder.glob("*/__init__.py")}
+            package = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
+            assert set(package.__all__) == rooms | {path.stem for path in folder.glob("*.py")} - {"__init__"}
 
 
 def test_a_recipe_is_trained_by_what_is_public(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies.run_studies import (  # noqa: E402 - XLA's flags come first
+from benchmarks.studies.shared import (  # noqa: E402 - XLA's flags come first
     LEGEND,
     arguments,
     difference_in_words,

@@ -17,7 +17,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies.run_studies import LEGEND, arguments, difference_in_words, folder, percent, to_evaluate, train  # noqa: E402 - XLA's flags come first
+from benchmarks.studies.shared import LEGEND, arguments, difference_in_words, folder, percent, to_evaluate, train  # noqa: E402 - XLA's flags come first
 from fsjax.configs.common import base  # noqa: E402
 from fsjax.configs.common_few_shot import episodic, few_shot  # noqa: E402
 

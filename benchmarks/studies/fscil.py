@@ -20,7 +20,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies.run_studies import folder, train  # noqa: E402 - XLA's flags come first
+from benchmarks.studies.shared import folder, train  # noqa: E402 - XLA's flags come first
 from fsjax.evaluation.papers.sessions import pooled, table  # noqa: E402
 
 # TEEN's shares of the base classes: its paper's, and that of its released script for CIFAR-100.

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.studies.run_studies import spread
+from benchmarks.studies.shared import spread
 from fsjax.configs import icu_cifar100, icu_cifar_lt, icu_mnist
 from fsjax.messages import show_messages
 from fsjax.training import run

@@ -21,7 +21,7 @@ from fsjax.training.xla import set_cpu_flags
 
 set_cpu_flags()
 
-from benchmarks.studies.run_studies import folder, spread, train  # noqa: E402 - XLA's flags come first
+from benchmarks.studies.shared import folder, spread, train  # noqa: E402 - XLA's flags come first
 from fsjax.configs.common_localize import ROWS  # noqa: E402
 from fsjax.configs.localize_planted import get_config as planted_config  # noqa: E402
 from fsjax.configs.localize_tiny import get_config as tiny_config  # noqa: E402

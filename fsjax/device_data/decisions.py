@@ -1,4 +1,4 @@
-"""What a training step draws before it touches an image, drawn in a jit: as `fsjax.data.pipeline.decisions`, bit for bit.
+"""What a training step draws before it touches an image, in a jit: as `fsjax.data.pipeline.decisions`, bit for bit.
 
 The numbers of a run's rows pass 2**32, which the device's integers do not: the host gives where a micro-batch begins
 as a *plan*, and the device draws from there.

@@ -1,40 +1,6 @@
-"""Evaluation: tasks, protocols, figures with their intervals, and what embeddings look like; a module each.
+"""Evaluation: few-shot tasks and their intervals, what embeddings look like, and what single papers measure.
 
-`from fsjax.evaluation import metrics` imports one.
+`from fsjax.evaluation.few_shot import protocol` imports a module.
 """
 
-__all__ = [
-    "activation_maps",
-    "chosen_metrics",
-    "classified",
-    "clusters",
-    "contrastive",
-    "embedding_maps",
-    "few_shot",
-    "figures",
-    "gate_figure",
-    "gate_statistics",
-    "gates",
-    "geometry",
-    "implanted",
-    "incremental",
-    "intervals",
-    "joint",
-    "kept",
-    "linear",
-    "localization",
-    "metrics",
-    "neural_collapse",
-    "other_source",
-    "paired",
-    "parts",
-    "passes",
-    "protocol",
-    "rcal",
-    "reconstructed",
-    "scatter",
-    "sessions",
-    "statistics",
-    "tasks",
-    "widths",
-]
+__all__ = ["analysis", "chosen_metrics", "classified", "few_shot", "metrics", "over_split", "papers"]

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.studies.run_studies import affnet as study
+from benchmarks.studies import affnet as study
 from fsjax.errors import UserError
 from fsjax.methods.localization import Localization
 from fsjax.models.theta_networks import THETA_NETWORKS

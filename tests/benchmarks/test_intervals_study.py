@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.studies.run_studies import intervals as study
-from benchmarks.studies.run_studies import with_intervals
+from benchmarks.studies import intervals as study
+from benchmarks.studies.shared import with_intervals
 
 LABELS = np.repeat(np.arange(100), 600)
 

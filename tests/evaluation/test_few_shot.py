@@ -11,7 +11,9 @@ from fsjax import data
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
 from fsjax.data.reconstructed import choose_base
 from fsjax.errors import UserError
-from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor, implanted
+from fsjax.evaluation.few_shot import implanted
+from fsjax.evaluation.few_shot.class_pools import check_pool
+from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor
 from fsjax.evaluation.few_shot.protocol import Protocol
 from fsjax.methods import build_method
 from fsjax.methods.rules import Rule

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fsjax.data import DataError, EpisodeSpec, class_table, draw_episodes
-from fsjax.evaluation.few_shot.evaluator import tasks
+from fsjax.evaluation.few_shot import tasks
 from fsjax.evaluation.few_shot.joint import score_joint_tasks
 from fsjax.evaluation.few_shot.tasks import Bank, in_groups, score_tasks, scored_chunks
 from fsjax.methods.rules import Rule

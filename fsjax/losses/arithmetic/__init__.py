@@ -1,1 +1,3 @@
 """What several losses compute: distances, similarities, Gaussians, pairs."""
+
+__all__ = ["distances", "gaussian", "pairs", "similarity"]
