@@ -1,14 +1,31 @@
-"""What the few-shot experiments share: the data sets with their class splits, and the recipes of the DC paper.
+"""What the few-shot experiments share: the data sets with their class splits, and how the DC paper trains on them.
 
 A config takes a data set's section by its name, `few_shot(config, "fc100")`, and states its method over it.
 """
 
 from ml_collections import ConfigDict
 
-from fsjax.configs.common import base, choose, shrink
+from fsjax.configs.common import choose, shrink
 
 DATASETS = ("fc100", "cifarfs", "mini", "tiny")
 IMAGE_SIZES = {"fc100": 32, "cifarfs": 32, "mini": 84, "tiny": 64}
+
+
+def choose_dataset(family: str, arg: str, variants: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The data set that a config's argument begins with, `:fc100,a,b`, and its other parts, see `common.choose`.
+
+    Args:
+      family: the recipe's name, for the message.
+      arg: what stands behind the colon, comma-separated.
+      variants: what may stand behind the data set.
+    """
+    dataset, _, rest = (arg or "").partition(",")
+    if dataset not in DATASETS:
+        raise ValueError(
+            f"{family} is trained on one of several data sets: name it first, as in {family}:{DATASETS[0]}; there are: "
+            + ", ".join(DATASETS)
+        )
+    return dataset, choose(rest, variants)
 
 
 def few_shot(config: ConfigDict, dataset: str) -> None:
@@ -31,101 +48,7 @@ def few_shot(config: ConfigDict, dataset: str) -> None:
     config.few_shot.classes = ("novel", "base", "both")
 
 
-DENSE_VARIANTS = ("gap", "gmp", "flatten", "linear", "imprinted", "wide", "c128f", "smoke")
-
-
-def dense_classification(name: str, dataset: str, arg: str) -> ConfigDict:
-    """Stage 1 of Lifchitz et al. 2019 with its baselines.
-
-    Args:
-      name: of the experiment.
-      dataset: of `DATASETS`.
-      arg: none: dense classification. "gap", "gmp", "flatten": a cosine classifier of the pooled or flattened maps,
-        Eq. 6
-        to 8; "linear": softmax over a linear classifier of averaged maps; "imprinted": imprinted weights; "wide": the
-        last block widened by the 16 channels that implants have; "c128f": Gidaris & Komodakis' small network.
-    """
-    parts = choose(arg, DENSE_VARIANTS)
-    if len({"gap", "gmp", "flatten", "linear", "imprinted"} & set(parts)) > 1 or {"wide", "c128f"} <= set(parts):
-        raise ValueError(f"the variants {arg!r} exclude each other")
-    config = base()
-    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
-    few_shot(config, dataset)
-    config.method.name = "dense"
-    config.loss.name = "cosine"
-    if {"gap", "gmp", "flatten", "linear", "imprinted"} & set(parts):
-        config.method.name = "imprinted" if "imprinted" in parts else "classification"
-        config.loss.name = "softmax" if "linear" in parts else "cosine"
-    pool = next((part for part in parts if part in ("gap", "gmp", "flatten")), "gap")
-    config.model.resnet12.pool = config.model.c128f.pool = pool
-    if "wide" in parts:
-        config.model.resnet12.widths = (64, 128, 256, 528)
-    if "c128f" in parts:
-        config.model.name = "c128f"
-        config.model.c128f.last_relu = "linear" in parts  # none with Gidaris & Komodakis' cosine classifier
-    if "smoke" in parts:
-        smoke(config, IMAGE_SIZES[dataset])
-    return config
-
-
-def implants(name: str, dataset: str, arg: str) -> ConfigDict:
-    """Dense classification, and implants for each task at the test."""
-    choose(arg, ("smoke",))
-    config = dense_classification(name, dataset, arg)
-    config.method.name = "implants"
-    config.few_shot.classes = ("novel",)
-    return config
-
-
-def prototypical(name: str, dataset: str, arg: str) -> ConfigDict:
-    """Prototypical networks with the recipe of Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes.
-
-    Args:
-      name: of the experiment.
-      dataset: of `DATASETS`.
-      arg: none: squared Euclidean distance, 20-way 5-shot episodes. "cosine": the cosine, its scale learned from 10;
-        "1shot": 30-way 1-shot episodes; "susana": the mean of cross-entropy, Proto-Triplet and ICNN on the support
-        images, "SuSana Distancia"'s losses with the options of its code.
-    """
-    parts = choose(arg, ("cosine", "1shot", "susana", "smoke"))
-    config = base()
-    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
-    few_shot(config, dataset)
-    config.method.name = "prototypical"
-    if "cosine" in parts:
-        config.method.prototypical.update(similarity="cosine", tau=10.0, learn_tau=True)
-    if "susana" in parts:
-        config.method.prototypical.losses = ("cross_entropy", "proto_triplet", "icnn")
-    _snell(config, one_shot="1shot" in parts)
-    if "smoke" in parts:
-        smoke(config, IMAGE_SIZES[dataset])
-    return config
-
-
-def msenet(name: str, dataset: str, arg: str) -> ConfigDict:
-    """MSENet with a ResNet-18 from scratch, on the episodes and with the recipe of `prototypical`.
-
-    Args:
-      name: of the experiment.
-      dataset: of `DATASETS`.
-      arg: none: the depths of the released code, with attention. "ends": the ends of the four stages; "no_attention":
-        its maps as they are; "1shot": 30-way 1-shot episodes.
-    """
-    parts = choose(arg, ("ends", "no_attention", "1shot", "smoke"))
-    config = base()
-    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
-    few_shot(config, dataset)
-    config.model.name = "resnet18"
-    config.method.name = "msenet"
-    config.method.msenet.stages = "ends" if "ends" in parts else "released"
-    config.method.msenet.attention = "no_attention" not in parts
-    _snell(config, one_shot="1shot" in parts)
-    if "smoke" in parts:
-        smoke(config, IMAGE_SIZES[dataset])
-    return config
-
-
-def _snell(config: ConfigDict, *, one_shot: bool) -> None:
+def snell(config: ConfigDict, *, one_shot: bool) -> None:
     """The episodes and the recipe of Snell et al. 2017."""
     # FC100 and miniImageNet have base classes enough for both; Tiny ImageNet's 32 too.
     config.episodes.update(way=(30,) if one_shot else (20,), shot=(1,) if one_shot else (5,), query=(15,), per_step=1)
@@ -135,38 +58,6 @@ def _snell(config: ConfigDict, *, one_shot: bool) -> None:
     config.schedule.boundaries = tuple(range(2_000, 20_000, 2_000))
     config.few_shot.validation.shot = config.episodes.shot
     config.few_shot.shots = (1, 5, 10) if one_shot else (5, 1, 10)
-
-
-def meta_baseline(name: str, dataset: str, arg: str) -> ConfigDict:
-    """Meta-Baseline (Chen et al. 2021) with the settings of its code; see docs/readings.md, "Recipe of AFLM".
-
-    Args:
-      name: of the experiment.
-      dataset: of `DATASETS`.
-      arg: "classifier": the first stage, softmax over a linear classifier, 100 epochs. None: the second, 20 epochs
-        of 200
-        steps of 4 episodes, from the encoder of `config.start_from`.
-    """
-    parts = choose(arg, ("classifier", "smoke"))
-    config = base()
-    config.name = "_".join([name, *(part for part in parts if part != "smoke")])
-    few_shot(config, dataset)
-    config.model.resnet12.activation = "leaky"
-    config.optimizer.update(name="sgd", learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=5e-4)
-    if "classifier" in parts:
-        config.method.name = "classification"
-        config.loss.name = "softmax"
-        config.train.update(steps=0, epochs=100.0, batch_size=128)
-        config.schedule.update(unit="epochs", boundaries=(90.0,))
-    else:
-        config.method.name = "meta_baseline"
-        config.optimizer.learning_rate = 1e-3
-        config.episodes.update(way=(5,), shot=(5,), query=(15,), per_step=4)
-        episodic(config, steps=4_000)
-        config.schedule.name = "constant"
-    if "smoke" in parts:
-        smoke(config, IMAGE_SIZES[dataset])
-    return config
 
 
 def episodic(config: ConfigDict, *, steps: int) -> None:

@@ -8,8 +8,9 @@ import importlib
 import importlib.util
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -27,28 +28,28 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.name.startswith(("_", "common"))}
 
 
+def names() -> list[str]:
+    """What a recipe can be called without a variant: of a family, which has a file for several data sets, each."""
+    return [one for name, path in recipes().items() for one in ([f"{name}_{d}" for d in datasets(path)] or [name])]
+
+
 def load_config(text: str) -> Any:
     """The config of "icu_digits" or "path/to/file.py", with ":VARIANT" behind it where it has variants.
 
-    A file that is there comes before a recipe of that name.
+    A file that is there comes before a recipe of that name. Of a family of recipes, "dc_fc100:gap" is "dc:fc100,gap",
+    and "configs/dc_fc100.py" is "configs/dc.py:fc100".
 
     Raises:
       UserError: if there is no such recipe, file or variant, or the file is no config.
     """
     name, _, variant = text.partition(":")
-    path = _find(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--config={text}: {path.name} is no Python file; its name must end with .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"--config={text}: {_slip(error, path)}") from error
+    path, dataset = _find(name)
+    module = _loaded(path, text)
     if not hasattr(module, "get_config"):
         raise UserError(f"--config={text}: the file has no function get_config")
+    arguments = [part for part in (dataset, variant) if part]
     try:
-        config = module.get_config(variant) if variant else module.get_config()
+        config = module.get_config(*([",".join(arguments)] if arguments else []))
     except Exception as error:
         raise UserError(f"--config={text}: {_slip(error, path)}") from error
     if not isinstance(config, ConfigDict):
@@ -57,22 +58,51 @@ def load_config(text: str) -> Any:
     return config
 
 
-def _find(name: str) -> Path:
-    """The file that is meant by a path, or by the name of a recipe."""
+def _loaded(path: Path, text: str) -> ModuleType:
+    """A config file's module; `text` is what the user asked for."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config={text}: {path.name} is no Python file; its name must end with .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"--config={text}: {_slip(error, path)}") from error
+    return module
+
+
+def datasets(path: Path) -> tuple[str, ...]:
+    """The data sets of a family's file, one of which its variants begin with; of another file none."""
+    return getattr(_loaded(path, str(path)), "DATASETS", ())
+
+
+def _find(name: str) -> tuple[Path, str]:
+    """The file that is meant by a path, or by the name of a recipe; and the data set, of a family's older name."""
     path, known = Path(name), recipes()
     if os.path.isfile(path):  # unlike the path's own method, no error for a name that is too long
-        return path
+        return path, ""
     if name in known:
-        return known[name]
+        return known[name], ""
+    family, _, dataset = path.stem.rpartition("_")
+    file = known.get(family) if name == path.name == path.stem else path.with_name(f"{family}.py")
+    if family and path.suffix in ("", ".py") and file is not None and os.path.isfile(file):
+        if dataset in datasets(file):
+            return file, dataset
+    raise UserError(_not_found(name, path, known))
+
+
+def _not_found(name: str, path: Path, known: Mapping[str, Path]) -> str:
+    """What to say of a file or a recipe that is not there."""
     name = one_line(name if len(name) < _LONGEST else f"{name[:_LONGEST]}...")
     if os.path.isdir(path):
-        raise UserError(f"--config={name} is a folder: give a file in it, or a recipe ({_LIST})")
+        return f"--config={name} is a folder: give a file in it, or a recipe ({_LIST})"
+    recipes_and_names = list(dict.fromkeys([*known, *names()]))
     if path.suffix == ".py" or len(path.parts) > 1:
         beside = [str(p) for p in path.parent.glob("*.py")]
-        near = [path.stem] if path.stem in known else _near(name, beside) + _near(path.stem, known)
-        raise UserError(f"--config={name}: there is no such file{_meant(near)}")
+        near = [path.stem] if path.stem in known else _near(name, beside) + _near(path.stem, recipes_and_names)
+        return f"--config={name}: there is no such file{_meant(near)}"
     own = [str(p) for p in Path().glob("*.py")]
-    raise UserError(f"--config={name}: there is no recipe {name!r}{_meant(_near(name, known) + _near(name, own))}")
+    return f"--config={name}: there is no recipe {name!r}{_meant(_near(name, recipes_and_names) + _near(name, own))}"
 
 
 def _near(name: str, known: Iterable[str]) -> list[str]:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from fsjax.config import base, check, find, folder_of, options, set_text
+from fsjax.config_file import load_config, names
 from fsjax.errors import UserError
 from fsjax.options import choices
 from fsjax.options.few_shot import FewShotOptions
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.name.startswith(("_", "common")))
+RECIPES = names()
 LEAVES = dict(options().leaves())
 WRONG = (
     None, True, "", "yes", "\0", "x" * 10_000, b"x", object(), -1, -0.5, 0, 0.0, 2**32, 10**12, 10**400, 1e-30,
@@ -27,17 +28,15 @@ WRONG = (
 
 def variants(name):
     """The arguments that a recipe takes, one at a time."""
-    get = importlib.import_module(f"configs.{name}").get_config
-    with pytest.raises(ValueError, match="no variant") as error:
-        get("no_such_variant")
+    with pytest.raises(UserError, match="no variant") as error:
+        load_config(f"{name}:no_such_variant")
     return ["", *str(error.value).partition("there are: ")[2].split(", ")]
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_and_variant_is_valid_and_has_every_option(name):
-    get = importlib.import_module(f"configs.{name}").get_config
     for variant in variants(name):
-        config = get(variant) if variant else get()
+        config = load_config(f"{name}:{variant}")
         check(config)
         assert {key for key, _ in _flat(config.to_dict())} == set(LEAVES)
 
@@ -236,7 +235,7 @@ ELSEWHERE = {
         for name in ("ResNetS", "ResNet50Theta", "resnet_s", "resnet50")
     },
 }
-ROOMS = ("losses", "models", "methods", "training", "data", "device_data", "evaluation/protocol.py")
+ROOMS = ("losses", "models", "methods", "training", "data", "device_data", "evaluation/few_shot/protocol.py")
 
 
 def literal_defaults(path):

@@ -43,7 +43,7 @@ NOT_RUN = {
 # Training lines of these configs are read and their settings checked, but not run, if nothing but variants, places and
 # LEFT_OUT is set in them: where their smoke runs are.
 SMOKE_RUNS = {
-    r"(dc|implants|proto|metabaseline|aflm)_(fc100|cifarfs|mini|tiny)|msenet_tiny": "training/test_few_shot_configs.py",
+    r"(dc|implants|proto|metabaseline|aflm)(_\w+)?|msenet_tiny": "training/test_few_shot_configs.py",
     r"fscil_\w+": "training/test_fscil_configs.py",
     r"localize_\w+": "training/test_localize_configs.py",
     r"icu_(mnist|cifar10|cifar100|cifar_lt|imagenet)": "training/test_loop.py",

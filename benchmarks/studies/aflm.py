@@ -28,7 +28,8 @@ from benchmarks.studies.shared import (  # noqa: E402 - XLA's flags come first
     to_evaluate,
     train,
 )
-from fsjax.configs.common_aflm import ROWS, aflm  # noqa: E402
+from fsjax.config_file import load_config  # noqa: E402
+from fsjax.configs.aflm import ROWS  # noqa: E402
 
 WIDTHS = (16, 32, 64, 128)
 STEPS, META_BASELINE_STEPS, RATE = 1200, 200, 0.05
@@ -42,7 +43,8 @@ SCENARIOS = {"novel": "novel classes", "reconstructed": "base and novel classes"
 
 def config_of(dataset: str, row: str, folder_of: Callable[[str], Path], seed: int):
     """The config of one run."""
-    config = aflm(f"study_{dataset}", dataset, ("" if row == "aflm" else f"{row},") + "reconstructed")
+    config = load_config(f"aflm:{dataset}," + ("" if row == "aflm" else f"{row},") + "reconstructed")
+    config.name = config.name.replace("aflm_", "study_", 1)
     config.seed = seed
     config.model.resnet12.widths = WIDTHS
     config.data.augment.update(crop="pad", pad=4, flip=True)

@@ -29,12 +29,12 @@ def run(args: argparse.Namespace) -> None:
     import shtab
 
     from fsjax.cli import COMMANDS, parser
-    from fsjax.config_file import recipes
+    from fsjax.config_file import names
 
     whole = parser(*COMMANDS)
     for action in _arguments(whole):
         if action.dest == "recipe":
-            action.choices = tuple(recipes())
+            action.choices = tuple(names())
         if action.type in (Path, path_of) or action.dest in _PATHS:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # what shtab looks for
     print(shtab.complete(whole, shell=args.shell))

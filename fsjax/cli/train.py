@@ -22,7 +22,7 @@ import textwrap
 from typing import Any
 
 from fsjax.config import check, folder_of, set_text
-from fsjax.config_file import load_config, recipes
+from fsjax.config_file import datasets, load_config, recipes
 from fsjax.errors import UserError, one_line
 
 TAKES_OVERRIDES = True
@@ -77,12 +77,13 @@ def read(args: argparse.Namespace) -> tuple[Any, str]:
 
 
 def listing() -> str:
-    """The recipes, one line each: the name, and the first line of what the file says of itself."""
+    """The recipes, one line each: the name, the first line of what the file says of itself, a family's data sets."""
     files = recipes()
     width = max(map(len, files))
     lines = []
     for name, path in files.items():
         said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        summary = textwrap.shorten(said.partition("\n\n")[0], _WIDTH - width - 2, placeholder=" ...")
-        lines.append(f"{name:<{width}}  {summary}")
+        known = f" [{', '.join(f':{one}' for one in datasets(path))}]" if datasets(path) else ""
+        summary = textwrap.shorten(said.partition("\n\n")[0], _WIDTH - width - len(known) - 2, placeholder=" ...")
+        lines.append(f"{name:<{width}}  {summary}{known}")
     return "\n".join(lines)

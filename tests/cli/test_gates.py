@@ -18,9 +18,9 @@ from fsjax.runs import Run
 @pytest.fixture(scope="module")
 def aflm_run():
     """A run of AFLM that was not trained, on noise."""
-    from fsjax.configs.aflm_tiny import get_config
+    from fsjax.config_file import load_config
 
-    config = get_config("reconstructed,smoke")
+    config = load_config("aflm_tiny:reconstructed,smoke")
     config.data.image_size = config.data.fake.height = config.data.fake.width = 32
     info = data.load_splits(config.data, seed=config.seed).info
     variables = dict(build_method(config, info).init(jax.random.key(0), np.zeros((1, *info.image_shape), np.float32)))

@@ -4,7 +4,7 @@ import pytest
 
 from fsjax import cli
 from fsjax.cli import train
-from fsjax.config_file import load_config, recipes
+from fsjax.config_file import load_config, names, recipes
 from fsjax.errors import UserError
 from fsjax.training import process
 
@@ -36,7 +36,7 @@ def test_what_says_which_process_this_is():
     assert (args.coordinator, args.num_processes, args.process_id) == ("a:1", 2, 1)
 
 
-@pytest.mark.parametrize("name", recipes())
+@pytest.mark.parametrize("name", names())
 def test_a_recipe_is_its_file_from_anywhere(name, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for variant in ("", ":smoke"):
@@ -105,7 +105,7 @@ def test_a_name_is_needed_only_for_the_default_workdir():
     ("text", "message"),
     [
         ("icu_mnits", "there is no recipe 'icu_mnits'; did you mean icu_mnist"),
-        ("aflm", "there is no recipe 'aflm'; did you mean aflm_cifarfs, aflm_fc100, aflm_mini, aflm_tiny"),
+        ("afl", "there is no recipe 'afl'; did you mean aflm, aflm_cifarfs, aflm_fc100, aflm_mini, aflm_tiny"),
         ("own", "there is no recipe 'own'; did you mean own.py"),
         ("nothing_like_it", "there is no recipe 'nothing_like_it'; `fsjax train --list` names the recipes"),
         ("common", "there is no recipe 'common'"),

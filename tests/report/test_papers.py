@@ -1,6 +1,7 @@
 """The papers' tables: commands against configs and parsers, values against configs, figures against docs/results.md."""
 
 import argparse
+import ast
 import dataclasses
 import importlib
 import json
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fsjax import cli
+from fsjax import cli, config_file
 from fsjax.cli import train
+from fsjax.config_file import load_config
 from fsjax.errors import UserError
 from fsjax.report.collect import flat
 from fsjax.report.papers import PAPERS, beside, recipes, show
@@ -34,8 +36,7 @@ def trainings(recipe):
 
 def config_of(spec):
     """A config by "dc_mini:gap", as training makes it."""
-    file, _, arg = spec.partition(":")
-    return importlib.import_module(f"fsjax.configs.{file}").get_config(arg)
+    return load_config(spec)
 
 
 def as_json(config):
@@ -161,7 +162,9 @@ def test_rows_are_the_variants_that_the_heads_of_the_configs_name():
                 continue
             file, _, arg = recipe.training.config.partition(":")
             variant = next((part for part in arg.split(",") if part not in ("1shot", "reconstructed", "")), None)
-            head = importlib.import_module(f"fsjax.configs.{file}").__doc__.splitlines()
+            files = config_file.recipes()
+            path = files.get(file) or files[file.rpartition("_")[0]]
+            head = ast.get_docstring(ast.parse(path.read_text())).splitlines()
             of_variant = [line for line in head if f"(:{variant})" in line]
             if variant and of_variant:
                 seen.add((name, variant))

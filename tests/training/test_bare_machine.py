@@ -1,10 +1,10 @@
 """Images on the device: runs where only jax, flax, optax, orbax, chex, ml-collections and NumPy are installed."""
 
-import importlib
 import json
 
 import pytest
 
+from fsjax.config_file import load_config
 from fsjax.data import load_splits
 
 
@@ -13,7 +13,7 @@ from fsjax.data import load_splits
 def test_a_run_on_data_that_were_decoded_elsewhere(python, root, tmp_path, module):
     """The cache is made here, with all packages, and used there."""
     cache = tmp_path / "cache"
-    config = importlib.import_module(f"fsjax.configs.{module}").get_config("smoke")
+    config = load_config(f"{module}:smoke")
     config.data.update(backend="device", cache=str(cache))
     load_splits(config.data, seed=config.seed)
     script = root / "tests" / "training" / "train_on_bare_machine.py"

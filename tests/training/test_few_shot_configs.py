@@ -9,7 +9,7 @@ import pytest
 import fsjax
 from fsjax.config import check
 from fsjax.config_file import load_config
-from fsjax.configs.common_aflm import ROWS
+from fsjax.configs.aflm import ROWS
 from fsjax.configs.common_few_shot import DATASETS
 from fsjax.errors import UserError
 from fsjax.evaluation.few_shot.protocol import Protocol
@@ -27,16 +27,19 @@ VARIANTS = {
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("family", VARIANTS)
 def test_variants_have_every_key(family, dataset):
-    module = importlib.import_module(f"fsjax.configs.{family}_{dataset}")
+    module = importlib.import_module(f"fsjax.configs.{family}")
     for variant in ("", "smoke", *VARIANTS[family]):
-        check(module.get_config(variant))
+        check(module.get_config(f"{dataset},{variant}"))
     with pytest.raises(ValueError, match="there are: "):
-        module.get_config("nothing")
+        module.get_config(f"{dataset},nothing")
+    for none in ("", "gap", "imagenet"):
+        with pytest.raises(ValueError, match=f"name it first, as in {family}:fc100; there are: fc100, cifarfs, mini, "):
+            module.get_config(none)
     if family == "dc":
-        assert module.get_config("wide").model.resnet12.widths == (64, 128, 256, 512 + 16)
+        assert module.get_config(f"{dataset},wide").model.resnet12.widths == (64, 128, 256, 512 + 16)
     for variant in {"dc": ("gap,gmp", "wide,c128f"), "aflm": ("global,local",)}.get(family, ()):
         with pytest.raises(ValueError, match="exclude each other"):
-            module.get_config(variant)
+            module.get_config(f"{dataset},{variant}")
 
 
 # docs/readings.md, "Recipe of AFLM": the paper's values and, where it is silent, Meta-Baseline's; written out,
@@ -69,10 +72,9 @@ def holds(config, **expected):
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("row", ["", *ROWS])
 def test_aflms_configs_are_the_papers(row, dataset):
-    module = importlib.import_module(f"fsjax.configs.aflm_{dataset}")
     for shot, scenario in itertools.product((5, 1), ("", "reconstructed")):
-        chosen = [row, "1shot" if shot == 1 else "", scenario]
-        config = module.get_config(",".join(part for part in chosen if part))
+        chosen = [dataset, row, "1shot" if shot == 1 else "", scenario]
+        config = load_config(f"aflm:{','.join(part for part in chosen if part)}")
         _holds_the_recipe(config, row, shot)
         _holds_the_evaluation(config, dataset, shot, reconstructed=bool(scenario))
 

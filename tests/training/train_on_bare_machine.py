@@ -4,7 +4,6 @@ Arguments: a config module, its variant, the run's folder, a folder of decoded d
 of the absent packages were imported, as JSON.
 """
 
-import importlib
 import json
 import sys
 
@@ -17,9 +16,10 @@ ABSENT = (
 
 def main(module: str, variant: str, folder: str, cache: str) -> None:
     hide(ABSENT)
+    from fsjax.config_file import load_config
     from fsjax.training import run
 
-    config = importlib.import_module(f"fsjax.configs.{module}").get_config(variant)
+    config = load_config(f"{module}:{variant}")
     config.data.update(backend="device", cache=cache)
     config.train.progress = False
     result = run(config, folder)

@@ -25,7 +25,7 @@ META_BASELINE = Paper(
     (
         Table(
             "Figures",
-            "miniImageNet, novel classes, 5-way accuracy in %; ResNet-12. As configs/metabaseline_mini.py quotes them.",
+            "miniImageNet, novel classes, 5-way accuracy in %; ResNet-12. As configs/metabaseline.py quotes them.",
             """
             Method              | 1-shot       | 5-shot
             Classifier-Baseline | 58.91 ± 0.23 | 77.76 ± 0.17
