@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "device_data",
         "models",
         "methods",
+        "networks",
         "evaluation",
     },
     "run_summary": {"errors", "data", "methods", "evaluation", "pages", "run_folder"},

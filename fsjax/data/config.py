@@ -172,8 +172,9 @@ class DataConfig:
     augment: AugmentConfig = AugmentConfig()  # noqa: RUF009 (frozen; ruff does not see that across modules)
     normalization: str = option(
         "dataset",
-        "its own mean and deviation, (x-128)/128, ImageNet's mean and deviation, or x/255",
-        choices=("dataset", "half", "imagenet", "none"),
+        "its own mean and deviation, (x-128)/128, ImageNet's mean and deviation, EfficientNet-Lite's (x-127)/128, or "
+        "x/255",
+        choices=("dataset", "half", "imagenet", "lite", "none"),
     )
     memory: str = option(
         "auto",

@@ -35,6 +35,8 @@ def mean_and_deviation(name: str, train: Examples, notes: list[str]) -> tuple[tu
         return IMAGENET
     if name == "half":
         return (128 / 255,) * channels, (128 / 255,) * channels
+    if name == "lite":
+        return (127 / 255,) * channels, (128 / 255,) * channels
     if name == "none":
         return (0.0,) * channels, (1.0,) * channels
     # A histogram a channel: exact, and without a float copy of the images.

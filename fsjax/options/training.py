@@ -30,14 +30,22 @@ class RunOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainedOptions:
-    """Weights that training starts from, of a ResNet in torchvision's layout.
+    """Weights that training starts from: of a published network, or of a ResNet in torchvision's layout.
 
-    A .safetensors file, or a name on the Hugging Face hub, "timm/resnet101.tv_in1k" or
-    "timm/resnet101.tv_in1k@REVISION".
+    A name that `fsjax networks` lists; a .safetensors file; or a name on the Hugging Face hub, "timm/resnet101.tv_in1k"
+    or "timm/resnet101.tv_in1k@REVISION".
     """
 
-    network: str = option("", "of config.model: a .safetensors file, or a name on the Hugging Face hub; empty: none")
-    attnet: str = option("", "of localization's AttNet: likewise")
+    network: str = option(
+        "", "of config.model: a name of fsjax networks, a .safetensors file, or a name on the hub; empty: none"
+    )
+    attnet: str = option("", "of localization's AttNet: a .safetensors file, or a name on the hub")
+    rate: float = option(
+        1.0,
+        "factor of the learning rate for what is loaded; 0: it stays as it is, batch statistics too",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from fsjax.training import state as states
 from fsjax.training.feed import Feed, augmentation, build_feed, episode_spec, micro_batch_shapes
 from fsjax.training.optimizer import build_optimizer
 from fsjax.training.parallel import AXIS, DataParallel
+from fsjax.training.pretrained import is_loaded
 from fsjax.training.schedule import build_schedule
 from fsjax.training.scoring import Scoring, build_scoring
 from fsjax.training.step import make_train_step
@@ -186,7 +187,10 @@ def build_experiment(config: ConfigDict, splits: data.Splits) -> Experiment:
         steps_per_epoch=steps_per_epoch,
     )
     shapes = jax.eval_shape(method.init, jax.random.key(0), jax.ShapeDtypeStruct((2, *info.image_shape), jnp.float32))
-    optimizer = build_optimizer(config.optimizer, schedule, decay_mask=method.weight_decay_mask(shapes["params"]))
+    optimizer = build_optimizer(
+        config.optimizer, schedule, decay_mask=method.weight_decay_mask(shapes["params"]),
+        slowed=is_loaded(config, method, shapes["params"]), factor=config.pretrained.rate,
+    )  # fmt: skip
     feed = build_feed(config, splits, method, parallel)
     return Experiment(
         config=config,

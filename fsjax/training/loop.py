@@ -102,7 +102,9 @@ def _write(experiment: Experiment, state: TrainState, result: dict[str, Any], fo
     return result
 
 
-def _train(experiment: Experiment, folder: Path, weights: Mapping[str, Path], watch: Watch | None) -> TrainState:
+def _train(
+    experiment: Experiment, folder: Path, weights: Mapping[str, pretrained.Weights], watch: Watch | None
+) -> TrainState:
     """Train to the last step and return the (replicated) state there; `weights` are the files to start from."""
     config, parallel, steps = experiment.config, experiment.parallel, experiment.steps
     facts = {"config": config.to_dict(), "data": experiment.splits.info.to_json(), "fsjax": __version__}

@@ -11,7 +11,9 @@ from fsjax.options import read
 from fsjax.options.training import OptimizerOptions
 
 
-def build_optimizer(config: ConfigDict, schedule: optax.Schedule, *, decay_mask: Any) -> optax.GradientTransformation:
+def build_optimizer(
+    config: ConfigDict, schedule: optax.Schedule, *, decay_mask: Any, slowed: Any = None, factor: float = 1.0
+) -> optax.GradientTransformation:
     """The optimizer that `config.optimizer` describes.
 
     Args:
@@ -19,6 +21,8 @@ def build_optimizer(config: ConfigDict, schedule: optax.Schedule, *, decay_mask:
         in the papers, and decoupled for adamw.
       schedule: step -> learning rate.
       decay_mask: tree of bools, False for the parameters that no weight decay may touch.
+      slowed: tree of bools, True for parameters whose learning rate is multiplied by `factor`.
+      factor: see `slowed`; 0 leaves them as they are, decay and all.
 
     Returns:
       An optax transformation.
@@ -39,4 +43,5 @@ def build_optimizer(config: ConfigDict, schedule: optax.Schedule, *, decay_mask:
         adam = optax.scale_by_adam(config.b1, config.b2, config.eps)
         parts = [decay, adam] if config.name == "adam" else [adam, decay]
     clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return optax.chain(*clip, *parts, optax.scale_by_learning_rate(schedule))
+    slower = [optax.masked(optax.scale(factor), slowed)] if factor != 1 else []
+    return optax.chain(*clip, *parts, optax.scale_by_learning_rate(schedule), *slower)

@@ -1,10 +1,11 @@
 """A run that starts from weights that others trained: `config.pretrained`."""
 
+import functools
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,45 +14,125 @@ from ml_collections import ConfigDict
 from fsjax.errors import UserError
 from fsjax.files import write_json
 from fsjax.methods.base import Method, Variables
-from fsjax.models import pretrained
+from fsjax.models import Encoder, pretrained
+from fsjax.networks import NETWORKS as PUBLISHED
+from fsjax.networks import Published
 from fsjax.training.state import TrainState
 
 logger = logging.getLogger("fsjax")
 
 # Networks of config.model whose weights there are files of.
 NETWORKS = ("resnet18", "resnet50", "resnet101")
+# Keys of config.pretrained that name weights.
+_PARTS = ("network", "attnet")
 _RECORD = "pretrained.json"
 
 
-def find_files(config: ConfigDict) -> dict[str, Path]:
-    """The files of weights that a run starts from, by part of the network; downloads what is named by a hub's name.
+class Weights(Protocol):
+    """Weights of a part of a network."""
+
+    @property
+    def path(self) -> Path:
+        """Of the file that has them."""
+
+    def check(self, like: Variables) -> None:
+        """Raise a `UserError` unless they fit `{"params": ..., "batch_stats": ...}`, arrays or shapes."""
+
+    def load(self, like: Variables) -> dict[str, Any]:
+        """Them, as `like`."""
+
+
+class _FileWeights(NamedTuple):
+    """Of a .safetensors file."""
+
+    path: Path
+
+    def check(self, like: Variables) -> None:
+        pretrained.check(self.path, like)
+
+    def load(self, like: Variables) -> dict[str, Any]:
+        return pretrained.load(self.path, like)
+
+
+class _PublishedWeights(NamedTuple):
+    """Of a network that `fsjax.networks` names."""
+
+    network: Published
+
+    @property
+    def path(self) -> Path:
+        return Path(self.network.path or "")
+
+    def check(self, like: Variables) -> None:
+        self.load(like)
+
+    def load(self, like: Variables) -> dict[str, Any]:
+        return self.network.convert(self.network.arrays(), like, source=str(self.path))
+
+
+def find_files(config: ConfigDict) -> dict[str, Weights]:
+    """The weights that a run starts from, by part of the network; downloads what is named by a hub's name.
 
     Raises:
       UserError: if a file cannot be had or is of another format, if the run starts from another run, or if its network
         is of a kind that there are no such weights for.
     """
-    named = {part: name for part, name in config.pretrained.items() if name}
+    named = {part: config.pretrained[part] for part in _PARTS if config.pretrained[part]}
     if named and config.start_from:
         raise UserError(
             f"config.start_from={config.start_from} and config.pretrained={named}: a run starts from another run, or "
             "from files of weights; leave one of them empty"
         )
+    if config.pretrained.rate != 1 and not named:
+        raise UserError(
+            f"config.pretrained.rate={config.pretrained.rate:g} is of pretrained weights, and config.pretrained names "
+            "none: set config.pretrained.network, or rate=1"
+        )
+    if named.get("network") in PUBLISHED:
+        network = PUBLISHED[named.pop("network")]
+        _check_published(config, network)
+        return {"network": _PublishedWeights(network), **_files(named)}
     if "network" in named and config.model.name not in NETWORKS:
         raise UserError(
             f"config.pretrained.network={named['network']}: there are such weights for {', '.join(NETWORKS)}, and "
             f"config.model.name is {config.model.name!r}"
         )
-    files = {}
+    return _files(named)
+
+
+def _files(named: Mapping[str, str]) -> dict[str, Weights]:
+    """Files by part, of paths or names on the hub."""
+    files: dict[str, Weights] = {}
     for part, name in named.items():
         try:
-            files[part] = pretrained.find(name)
+            files[part] = _FileWeights(pretrained.find(name))
         except UserError as error:
             raise UserError(f"config.pretrained.{part}={error}") from error
     return files
 
 
-def check_files(config: ConfigDict, files: Mapping[str, Path], method: Method, image_shape: tuple[int, ...]) -> None:
-    """Check that the files fit the network, by names and shapes: no weights are read, and nothing is compiled.
+def _check_published(config: ConfigDict, network: Published) -> None:
+    """Raise a `UserError` unless a config's network is the published one, and its images as that expects them."""
+    wanted = network.config()
+    keys = ["model.name", *(f"model.{network.model}.{name}" for name in network.options), "data.normalization"]
+    for key in keys:
+        found, expected = _value(config, key), _value(wanted, key)
+        if found != expected:
+            raise UserError(
+                f"config.pretrained.network={network.name} needs config.{key}={expected!r}, and it is {found!r}: set "
+                f"--config.{key}={str(expected).replace(' ', '')}"
+            )
+    if not network.is_here:
+        raise UserError(f"config.pretrained.network={network.name}: its weights are not here: {network.way_out}")
+
+
+def _value(config: ConfigDict, key: str) -> Any:
+    """The value of a dotted key."""
+    return functools.reduce(lambda tree, name: tree[name], key.split("."), config)
+
+
+def check_files(config: ConfigDict, files: Mapping[str, Weights], method: Method, image_shape: tuple[int, ...]) -> None:
+    """Check that the weights fit the network: nothing is compiled, and of files the headers alone are read.
 
     Args:
       config: the run's.
@@ -73,13 +154,18 @@ def check_files(config: ConfigDict, files: Mapping[str, Path], method: Method, i
                 f"config.pretrained.{part}={config.pretrained[part]}: method {config.method.name!r} has no such part; "
                 f"it takes {known}"
             )
+    if not config.pretrained.rate and not isinstance(method.encoder, Encoder):
+        raise UserError(
+            f"config.pretrained.rate=0: method {config.method.name!r} has a network of its own, and cannot keep it "
+            "as it is: set a small rate, such as 0.01"
+        )
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     variables = jax.eval_shape(method.init, jax.random.key(0), images)
-    for part, path in files.items():
-        pretrained.check(path, _trees(variables["params"], variables, method.pretrained[part]))
+    for part, weights in files.items():
+        weights.check(_trees(variables["params"], variables, method.pretrained[part]))
 
 
-def loaded(state: TrainState, files: Mapping[str, Path], method: Method) -> tuple[TrainState, dict[str, Any]]:
+def loaded(state: TrainState, files: Mapping[str, Weights], method: Method) -> tuple[TrainState, dict[str, Any]]:
     """The state with the files' weights in it: parameters and batch statistics.
 
     Args:
@@ -93,9 +179,9 @@ def loaded(state: TrainState, files: Mapping[str, Path], method: Method) -> tupl
       UserError: as `check_files`, and for weights that are not finite.
     """
     record = {}
-    for part, path in files.items():
-        where = method.pretrained[part]
-        weights = pretrained.load(path, _trees(state.params, state.collections, where))
+    for part, file in files.items():
+        where, path = method.pretrained[part], file.path
+        weights = file.load(_trees(state.params, state.collections, where))
         state = state.replace(
             params=_placed(state.params, ("encoder", *where), weights["params"]),
             collections=_placed(state.collections, ("batch_stats", *where), weights["batch_stats"]),
@@ -116,7 +202,8 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def recorded(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """What `write_record` noted, as "pretrained" of the run's result; {} where there is nothing to note."""
     path = folder / _RECORD
-    return {"pretrained": json.loads(path.read_text())} if any(config.pretrained.values()) and path.exists() else {}
+    named = any(config.pretrained[part] for part in _PARTS)
+    return {"pretrained": json.loads(path.read_text())} if named and path.exists() else {}
 
 
 def _trees(params: Variables, collections: Variables, where: tuple[str, ...]) -> dict[str, Any]:
@@ -132,3 +219,15 @@ def _placed(tree: Mapping[str, Any], where: tuple[str, ...], part: Any) -> Any:
     if not where:
         return jax.tree.map(jnp.asarray, part)
     return {**tree, where[0]: _placed(tree[where[0]], where[1:], part)}
+
+
+def is_loaded(config: ConfigDict, method: Method, params: Variables) -> Any:
+    """A tree of bools like `params`: True for what `config.pretrained` loads."""
+    named = [part for part in _PARTS if config.pretrained[part] and part in method.pretrained]
+    places = [("encoder", *method.pretrained[part]) for part in named]
+
+    def inside(path: tuple[Any, ...], _: Any) -> bool:
+        names = tuple(entry.key for entry in path)
+        return any(names[: len(place)] == place for place in places)
+
+    return jax.tree_util.tree_map_with_path(inside, params)

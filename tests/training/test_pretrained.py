@@ -5,17 +5,22 @@ import json
 import runpy
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 import fsjax
 from fsjax import data
+from fsjax.config import options
 from fsjax.errors import UserError
 from fsjax.methods import METHODS, build_method
+from fsjax.models import build_model
 from fsjax.training import pretrained, run
 from fsjax.training import state as states
 from fsjax.training.experiment import build_experiment
+from fsjax.training.optimizer import build_optimizer
 
 BLOCKS, WIDTH = (1, 2), 8
 
@@ -229,3 +234,87 @@ def test_both_networks_of_localization_start_from_one_file(small, file_of):
     assert record["network"]["parameters"] > record["attnet"]["parameters"] > 0
     # What is new in these networks is as it was.
     assert not encoder["attnet"]["map"]["kernel"].any()
+
+
+# Weights that move slowly, or stay
+
+
+def test_a_factor_of_the_rate_is_of_what_was_loaded(rate=0.5, factor=0.1):
+    """One step of SGD with L2 on a tree of two arrays, by hand; and Adam's, whose size is the rate's."""
+    params = {"encoder": jnp.array([1.0, -2.0]), "loss": jnp.array([3.0])}
+    grads = {"encoder": jnp.array([0.5, 0.25]), "loss": jnp.array([-1.0])}
+    slowed = {"encoder": True, "loss": False}
+    for name in ("sgd", "adam"):
+        for slow in (factor, 0.0):
+            config = options().defaults()["optimizer"] | {"name": name, "momentum": 0.0, "weight_decay": 0.2}
+            made = build_optimizer(
+                ConfigDict(config), lambda _: rate, decay_mask=jax.tree.map(lambda _: True, params),
+                slowed=slowed, factor=slow,
+            )  # fmt: skip
+            updates, _ = made.update(grads, made.init(params), params)
+            decayed = {key: np.asarray(grads[key] + 0.2 * params[key]) for key in params}
+            steps = decayed if name == "sgd" else {key: np.sign(x) for key, x in decayed.items()}
+            np.testing.assert_allclose(updates["encoder"], -slow * rate * steps["encoder"], rtol=1e-5, atol=1e-9)
+            np.testing.assert_allclose(updates["loss"], -rate * steps["loss"], rtol=1e-5)
+
+
+def test_a_frozen_backbone_is_in_inference_mode_and_gets_no_gradient():
+    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    encoder = build_model("cnn", options={"stages": ((4,), (6,)), "dim": 3})
+    variables = encoder.init(jax.random.key(1), images, train=False)
+
+    def total(params, encoder):
+        applied, updates = encoder.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
+        return jnp.sum(applied.embedding**2), updates
+
+    frozen = jax.grad(total, has_aux=True)(variables["params"], encoder.clone(frozen=True))
+    free = jax.grad(total, has_aux=True)(variables["params"], encoder)
+    assert all(not np.any(x) for x in jax.tree.leaves(frozen[0]["backbone"]))
+    assert np.any(frozen[0]["embedding"]["kernel"]) and any(np.any(x) for x in jax.tree.leaves(free[0]["backbone"]))
+    assert bits(frozen[1]["batch_stats"]) == bits(variables["batch_stats"]) != bits(free[1]["batch_stats"])
+
+
+@pytest.mark.slow
+def test_at_rate_0_the_weights_and_the_statistics_stay(small, file_of, tmp_path):
+    path, weights = file_of()
+    config = small(
+        path, train__steps=4, optimizer__learning_rate=0.5, optimizer__weight_decay=0.1, pretrained__rate=0.0
+    )
+    run(config, tmp_path / "run")
+    found = fsjax.restore(tmp_path / "run", which="latest")
+    assert_has(found.params["encoder"], found.collections["batch_stats"], weights)
+    fresh = build_experiment(config, data.load_splits(config.data, seed=config.seed)).initial_state()
+    assert bits(found.params["loss"]) != bits(fresh.params["loss"])
+
+
+def test_published_weights_by_name(noise_config):
+    """They are those of `fsjax.network`; what does not fit is refused, with what to set."""
+    config = noise_config(
+        "classification", model__name="efficientnet_lite0", pretrained__network="efficientnet_lite0",
+        data__normalization="lite", few_shot__classes=("novel",),
+    )  # fmt: skip
+    files = pretrained.find_files(config)
+    known = fsjax.network("efficientnet_lite0")
+    empty = jax.tree.map(np.zeros_like, {"params": dict(known.params), **known.collections})
+    state = states.create(empty, (), ())
+    state, record = pretrained.loaded(state, files, known.method)
+    assert bits(state.params["encoder"]) == bits(known.params["encoder"])
+    assert bits(state.collections["batch_stats"]) == bits(known.collections["batch_stats"])
+    assert not np.any(state.params["loss"]["kernel"]) and record["network"]["parameters"] == 3_371_008
+    for key, value, message in (
+        ("data.normalization", "dataset", r"needs config.data.normalization='lite', and it is 'dataset': set --con"),
+        ("model.name", "resnet18", "needs config.model.name='efficientnet_lite0', and it is 'resnet18'"),
+        ("pretrained.network", "efficientnet_lite2", "needs config.model.efficientnet_lite0.widths=.*352.*: set --"),
+    ):  # fmt: skip
+        wrong = config.copy_and_resolve_references()
+        wrong.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match=message):
+            pretrained.find_files(wrong)
+
+
+def test_a_rate_of_nothing_and_networks_that_cannot_stay(small, file_of, tmp_path):
+    with pytest.raises(UserError, match=r"config.pretrained.rate=0.5 is of pretrained weights, and .* names none"):
+        run(small("", pretrained__rate=0.5), tmp_path / "run")
+    config = small(file_of()[0], "localization", pretrained__rate=0.0, loss__name="softmax")
+    with pytest.raises(UserError, match=r"config.pretrained.rate=0: method 'localization' has a network of its own"):
+        run(config, tmp_path / "run")
