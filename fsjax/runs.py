@@ -322,7 +322,8 @@ class PublishedNetwork(Run):
     def splits(self, *, data_path: str = "") -> data.Splits:
         """Refused: the data that it was trained on are not here."""
         raise UserError(
-            f"{self.workdir} is no run of yours, and the images that it was trained on are not here: name other pictures (--source NAME, --data-path FOLDER)"
+            f"{self.workdir} is no run of yours, and the images that it was trained on are not here: "
+            "name other pictures (--source NAME, --data-path FOLDER)"
         )
 
 

@@ -146,7 +146,7 @@ class Block(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """A learned query attends to the tokens, and a perceptron follows: SigLIP's (Zhai et al. 2023, after Lee et al. 2019).
+    """A learned query attends to the tokens, and a perceptron follows: SigLIP's (Zhai et al. 2023).
 
     Attributes:
       shape: of the network.

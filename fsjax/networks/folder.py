@@ -130,8 +130,8 @@ def network(name: str) -> FolderNetwork:
     path = folder / hub.PICTURES
     if not path.is_file():
         raise UserError(
-            f"{folder} has no {hub.PICTURES}, which says at which size and by which mean and deviation the network sees "
-            "pictures: put it there, from where the weights are from"
+            f"{folder} has no {hub.PICTURES}, which says at which size and by which mean and deviation the network "
+            "sees pictures: put it there, from where the weights are from"
         )
     pictures = of_transformers(hub.read_json(path), str(path))
     _check_size(layout, pictures, str(path))

@@ -60,9 +60,7 @@ def of_transformers(config: Mapping[str, Any], source: str) -> Preprocessing:
 
 def _given(config: Mapping[str, Any], key: str, source: str) -> Any:
     if config.get(key) is None:
-        raise UserError(
-            f"{source} has no {key!r}, without which pictures would be read otherwise than in training: add it"
-        )
+        raise UserError(f"{source} has no {key!r}, without which pictures would be misread: add it")
     return config[key]
 
 
@@ -78,16 +76,14 @@ def _size(config: Mapping[str, Any], source: str) -> tuple[int, str, float]:
     size = _given(config, "size", source)
     cropped = config.get("do_center_crop", "crop_size" in config)
     side = _side(config.get("crop_size"), "crop_size", source) if cropped else None
-    if isinstance(size, Mapping) and "shortest_edge" not in size or (isinstance(size, int) and side is None):
+    if (isinstance(size, Mapping) and "shortest_edge" not in size) or (isinstance(size, int) and side is None):
         square = _side(size, "size", source)
         if side not in (None, square):
             raise UserError(f"{source}: a crop of {side} out of pictures stretched to {square} is not here")
         return square, "stretch", 1.0
     shorter = size["shortest_edge"] if isinstance(size, Mapping) else size
     if not isinstance(shorter, int) or shorter < 1 or side is None:
-        raise UserError(
-            f"{source}: size={size!r} without a centred crop leaves pictures of all aspects, which is not here"
-        )
+        raise UserError(f"{source}: size={size!r} without a centred crop leaves all aspects, which is not here")
     if side > shorter:
         raise UserError(f"{source}: crop_size={side} is larger than the shorter side of size={shorter}")
     return side, "crop", side / shorter

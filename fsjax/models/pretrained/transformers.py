@@ -205,7 +205,7 @@ def _dinov2(read: _Reader) -> Layout:
 
 
 def _vit(read: _Reader) -> Layout:
-    """ViT (Dosovitskiy et al. 2021); the vector is the normalised class token, before the pooler that some files have."""
+    """ViT (Dosovitskiy et al. 2021); the vector is the normalised class token; a pooler is passed over."""
     basis = read.basis(patch=16, image_size=224, epsilon=1e-12, activation="gelu")
     shape = VitShape(**basis, hidden=read.count("intermediate_size", 3072), qkv_bias=read.flag("qkv_bias", True))
     others = r"embeddings\.mask_token|pooler\..*|classifier\..*"
@@ -235,7 +235,7 @@ def _clip(read: _Reader) -> Layout:
 
 
 def _siglip(read: _Reader) -> Layout:
-    """The vision tower of SigLIP (Zhai et al. 2023), and of SigLIP 2 at fixed sizes, whose files are of the same kind."""
+    """The vision tower of SigLIP (Zhai et al. 2023), and of SigLIP 2 at fixed sizes."""
     vision = read.inner("vision_config") if read.config["model_type"] == "siglip" else read
     vision.only(vision_use_head=True)
     shape = VitShape(
