@@ -212,7 +212,7 @@ class VisionTransformer(nn.Module):
             embedding = norm(embedding)
         if shape.projection:
             embedding = nn.Dense(shape.projection, use_bias=False, name="projection")(embedding)
-        maps = patches.reshape(len(images), *size, shape.width)
+        maps = patches.reshape(images.shape[0], *size, shape.width)
         return Encoded(embedding=embedding.astype(jnp.float32), maps={"stage1": maps})
 
     def _pooled(self, tokens: jax.Array, patches: jax.Array) -> jax.Array:
@@ -237,7 +237,7 @@ class VisionTransformer(nn.Module):
             "positions", nn.initializers.normal(0.02), (shape.class_token + shape.grid**2, shape.width)
         )
         own, of_patches = positions[: int(shape.class_token)], positions[int(shape.class_token) :]
-        x = x.reshape(batch, -1, shape.width) + self._interpolated(of_patches, (size[0], size[1]))
+        x = x.reshape(batch, size[0] * size[1], shape.width) + self._interpolated(of_patches, (size[0], size[1]))
         before = []
         if shape.class_token:
             before.append(self.param("class_token", nn.initializers.zeros, (1, shape.width)) + own)

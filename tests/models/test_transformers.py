@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.export
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -212,3 +213,13 @@ def test_images_smaller_than_a_patch():
     run = fsjax.network(VECTORS / "vit")
     with pytest.raises(UserError, match="images of 3×8 pixels are smaller than the network's patches of 4×4"):
         encoded(run, np.zeros((1, 3, 8, 3), np.float32))
+
+
+@pytest.mark.parametrize("name", ["dinov2_with_registers", "siglip"])
+def test_any_number_of_images_is_exported(name):
+    run = fsjax.network(VECTORS / name)
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, 16, 16, 3), np.float32)
+    exported = jax.export.export(jax.jit(lambda x: run.method.embed(run.params, run.collections, x)))(images)
+    stored = np.load(VECTORS / name / "outputs.npz")
+    np.testing.assert_allclose(exported.call(stored["images_16"]), stored["features_16"], atol=1e-4, rtol=1e-4)
