@@ -118,6 +118,25 @@ def summarize_network(published: Any, *, info: DataInfo, params: Variables, meth
     return Summary(f"{published.name}: a network that others trained", facts, (), _usage(info, method, dim))
 
 
+def summarize_folder(network: Any, *, info: DataInfo, params: Any, method: Any, dim: int) -> Summary:
+    """Describe a network of people's own files.
+
+    Args:
+      network: a `fsjax.networks.FolderNetwork`.
+      info, params, method, dim: as for `summarize`.
+    """
+    shape, pictures = "×".join(map(str, info.image_shape)), network.pictures
+    part = "the whole picture, stretched" if pictures.fit == "stretch" else f"the centred {100 * pictures.share:g} %"
+    facts = {
+        "Network": f"{network.layout.kind}: {_parameters(params)}; embeddings of {dim} numbers",
+        "Images": f"{shape}, {part}, {pictures.resize}; mean {list(info.mean)}, deviation {list(info.std)}",
+        "Weights": f"{network.folder}, licence {network.licence or 'unknown: config.json states none'}",
+    }
+    usage = _usage(info, method, dim)
+    usage.pop("run.predict(images)", None)  # no classes of its own
+    return Summary(f"{network.name}: a network that others trained", facts, (), usage)
+
+
 def _data(info: DataInfo) -> str:
     names = ", ".join(info.class_names[:_CLASSES]) + (", …" if info.num_classes > _CLASSES else "")
     shape = "×".join(map(str, info.image_shape))

@@ -29,7 +29,7 @@ from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
 from fsjax.run_folder import STARTER, run_folder
-from fsjax.run_summary import Summary, summarize, summarize_network
+from fsjax.run_summary import Summary, summarize, summarize_folder, summarize_network
 from fsjax.training import packaged
 from fsjax.training.restored import restored
 
@@ -323,9 +323,35 @@ class PublishedNetwork(Run):
     def splits(self, *, data_path: str = "") -> data.Splits:
         """Refused: the data that it was trained on are not here."""
         raise UserError(
-            f"{self.config.name} is no run of yours, and the images of {self.info.name} that it was trained on are not "
-            "here: name other pictures (--source NAME, --data-path FOLDER)"
+            f"{self.workdir} is no run of yours, and the images that it was trained on are not here: "
+            "name other pictures (--source NAME, --data-path FOLDER)"
         )
+
+
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
+class FolderRun(PublishedNetwork):
+    """A network of a folder, or of the hub; see `network`. It has no classes of its own.
+
+    Attributes:
+      source: where it is from, and what is known of it.
+    """
+
+    source: networks.FolderNetwork
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.info.image_shape))
+        dim = self._shapes("embed").shape[1]
+        return f"Network({self.source.name!r}: {self.source.layout.kind}, images {shape}, embeddings {dim}-d)"
+
+    @functools.cached_property
+    def method(self) -> Any:
+        """As `Run.method`."""
+        return self.source.method()
+
+    @property
+    def _summary(self) -> Summary:
+        dim = self._shapes("embed").shape[1]
+        return summarize_folder(self.source, info=self.info, params=self.params, method=self.method, dim=dim)
 
 
 def _class_labels(labels: Sequence[Any]) -> np.ndarray:
@@ -366,7 +392,7 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
 
     Args:
       workdir: the run's folder; where there is no such folder, "starter" or the name of a published network, see
-        `fsjax.networks.NETWORKS`.
+        `fsjax.networks.NETWORKS`; or what `network` takes besides: the folder of a network, or a hub's name.
       which: "best" (by validation accuracy; the latest where the run had no validation data) or "latest".
 
     Returns:
@@ -378,7 +404,7 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     folder = run_folder(workdir)
     if folder == STARTER:
         return starter()
-    if not folder.exists() and str(workdir) in networks.NETWORKS:
+    if (not folder.exists() and str(workdir) in networks.NETWORKS) or networks.folder.is_named(str(workdir)):
         return network(str(workdir))
     if not folder.exists() and str(workdir) == folder.name:  # no path, but a name
         raise unknown("run: there is no such folder, and no network of the name", str(workdir), _NAMES)
@@ -386,15 +412,26 @@ def restore(workdir: str | Path, *, which: str = "best") -> Run:
     return Run(folder, found.config, found.info, found.step, found.params, found.collections)
 
 
-def network(name: str) -> Run:
+def network(name: str | Path) -> Run:
     """A network that others trained, to use as a run is used: `fsjax.network("efficientnet_lite0")`.
 
     Its classes are those that it was trained on; its pictures go through the normalisation and the crop that it was
-    published with. Nothing is downloaded: the weights are in a package beside fsjax. `fsjax networks` lists the names.
+    published with. The weights are in a package beside fsjax. `fsjax networks` lists the names.
+
+    A folder with `config.json`, `preprocessor_config.json` and `model.safetensors`, as Hugging Face's `transformers`
+    writes them, is a network too: `fsjax.network("dinov2-small")`. It has no classes of its own. With "hf://" before
+    its name, and only so, a model is downloaded: `fsjax.network("hf://facebook/dinov2-small")`.
 
     Raises:
-      UserError: for an unknown name, and weights that are not here, or not the published ones.
+      UserError: for an unknown name, and weights that are not here, or not the published ones; of a folder or the hub,
+        for what `fsjax.networks.folder` cannot open.
     """
+    name = str(name)
+    if networks.folder.is_named(name):
+        source = networks.folder.network(name)
+        found = source.open()
+        params, collections = found.params, found.collections
+        return FolderRun(Path(name), found.config, found.info, 0, params, collections, source=source)
     if name == STARTER.name:
         return starter()
     if name not in networks.NETWORKS:

@@ -19,7 +19,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 # What stands for something in the words of the pages: `--config.model.NAME.pool`.
 _PLACEHOLDER = re.compile(r"[A-Z_]+")
 # Endings by which `data.json` is known for a file and no option.
-_FILES = ("csv", "html", "json", "jsonl", "md", "npz", "png", "py")
+_FILES = ("safetensors", "csv", "html", "json", "jsonl", "md", "npz", "png", "py")
 
 
 @cache

@@ -109,13 +109,14 @@ def _pictures(folder: Path, counts: dict[str, int]) -> None:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with the pictures that commands speak of."""
+    """A home folder with the pictures, and the network of a folder, that commands speak of."""
     home = tmp_path_factory.mktemp("home")
     _pictures(home, {"many": 4, "digits_of_mine/3": 2, "digits_of_mine/7": 2, "my/digits/3": 2, "my/digits/7": 2})
     for folder in ("few", "birds"):
         _pictures(home / folder, {"heron": 3, "stork": 3})
     _pictures(home / "pictures", {f"kind {number}": 12 for number in range(6)})
     Image.new("RGB", (40, 30), "red").save(home / "photo.jpg")
+    shutil.copytree(ROOT / "tests" / "vectors" / "transformers" / "dinov2", home / "dinov2-small")
     return home
 
 

@@ -167,6 +167,12 @@ class DataConfig:
         "how: the centred square (with random_resized crops 87.5 % of it), or the whole picture",
         choices=("crop", "stretch"),
     )
+    share: float | None = option(
+        None,
+        "of the shorter side that the centred square keeps; None: 87.5 % with random_resized crops, else all of it",
+        at_least=0.01,
+        at_most=1,
+    )
     resize: str = option("bilinear", "the filter of that, antialiased, as pillow has them", choices=RESIZE)
     channels: int = option(0, "1 or 3; 0: as they are (folders: 3)", choices=(0, 1, 3))
     augment: AugmentConfig = AugmentConfig()  # noqa: RUF009 (frozen; ruff does not see that across modules)

@@ -261,5 +261,6 @@ def _division(part: Part, root: str) -> str:
 
 def view_of(config: DataConfig) -> View:
     """How pictures come to the network's size; as in He et al. 2016, less of them after random resized crops."""
-    share = CENTRE if config.augment.crop == "random_resized" else 1.0
+    usual = CENTRE if config.augment.crop == "random_resized" else 1.0
+    share = usual if config.share is None else config.share
     return View(config.image_size, config.fit, share, config.resize)

@@ -1,13 +1,14 @@
-"""Networks that others trained, by name: `fsjax.network("efficientnet_lite0")`. Nothing is downloaded.
+"""Networks that others trained, by name, folder or hub name: `fsjax.network("efficientnet_lite0")`.
 
 To add one, write a `Published` in a file of its family, and add its line to `NETWORKS`.
 """
 
 from fsjax.errors import unknown
-from fsjax.networks import efficientnet
+from fsjax.networks import efficientnet, folder
+from fsjax.networks.folder import FolderNetwork
 from fsjax.networks.published import Opened, Published
 
-__all__ = ["DEFAULT", "NETWORKS", "Opened", "Published", "published"]
+__all__ = ["DEFAULT", "NETWORKS", "FolderNetwork", "Opened", "Published", "folder", "published"]
 
 NETWORKS: dict[str, Published] = {one.name: one for one in (efficientnet.LITE0, efficientnet.LITE1, efficientnet.LITE2)}
 
