@@ -10,9 +10,8 @@ import pytest
 from fsjax.data import describe, load_splits, random
 from fsjax.data.config import parse_config
 from fsjax.data.sources import load_source
-from fsjax.data.sources.drawings import outlines as outlines
-from fsjax.data.sources.drawings import paint as paint
-from fsjax.data.sources.drawings import recipes as recipes
+from fsjax.data.sources.drawings import outlines, recipes
+from fsjax.data.sources.drawings import painting as paint
 from fsjax.data.sources.drawings.random_stream import Dice
 from fsjax.errors import UserError
 

@@ -19,6 +19,7 @@ class PixelMethod:
 
     encoder = types.SimpleNamespace(goes_on=False, pool="gap")
     implants = None
+    locates = False
 
     def __init__(self, rule):
         self._rule = rule

@@ -7,7 +7,7 @@ import numpy as np
 from fsjax.data import random
 from fsjax.data.config import DataConfig
 from fsjax.data.pictures import convert_channels
-from fsjax.data.sources.drawings.paint import paint
+from fsjax.data.sources.drawings.painting import paint
 from fsjax.data.sources.drawings.random_stream import Dice
 from fsjax.data.sources.drawings.recipes import Recipe, kind_of, recipe
 from fsjax.data.sources.source import Part, Source
