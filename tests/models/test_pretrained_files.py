@@ -65,19 +65,20 @@ def test_a_file_goes_before_a_hub_s_name(tmp_path, monkeypatch):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """What the Hugging Face hub answers for `one/resnet` and its branch `other`; nothing else is there."""
+    """What the Hugging Face hub answers for `one/resnet`, its branch `other`, and `one/vit`; nothing else is there."""
 
     files: ClassVar[dict[str, bytes]] = {}
 
     def do_HEAD(self):
         content = self.files.get(self.path)
-        missing = "EntryNotFound" if self.path.startswith("/one/resnet/resolve/main/") else "RepoNotFound"
+        there = self.path.startswith(("/one/resnet/resolve/main/", "/one/vit/resolve/main/"))
+        missing = "EntryNotFound" if there else "RepoNotFound"
         missing = "RevisionNotFound" if self.path.startswith("/one/resnet/resolve/none/") else missing
         self.send_response(404 if content is None else 200)
         if content is None:
             self.send_header("X-Error-Code", missing)
             self.send_header("X-Error-Message", missing)
-        self.send_header("X-Repo-Commit", hashlib.sha1(self.path.encode()).hexdigest())
+        self.send_header("X-Repo-Commit", hashlib.sha1(self.path.rpartition("/")[0].encode()).hexdigest())
         self.send_header("ETag", f'"{hashlib.sha1(content or b"").hexdigest()}"')
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
@@ -131,6 +132,39 @@ def test_weights_are_downloaded_by_a_hub_s_name(found_on):
     found = found_on(address, "one/resnet", "one/vgg", offline=True)
     assert found[0] == sums["main"]
     assert f"no file one/vgg, {where}: it cannot be reached, and the model's model.safetensors is not in" in found[1]
+
+
+OPEN = """
+import sys
+import numpy as np
+import fsjax
+from fsjax.errors import UserError
+for name in sys.argv[1:]:
+    try:
+        run = fsjax.network(name)
+        print(run.embed(np.zeros((1, *run.info.image_shape), np.uint8)).tolist())
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_in_parts_is_downloaded_by_a_hub_s_name(python, root, tmp_path):
+    """config.json, what it says of pictures, the index and its two files; then the same without the server."""
+    folder = root / "tests" / "vectors" / "transformers" / "bfloat16"
+    files = [path for path in folder.iterdir() if path.name != "outputs.npz"]
+    assert sum(path.suffix == ".safetensors" for path in files) == 2
+    Hub.files.update({f"/one/vit/resolve/main/{path.name}": path.read_bytes() for path in files})
+    names, environment = ("hf://one/vit", "hf://one/vgg"), {"HF_HOME": str(tmp_path / "hub")}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+        found = python("-c", OPEN, *names, str(folder), **environment).stdout.splitlines()
+        server.shutdown()
+    assert found[0] == found[2] and found[0].startswith("[[")
+    assert "there is no file hf://one/vgg, nor can it be had" in found[1]
+    again = python("-c", OPEN, *names, HF_HUB_OFFLINE="1", **environment).stdout.splitlines()
+    assert again[0] == found[0] and "it cannot be reached" in again[1]
 
 
 def test_names_that_no_model_has():

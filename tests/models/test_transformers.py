@@ -82,7 +82,8 @@ def test_a_run_s_ways_to_name_it(copy, monkeypatch):
     folder = copy("clip_projected")
     run = fsjax.restore(folder)
     assert repr(run) == f"Network('{folder}': clip_vision_model, images 16×16×3, embeddings 6-d)"
-    assert "licence unknown" in run.summary() and "run.predict" not in run.summary()
+    said = " ".join(run.summary().split())
+    assert "licence unknown" in said and "run.predict" not in said
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(

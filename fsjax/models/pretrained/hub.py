@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsjax.errors import UserError
@@ -34,14 +34,13 @@ def download_folder(name: str) -> Path:
       name: see `is_name`; a revision is a branch, a tag or a commit.
 
     Raises:
-      UserError: as `_fetched`.
+      UserError: as `_fetched` and `weight_map`.
     """
     config = _fetched(name, (CONFIG,))
     _fetched(name, (PICTURES,), needed=False)
     weights = _fetched(name, (FILE, INDEX))
     if weights.name == INDEX:
-        found = read_json(weights).get("weight_map")
-        for file in sorted(set(map(str, found.values()))) if isinstance(found, dict) else ():
+        for file in sorted(set(weight_map(weights).values())):
             _fetched(name, (file,))
     return config.parent
 
@@ -58,6 +57,21 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as JSON ({error}): get it anew") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no JSON object: get it anew")
+    return found
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """Files by the arrays that they hold, as an index has them.
+
+    Raises:
+      UserError: if it cannot be read, or names anything but .safetensors files beside it.
+    """
+    found = read_json(index).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{index} has no weight_map of arrays to files: it is no index, or is damaged")
+    for file in found.values():
+        if not isinstance(file, str) or not file.endswith(".safetensors") or PurePosixPath(file).name != file:
+            raise UserError(f"{index} names {file!r}: an index names .safetensors files beside it")
     return found
 
 

@@ -1,7 +1,7 @@
 """Weights of a folder: one `model.safetensors`, or several with an index that says which holds which array."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,26 +21,11 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     if not index.is_file():
         return []
-    names = sorted(set(weight_map(index).values()))
+    names = sorted(set(hub.weight_map(index).values()))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise UserError(f"{index} names {missing[0]}, which is not beside it: get all {len(names)} files")
     return [folder / name for name in names]
-
-
-def weight_map(index: Path) -> dict[str, str]:
-    """Files by the arrays that they hold, as an index has them.
-
-    Raises:
-      UserError: if it cannot be read, or names anything but .safetensors files beside it.
-    """
-    found = hub.read_json(index).get("weight_map")
-    if not isinstance(found, dict) or not found:
-        raise UserError(f"{index} has no weight_map of arrays to files: it is no index, or is damaged")
-    for file in found.values():
-        if not isinstance(file, str) or not file.endswith(".safetensors") or PurePosixPath(file).name != file:
-            raise UserError(f"{index} names {file!r}: an index names .safetensors files beside it")
-    return found
 
 
 def shapes(paths: Iterable[Path]) -> dict[str, files.Stored]:
