@@ -58,7 +58,7 @@ def test_a_network_is_used_as_a_run_is(lite0):
     assert repr(lite0).startswith("Network('efficientnet_lite0': 1,000 classes of imagenet2012, images 224×224×3")
     assert "4,652,008 parameters" in lite0.summary() and "classes overlap" in lite0.summary()
     assert "<table" not in lite0._repr_html_() and "Apache-2.0" in lite0._repr_html_()
-    with pytest.raises(UserError, match="no run of yours.*imagenet2012.*are not here: name other pictures"):
+    with pytest.raises(UserError, match="no run of yours.*trained on are not here: name other pictures"):
         lite0.splits()
 
 
