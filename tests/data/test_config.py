@@ -42,7 +42,10 @@ def test_whole_numbers_are_numbers():
         ({"test_fraction": -0.1}, "data.test_fraction=-0.1"),
         ({"longtail_ratio": 0.01}, "config.data.longtail_ratio=0.01 must be 0, or at least 1 and at most 1,000,000"),
         ({"limit": {"test": -1}}, "config.data.limit.test=-1 must be at least 0"),
-        ({"normalization": "mean"}, "data.normalization='mean' must be one of 'dataset', 'half', 'imagenet', 'lite', 'none'"),
+        (
+            {"normalization": "mean"},
+            "normalization='mean' must be one of 'dataset', 'half', 'imagenet', 'lite', 'none'",
+        ),
         ({"memory": "gpu"}, "data.memory='gpu' must be one of"),
         ({"on_error": "pass"}, "data.on_error='pass' must be one of"),
         ({"channels": 4}, "data.channels=4 must be one of 0, 1, 3"),
