@@ -97,7 +97,24 @@ def find_files(config: ConfigDict) -> dict[str, Weights]:
             f"config.pretrained.network={named['network']}: there are such weights for {', '.join(NETWORKS)}, and "
             f"config.model.name is {config.model.name!r}"
         )
-    return _files(named)
+    files = _files(named)
+    if "network" in named:
+        _check_architecture(config, files["network"].path)
+    return files
+
+
+def _check_architecture(config: ConfigDict, path: Path) -> None:
+    """Raise a `UserError` for weights of another network, if the config.json beside them says so.
+
+    timm's `resnetaa50`, `resnetblur50` and the like have the names and shapes of a `resnet50`, and compute otherwise.
+    """
+    name, found = config.model.name, pretrained.architecture_of(path).removeprefix("tv_")
+    if found and found not in (name, f"{name}c"):
+        raise UserError(
+            f"config.pretrained.network={config.pretrained.network}: by the config.json beside them these are weights "
+            f"of {found!r}, and config.model.name is {name!r}; even where all names and shapes fit, the two compute "
+            "differently"
+        )
 
 
 def _files(named: Mapping[str, str]) -> dict[str, Weights]:

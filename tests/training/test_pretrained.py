@@ -318,3 +318,17 @@ def test_a_rate_of_nothing_and_networks_that_cannot_stay(small, file_of, tmp_pat
     config = small(file_of()[0], "localization", pretrained__rate=0.0, loss__name="softmax")
     with pytest.raises(UserError, match=r"config.pretrained.rate=0: method 'localization' has a network of its own"):
         run(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("architecture", ["resnetaa50", "resnetblur50", "resnet101"])
+def test_weights_of_a_network_that_only_looks_the_same(small, file_of, architecture):
+    """timm writes the architecture into config.json; without one nothing can be told."""
+    path, _ = file_of()
+    config = small(path)
+    assert pretrained.find_files(config)["network"].path == path
+    for known in ("resnet50", "tv_resnet50", "resnet50c"):
+        path.with_name("config.json").write_text(json.dumps({"architecture": known}))
+        pretrained.find_files(config)
+    path.with_name("config.json").write_text(json.dumps({"architecture": architecture}))
+    with pytest.raises(UserError, match=f"these are weights of '{architecture}', and config.model.name is 'resnet50'"):
+        pretrained.find_files(config)

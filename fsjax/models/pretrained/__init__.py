@@ -9,10 +9,10 @@ Files that only unpickling opens are refused.
 from pathlib import Path
 from typing import Any
 
-from fsjax.models.pretrained.files import find, read, sha256, shapes
+from fsjax.models.pretrained.files import architecture_of, find, read, sha256, shapes
 from fsjax.models.pretrained.torchvision import Tree, convert, places
 
-__all__ = ["check", "convert", "find", "load", "places", "read", "sha256", "shapes"]
+__all__ = ["architecture_of", "check", "convert", "find", "load", "places", "read", "sha256", "shapes"]
 
 
 def check(path: Path, like: Tree) -> list[str]:

@@ -55,6 +55,13 @@ def find(name: str) -> Path:
     raise UserError(f"{name}: {what}; give the path of a .safetensors file, or a hub's name such as {hub.EXAMPLE}")
 
 
+def architecture_of(path: Path) -> str:
+    """The network that the config.json beside a file of weights names, as timm has them; "" where none does."""
+    config = path.with_name(hub.CONFIG)
+    found = hub.read_json(config).get("architecture") if config.is_file() else ""
+    return found if isinstance(found, str) else ""
+
+
 def _conversion(path: Path) -> str:
     """A command that makes a .safetensors file of a state dict."""
     load = f"torch.load({path.name!r}, map_location='cpu', weights_only=True)"

@@ -23,8 +23,17 @@ def is_name(name: str) -> bool:
 
 
 def download(name: str) -> Path:
-    """The file of weights of a model of the hub, downloaded unless it is there; see `_fetched`."""
-    return _fetched(name, (FILE,))
+    """The file of weights of a model of the hub, downloaded unless it is there; config.json is beside it, if any.
+
+    Args:
+      name: see `is_name`.
+
+    Raises:
+      UserError: as `_fetched`.
+    """
+    path = _fetched(name, (FILE,))
+    _fetched(name, (CONFIG,), needed=False)
+    return path
 
 
 def download_folder(name: str) -> Path:
