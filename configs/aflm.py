@@ -21,7 +21,7 @@ The paper has no figures for the other data sets.
 
 Two ResNet-12, leaky ReLU; 20,000 steps of 4 episodes, SGD with momentum 0.9 at 0.1, x0.1 at 60 and 90 %, L2 5e-4
 [paper]. 5 ways, as many shots as in the test (`1shot`: 1, else 5), 15 queries, scales of the cosines learned from 10
-(the paper names none), means in the place of Eq. 5's and 8's sums [ours]. Global: as many images per step;
+(the paper names none), means instead of Eq. 5's and 8's sums [ours]. Global: as many images per step;
 Meta-Baseline: 4,000 steps at 1e-3 from a Global run.
 `reconstructed`: 300 images of each base class train, 300 are for tasks of base and novel classes together (tiny: 275).
 fc100 and cifarfs: 32x32, 4-pixel padded crops; mini 84x84 and tiny 64x64, random resized crops; flips [ours]. For the
@@ -50,7 +50,7 @@ def get_config(arg: str = "") -> ConfigDict:
     Args:
       arg: the data set; then the row, of `ROWS`: "global", a classifier; "local", episodes with the cosine, from
         scratch; "meta_baseline", episodes from the encoder of a "global" run, `--config.start_from`; "no_attention",
-        both branches without gates; none: with gates. "1shot": episodes of 1 shot in the place of 5. "reconstructed":
+        both branches without gates; none: with gates. "1shot": episodes of 1 shot instead of 5. "reconstructed":
         half of the images of each base class are kept for tasks of base and novel classes together, and such tasks of
         other base classes and the validation classes select the checkpoint. "smoke": a few steps on noise.
     """

@@ -74,7 +74,7 @@ def smoke(config: ConfigDict, size: int) -> None:
     config.data.image_size = 0
     config.data.path = ""
     config.data.base_holdout = 6
-    # Two stages in the place of four: nearly all of the time goes into compilation.
+    # Two stages instead of four: nearly all of the time goes into compilation.
     config.model.resnet12.widths = (4, 8 + (config.model.resnet12.widths[-1] > 512))
     config.model.c128f.widths = (4, 8)
     config.model.resnet18.update(width=4, blocks=(1, 1, 1, 1))

@@ -11,7 +11,7 @@ Table 1, test accuracy in %:   softmax (baseline)  center       L-Softmax    L-G
 Of the paper: Adam, learning rate 0.01, weight decay 0.001 (L2), batch 128, batch norm. Ours, where it is silent:
 widths (see `fsjax.models.convnet`), 30 epochs, the rate x0.1 at epochs 15 and 25 ("initial learning rate"), no
 augmentation, 3,000 training images for validation. The 2-D features are drawn into features.png, as in Fig. 2.
-Measured, 4 epochs in the place of 30, a CPU core, about 11 minutes each, one seed: 2-D softmax 98.14, ICU 98.59.
+Measured, 4 epochs instead of 30, a CPU core, about 11 minutes each, one seed: 2-D softmax 98.14, ICU 98.59.
 """
 
 from fsjax.configs.common import base, choose, shrink

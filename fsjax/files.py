@@ -112,7 +112,7 @@ def check_writable(path: Path, *, what: str = "") -> None:
 
     Args:
       path: of the file.
-      what: in the place of the path in messages, such as "--out=a.json".
+      what: instead of the path in messages, such as "--out=a.json".
     """
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():

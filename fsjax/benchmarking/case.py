@@ -118,7 +118,7 @@ def _set_backend(config: ConfigDict, backend: str) -> None:
 
 
 def _put_noise(config: ConfigDict, shape: str) -> None:
-    """Noise in the place of a config's data, enough of it for its batches and tasks."""
+    """Noise instead of a config's data, enough of it for its batches and tasks."""
     found = _SYNTHETIC.fullmatch(shape)
     if found is None:
         raise UserError(f"--synthetic={shape}: must be HEIGHTxWIDTHxCHANNELS:CLASSES, such as 32x32x3:100")

@@ -56,12 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_case(parser: argparse.ArgumentParser) -> None:
     """The arguments that say what is measured: those that `cases` reads."""
     parser.add_argument("--config", default="", metavar="CONFIG[:VARIANT]", help="a recipe or a config file")
-    parser.add_argument("--model", default="", help="in the place of config.model.name; several, comma-separated")
-    parser.add_argument("--dtype", default="", help="in the place of config.model.dtype; several, comma-separated")
-    parser.add_argument("--batch", default="", help="in the place of config.train.batch_size; several, comma-separated")
-    parser.add_argument("--backend", choices=("host", "device"), default="", help="in the place of config.data.backend")
+    parser.add_argument("--model", default="", help="instead of config.model.name; several, comma-separated")
+    parser.add_argument("--dtype", default="", help="instead of config.model.dtype; several, comma-separated")
+    parser.add_argument("--batch", default="", help="instead of config.train.batch_size; several, comma-separated")
+    parser.add_argument("--backend", choices=("host", "device"), default="", help="instead of config.data.backend")
     parser.add_argument(
-        "--synthetic", default="", metavar="HxWxC:CLASSES", help="noise of this shape in the place of the data"
+        "--synthetic", default="", metavar="HxWxC:CLASSES", help="noise of this shape instead of the data"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",

@@ -6,7 +6,7 @@
     fsjax evaluate runs/dc_fc100 --implants --tasks 5000 --out imp.json
     fsjax evaluate runs/dc_fc100 --classes novel --way 5-10 --shots 1-5 --save-episodes tasks.npz
     fsjax evaluate runs/aflm_fc100 --classes reconstructed --base-classes 20 --base-seed 1 --out fc100.json
-    fsjax evaluate runs/proto_tiny --classes novel --head naive_bayes --shrinkage 0.5 # in the place of prototypes
+    fsjax evaluate runs/proto_tiny --classes novel --head naive_bayes --shrinkage 0.5 # instead of prototypes
     fsjax evaluate runs/icu_digits                                    # a run without novel classes: its test split
     fsjax evaluate runs/icu_digits --split train --out train.json
     fsjax evaluate runs/icu_digits --head naive_bayes                 # linear evaluation
@@ -37,7 +37,7 @@ Every image of a kind of classes goes through the network once. The same classes
 same tasks for every run, which the hash in each line shows; `fsjax compare` pairs two files that --out wrote, by task
 or by image, and which queries of each task were right lies beside it, in FILE.npz.
 
-The head "naive_bayes" makes a normal of each class in the place of a prototype, with one variance per dimension for all
+The head "naive_bayes" makes a normal of each class instead of a prototype, with one variance per dimension for all
 classes of a task. With one support image per class there is no variance to be seen, and it is the nearest prototype by
 Euclidean distance; with few, --shrinkage moves the variances towards their mean. On a run without novel classes it is
 fitted on the embeddings of all training images, and its accuracy on the test images stands beside that of the run's

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_run(parser)
     parser.set_defaults(batch_size=None)
-    parser.add_argument("--images", nargs="+", help="picture files, or folders of them, in the place of the run's data")
+    parser.add_argument("--images", nargs="+", help="picture files, or folders of them, instead of the run's data")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="of the data (test)")
     parser.add_argument("--count", type=int, default=8, help="pictures to draw; of the data, at random (8)")
     parser.add_argument("--seed", type=int, help="of the choice of pictures of the data (0)")

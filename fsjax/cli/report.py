@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=int, default=12, help="of a run's most confident mistakes (12); 0 for none")
     parser.add_argument("--tasks", type=int, default=1000, help="few-shot tasks of each number of shots (1000)")
     parser.add_argument("--no-data", action="store_true", help="look at the runs' files alone: no network, no images")
-    parser.add_argument("--paper", metavar="NAME", help="show this paper's tables in the place of a page of runs")
+    parser.add_argument("--paper", metavar="NAME", help="show this paper's tables instead of a page of runs")
 
 
 def run(args: argparse.Namespace) -> int | None:

@@ -1,6 +1,6 @@
 """The recipes, as `fsjax.configs.NAME`. In a clone they lie in the folder `configs/` at its top, where this looks.
 
-A wheel has that folder in the place of this file: see `package-dir` in pyproject.toml.
+A wheel has that folder instead of this file: see `package-dir` in pyproject.toml.
 """
 
 from pathlib import Path

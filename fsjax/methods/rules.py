@@ -85,7 +85,7 @@ class Rule:
         tau: jax.Array | float | None = None,
         present: jax.Array | None = None,
     ) -> jax.Array:
-        """Scores of queries by this rule, see `class_scores`; `tau` in the place of the rule's own, which is static."""
+        """Scores of queries by this rule, see `class_scores`; `tau` instead of the rule's own, which is static."""
         return class_scores(
             queries,
             classes,
@@ -105,7 +105,7 @@ class Rule:
           queries: see `class_scores`.
           support: `[..., way, shot, dim]`.
           real: `[..., way, shot]` bool, False for padding.
-          tau: in the place of the rule's own.
+          tau: instead of the rule's own.
 
         Returns:
           `[..., n, way]`.

@@ -33,7 +33,7 @@ def build_model(
       name: a key of `MODELS`.
       dtype: "float32" or "bfloat16", the compute dtype; parameters, statistics and embeddings are float32.
       axis_name: the device axis over which batch statistics are synchronised (None: each device has its own).
-      remat: whether the gradient computes each block again in the place of keeping it, see `Staged`.
+      remat: whether the gradient computes each block again instead of keeping it, see `Staged`.
       options: the network's own options; what is left out keeps its default.
 
     Raises:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 HE_NORMAL = {
     "fan_in": nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
     "fan_out": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-    # Their Eq. 15, 2 / (1 + slope²) in the place of 2, for a leaky ReLU of slope 0.1.
+    # Their Eq. 15, 2 / (1 + slope²) instead of 2, for a leaky ReLU of slope 0.1.
     "fan_out_leaky": nn.initializers.variance_scaling(2.0 / (1 + 0.1**2), "fan_out", "normal"),
 }
 

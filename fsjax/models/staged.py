@@ -19,7 +19,7 @@ class Staged(nn.Module):
     there, so that the parameters are the same whether the stages run at once or in parts.
 
     Attributes:
-      remat: whether the gradient computes what is inside of a block a second time, in the place of keeping it (Chen et
+      remat: whether the gradient computes what is inside of a block a second time, instead of keeping it (Chen et
         al. 2016, "Training deep nets with sublinear memory cost"): less memory, about a third more work. Parameters and
         results are the same.
     """

@@ -50,7 +50,7 @@ class IcuOptions:
         """Raises UserError for switches at odds."""
         if self.mode == "official_code" and self.covariance != "diag":
             raise UserError(
-                f"{at}mode='official_code' has diagonal covariances: use {at}covariance='diag' in the place of "
+                f"{at}mode='official_code' has diagonal covariances: use {at}covariance='diag' instead of "
                 f"{self.covariance!r}"
             )
 

@@ -258,5 +258,5 @@ class ModelOptions:
         True, "whether batch statistics are over all devices, so that the number of devices changes nothing"
     )
     remat: bool = option(
-        False, "whether the gradient computes each block again in the place of keeping it: less memory, more time"
+        False, "whether the gradient computes each block again instead of keeping it: less memory, more time"
     )

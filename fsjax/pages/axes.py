@@ -125,5 +125,5 @@ def legend(names: Sequence[str], mark: Callable[[int], Html]) -> Html:
 
 
 def nothing() -> list[Html]:
-    """The words in the place of a drawing without data, `EMPTY` high."""
+    """The words instead of a drawing without data, `EMPTY` high."""
     return [text(WIDTH / 2, EMPTY / 2 + 5, "no data", anchor="middle", class_="muted")]

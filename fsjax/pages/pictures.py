@@ -18,7 +18,7 @@ def picture(image: np.ndarray, *, alt: str, width: int | None = None, lossy: boo
       alt: what it shows, in words.
       width: in CSS pixels; the height follows. None: the image's own. Never wider than its place. Enlarged images are
         not smoothed: each of their pixels is seen.
-      lossy: JPEG of quality 85 in the place of PNG: smaller, for photographs.
+      lossy: JPEG of quality 85 instead of PNG: smaller, for photographs.
       class_: class of the element.
 
     Raises:

@@ -174,7 +174,7 @@ class Run:
           data_path: where the data lie here, if elsewhere than when the run was trained.
           batch_size: how many images go through the network at once.
           implants: options of implants to train for each task, see `fsjax.methods.dense_implants.implant_options`.
-          splits: data in the place of the run's own, see `fsjax.evaluation.few_shot.other_source`.
+          splits: data instead of the run's own, see `fsjax.evaluation.few_shot.other_source`.
 
         Raises:
           UserError: if the data cannot be read, are others than the run's, or have no novel classes.

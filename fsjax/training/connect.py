@@ -14,7 +14,7 @@ from fsjax.errors import UserError
 
 logger = logging.getLogger("fsjax")
 
-# After so many seconds of silence JAX aborts all processes, with numbers in the place of names. It hears of each every
+# After so many seconds of silence JAX aborts all processes, with numbers instead of names. It hears of each every
 # half of that time, so that it may abort half of it after a death: later than the watch has spoken (SILENCE there, and
 # the time to end in words).
 _HEARTBEAT = 100

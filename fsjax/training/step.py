@@ -33,7 +33,7 @@ def make_train_step(
       method: `objective(params, collections, batch, step=...)` gives the loss of a micro-batch.
       optimizer: an optax transformation.
       axis_name: the mapped axis that holds the devices, or None.
-      unroll: write the steps out one after the other in the compiled program, in the place of a loop. XLA's
+      unroll: write the steps out one after the other in the compiled program, instead of a loop. XLA's
         CPU backend runs convolutions inside of a loop on one thread and 20 times slower (jax 0.10.2).
       feed: `split(batches)` gives arrays `[steps, micro-batches, ...]` and what all of them share, `read(shared,
         item)` makes a micro-batch, arrays `[rows, ...]`, of one of them (see `fsjax.training.feed`); without it they

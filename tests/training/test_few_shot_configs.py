@@ -179,7 +179,7 @@ def test_msenet_runs_and_is_restored(root, tmp_path):
     assert set(restored.few_shot(images[:4], ["a", "a", "b", "b"], images[:4])) <= {"a", "b"}
     another = load_config(f"{root}/configs/msenet_tiny.py:ends,smoke")
     another.start_from = str(tmp_path / "run")
-    with pytest.raises(UserError, match="was trained with method.msenet="):
+    with pytest.raises(UserError, match="was trained with method.msenet.stages=.released., and this run has .ends."):
         run(another, tmp_path / "another")
 
 

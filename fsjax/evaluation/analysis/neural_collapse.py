@@ -2,7 +2,7 @@
 
 Papyan, Han and Donoho 2020, "Prevalence of neural collapse during the terminal phase of deep learning training", NC1 to
 NC4. For unbalanced data and classifiers without a bias, Dang et al. 2023 ("Neural collapse in deep linear networks:
-from balanced to imbalanced data") find orthogonal class vectors of unequal lengths in the place of a simplex.
+from balanced to imbalanced data") find orthogonal class vectors of unequal lengths instead of a simplex.
 """
 
 import dataclasses

@@ -75,7 +75,7 @@ class Tally:
 
     def __init__(self, table: ClassTable, num_rules: int) -> None:
         self._images = np.asarray(table.count)
-        # 2 bytes an image where they suffice: with the answers, 10,000 tasks of 100 images are 3 MB in the place of 5.
+        # 2 bytes an image where they suffice: with the answers, 10,000 tasks of 100 images are 3 MB instead of 5.
         self._dtype = np.int16 if self._images.sum() <= np.iinfo(np.int16).max else np.int32
         self._tasks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._right: list[list[np.ndarray]] = [[] for _ in range(num_rules)]

@@ -29,8 +29,8 @@ class Protocol:
       implant_tasks: how many where implants are trained for each.
       classes: of `fsjax.options.few_shot.CLASSES`.
       seed: of the tasks, apart from the run's: every run meets the same ones.
-      poolings: "support/query" each ("gap/dense"), in the place of the method's own; none: that.
-      inference_tau: scale of the similarities of dense queries in the place of the learned one; 0: that.
+      poolings: "support/query" each ("gap/dense"), instead of the method's own; none: that.
+      inference_tau: scale of the similarities of dense queries instead of the learned one; 0: that.
       reconstructed: which base classes stand beside the novel ones in reconstructed tasks, and how many images.
       head: what is made of support features, of `fsjax.methods.rules.HEADS`; with "naive_bayes" and no poolings,
         queries are pooled as support images are.

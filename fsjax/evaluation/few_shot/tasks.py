@@ -61,7 +61,7 @@ def score_tasks(
       spec: of the tasks.
       seed: of the tasks; task i is a function of (seed, i).
       tasks: how many.
-      episodes: a list of tasks to take in the place of drawn ones.
+      episodes: a list of tasks to take instead of drawn ones.
 
     Returns:
       The scores by rule.
