@@ -105,7 +105,9 @@ class Perceptron(nn.Module):
     """Two layers, the first with an activation, or SwiGLU's three.
 
     Attributes:
-      hidden, activation, gated: see `VitShape`.
+      hidden: width of the first layer.
+      activation: a key of `ACTIVATIONS`.
+      gated: whether it is SwiGLU.
     """
 
     hidden: int
