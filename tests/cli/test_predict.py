@@ -100,7 +100,7 @@ def test_with_implants_the_words_are_of_implants(few_shot_runs, pictures, tmp_pa
 
 def test_without_a_run_the_network_is_the_one_for_photographs(few_shot_runs, pictures, tmp_path, capsys, monkeypatch):
     own, asked = runs.restore(few_shot_runs["gap"]), []
-    monkeypatch.setattr(runs, "network", lambda name: asked.append(name) or own)
+    monkeypatch.setattr(runs.opening, "network", lambda name: asked.append(name) or own)
     monkeypatch.chdir(tmp_path)
     assert main([*pictures, "--out", str(tmp_path / "a" / "b")]) == 3
     printed = capsys.readouterr().out
