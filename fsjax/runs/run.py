@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from fsjax import data, networks
+from fsjax import data
 from fsjax.data import DataInfo, normalize
 from fsjax.data.store.cache import for_evaluation
-from fsjax.errors import UserError, unknown
+from fsjax.errors import UserError
 from fsjax.evaluation.analysis.geometry import Geometry, measure
 from fsjax.evaluation.few_shot.evaluator import Evaluator, extractor
 from fsjax.evaluation.papers.incremental import SessionSpec, evaluate_sessions
@@ -25,10 +25,7 @@ from fsjax.methods.base import Method, Variables
 from fsjax.methods.localization import Located
 from fsjax.methods.naive_bayes import GaussianNaiveBayes
 from fsjax.methods.rules import FEATURES, prototypes
-from fsjax.run_folder import STARTER, run_folder
-from fsjax.run_summary import Summary, summarize, summarize_folder, summarize_network
-from fsjax.training import packaged
-from fsjax.training.restored import restored
+from fsjax.run_summary import Summary, summarize
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
