@@ -71,7 +71,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self):
         content = self.files.get(self.path)
-        there = self.path.startswith(("/one/resnet/resolve/main/", "/one/vit/resolve/main/"))
+        known = ("/one/resnet/resolve/main/", "/one/resnet/resolve/other/", "/one/vit/resolve/main/")
+        there = self.path.startswith(known)
         missing = "EntryNotFound" if there else "RepoNotFound"
         missing = "RevisionNotFound" if self.path.startswith("/one/resnet/resolve/none/") else missing
         self.send_response(404 if content is None else 200)
