@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import fsjax
-from fsjax import networks
+from fsjax import data, networks
 from fsjax.data.own_pictures import labelled_files, read_pictures
+from fsjax.data.view import View
 from fsjax.errors import UserError
+from fsjax.evaluation.classified import view_of
+from fsjax.evaluation.few_shot.other_source import source_config
 
 LITE0 = networks.NETWORKS["efficientnet_lite0"]
 HERE = Path(__file__).parent
@@ -75,6 +78,17 @@ def test_everyday_objects_are_recognised(lite0):
     names = [found.class_names[found.labels[i]] for i in chosen]
     hits = [bool({*row} & {*right[name]}) for row, name in zip(top.tolist(), names, strict=True)]
     assert len(hits) == 160 and np.mean(hits) >= 0.9
+
+
+def test_pictures_of_other_sources_are_cropped_as_the_network_was_published_with(lite0):
+    """0.875 of the shorter side, ImageNet's custom; and whatever share another network has."""
+    for share in (0.875, 0.9):
+        own = lite0.config.data.copy_and_resolve_references()
+        own.share = share
+        found = source_config(own, lite0.info, "digits", "").data
+        assert data.view_of(data.parse_config(found)) == View(224, "crop", share, "bicubic")
+        assert view_of(found, lite0.info) == [224, 224, 3, "crop", "bicubic", share]
+    assert lite0.config.data.share == 0.875
 
 
 def test_an_existing_folder_goes_before_a_name(tmp_path, monkeypatch):

@@ -126,8 +126,8 @@ def identity(examples: data.Examples, config: Mapping[str, Any], split: str, *, 
 
 def view_of(config: Mapping[str, Any], info: data.DataInfo) -> list[Any]:
     """What brings pictures to the network's size, as JSON types; `config` is the `data` that they are read by."""
-    crop = dict(config.get("augment", {})).get("crop") == "random_resized"
-    return [*info.image_shape, config.get("fit", "crop"), config.get("resize", "bilinear"), crop]
+    view = data.view_of(data.parse_config(config))
+    return [*info.image_shape, view.fit, view.resize, view.share]
 
 
 def _plain(value: Any) -> Any:

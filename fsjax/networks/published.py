@@ -44,7 +44,7 @@ class Published:
       licence: of the weights, by its SPDX name.
       trained_on: a data set.
       image_size: side of the square images, in pixels.
-      share: of the shorter side of a picture that the centred square keeps; 1 or 0.875.
+      share: of the shorter side of a picture that the centred square keeps.
       resize: the filter, one of `fsjax.data.config.RESIZE`.
       normalization: that of `mean` and `std`, one of `fsjax.data.config.DataConfig.normalization`.
       mean, std: by channel, of images in 0..1; normalised is `(x / 255 - mean) / std`.
@@ -98,10 +98,10 @@ class Published:
         """As a run has it."""
         config = base()
         config.name = self.name
-        config.data.update(name=self.trained_on, image_size=self.image_size, resize=self.resize)
-        config.data.normalization = self.normalization
-        # So much of a picture is seen where training saw random crops.
-        config.data.augment.crop = "random_resized" if self.share < 1 else "none"
+        config.data.update(
+            name=self.trained_on, image_size=self.image_size, resize=self.resize, share=self.share,
+            normalization=self.normalization,
+        )  # fmt: skip
         config.model.name = self.model
         config.model[self.model].update(self.options)
         config.method.name = "classification"

@@ -21,7 +21,7 @@ logger = logging.getLogger("fsjax")
 # What decides which images a run trains on, and how its network sees them.
 _DATA = (
     "class_split", "base_holdout", "keep_test", "train_split", "test_split", "test_fraction", "validation",
-    "longtail_ratio", "label_noise", "limit", "on_error", "image_size", "fit", "channels", "resize",
+    "longtail_ratio", "label_noise", "limit", "on_error", "image_size", "fit", "share", "channels", "resize",
     "normalization", "planted", "drawings",
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from fsjax.errors import UserError
 from fsjax.evaluation.few_shot.class_pools import ClassPool
 
 # Of the run's `config.data`: how pictures come to the network's size.
-_VIEW = ("fit", "resize")
+_VIEW = ("fit", "resize", "share")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
