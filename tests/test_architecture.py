@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "pages": {"errors", "version", "files"},
     "options": {"errors"},
     "losses": {"errors", "options"},
-    "models": {"errors", "options"},
+    "models": {"errors", "options", "files"},
     "data": {"errors", "options", "cache_folder", "files", "picture_files"},
     "config": {"errors", "options", "data"},
     "device_data": {"errors", "data"},

@@ -83,7 +83,8 @@ def listing() -> str:
     lines = []
     for name, path in files.items():
         said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        known = f" [{', '.join(f':{one}' for one in datasets(path))}]" if datasets(path) else ""
+        variants = ", ".join(f":{one}" for one in datasets(path))
+        known = f" [{variants}]" if variants else ""
         summary = textwrap.shorten(said.partition("\n\n")[0], _WIDTH - width - len(known) - 2, placeholder=" ...")
         lines.append(f"{name:<{width}}  {summary}{known}")
     return "\n".join(lines)

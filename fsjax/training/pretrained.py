@@ -77,7 +77,7 @@ def find_files(config: ConfigDict) -> dict[str, Weights]:
       UserError: if a file cannot be had or is of another format, if the run starts from another run, or if its network
         is of a kind that there are no such weights for.
     """
-    named = {part: config.pretrained[part] for part in _PARTS if config.pretrained[part]}
+    named = _named(config)
     if named and config.start_from:
         raise UserError(
             f"config.start_from={config.start_from} and config.pretrained={named}: a run starts from another run, or "
@@ -115,6 +115,11 @@ def _check_architecture(config: ConfigDict, path: Path) -> None:
             f"of {found!r}, and config.model.name is {name!r}; even where all names and shapes fit, the two compute "
             "differently"
         )
+
+
+def _named(config: ConfigDict) -> dict[str, str]:
+    """The weights that a config names, by part of the network."""
+    return {part: config.pretrained[part] for part in _PARTS if config.pretrained[part]}
 
 
 def _files(named: Mapping[str, str]) -> dict[str, Weights]:
@@ -219,8 +224,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def recorded(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """What `write_record` noted, as "pretrained" of the run's result; {} where there is nothing to note."""
     path = folder / _RECORD
-    named = any(config.pretrained[part] for part in _PARTS)
-    return {"pretrained": json.loads(path.read_text())} if named and path.exists() else {}
+    return {"pretrained": json.loads(path.read_text())} if _named(config) and path.exists() else {}
 
 
 def _trees(params: Variables, collections: Variables, where: tuple[str, ...]) -> dict[str, Any]:
@@ -240,8 +244,7 @@ def _placed(tree: Mapping[str, Any], where: tuple[str, ...], part: Any) -> Any:
 
 def is_loaded(config: ConfigDict, method: Method, params: Variables) -> Any:
     """A tree of bools like `params`: True for what `config.pretrained` loads."""
-    named = [part for part in _PARTS if config.pretrained[part] and part in method.pretrained]
-    places = [("encoder", *method.pretrained[part]) for part in named]
+    places = [("encoder", *method.pretrained[part]) for part in _named(config) if part in method.pretrained]
 
     def inside(path: tuple[Any, ...], _: Any) -> bool:
         names = tuple(entry.key for entry in path)

@@ -1,12 +1,12 @@
 """Weights from the Hugging Face hub; the package `huggingface_hub` downloads them, and keeps them in its own cache."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsjax.errors import UserError
+from fsjax.files import parse_json
 
 PREFIX = "hf://"
 EXAMPLE = "timm/resnet50.tv_in1k"
@@ -61,8 +61,8 @@ def read_json(path: Path) -> dict[str, Any]:
       UserError: for a file that holds none, or cannot be read.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}): get it anew") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no JSON object: get it anew")
